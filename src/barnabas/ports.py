@@ -1,0 +1,273 @@
+"""The outside world, as Protocols. Each port speaks the outside's language, never Kafka's.
+
+Only `adapters/` (real) and `testing/` (virtual) implement these, and only `node.py` and tests choose one.
+All callbacks run on the loop that owns the state: one thread, one turn at a time (decision: threads).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
+
+
+class WorldError(Exception):
+    """The outside failed: a disk, a socket, a store. `errno` is the system's number, 0 when there is none.
+
+    There is one path for it: the operation is retried or the partition goes offline.
+    """
+
+    def __init__(self, what: str, errno: int = 0) -> None:
+        super().__init__(what)
+        self.what = what
+        self.errno = errno
+
+
+# -- time ------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """Two clocks: wall for timestamps and retention, monotonic for sessions and waits."""
+
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970-01-01 UTC; may step."""
+
+    def mono_ms(self) -> int:
+        """Milliseconds since some start; never goes back."""
+
+
+class Loop(Protocol):
+    """The one thread that owns all state, and the pools that do slow work for it."""
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Run callback once the current event has been handled, before the loop sleeps again."""
+
+    def wake_at(self, mono_ms: int | None, callback: Callable[[], None]) -> None:
+        """Arm the one timer (or disarm it with None): a later call replaces an earlier one."""
+
+    def run_in(
+        self,
+        pool: "Pool",
+        work: Callable[[], object],
+        done: Callable[[object | None, BaseException | None], None],
+    ) -> None:
+        """Run work in a named pool's thread; done(result, error) comes back on the loop."""
+
+    def from_thread(self, callback: Callable[[], None]) -> None:
+        """Run callback on the loop; the only method another thread may call."""
+
+
+Pool: TypeAlias = Literal["commit", "read", "compress", "metadata"]
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+class File(Protocol):
+    """One open file. Positions and sizes are bytes. Every method may raise WorldError."""
+
+    path: str
+
+    def fileno(self) -> int:
+        """The descriptor for sendfile, or -1 where there is none (RAM)."""
+
+    def write(self, position: int, chunks: Sequence[bytes | memoryview]) -> int:
+        """Write all chunks one behind the other from position on; returns the bytes written (all of them)."""
+
+    def read(self, position: int, size: int) -> bytes:
+        """Up to size bytes from position; fewer only at the end of the file."""
+
+    def size(self) -> int: ...
+    def truncate(self, size: int) -> None: ...
+    def sync(self) -> None:
+        """Data and size are durable when this returns."""
+
+    def close(self) -> None: ...
+
+
+class Files(Protocol):
+    """A file system below one root. Paths are relative to nothing: whatever the caller got from its folder."""
+
+    def open(self, path: str, *, create: bool = False) -> File:
+        """Open for reading and writing; create makes it when absent, else absence is a WorldError(ENOENT)."""
+
+    def exists(self, path: str) -> bool: ...
+    def list(self, folder: str) -> list[str]:
+        """Names in folder, sorted; [] when it does not exist."""
+
+    def make_folder(self, folder: str) -> None:
+        """Make it and its parents; no error when it exists."""
+
+    def rename(self, old: str, new: str) -> None: ...
+    def unlink(self, path: str) -> None:
+        """No error when it is absent."""
+
+    def remove_folder(self, folder: str) -> None:
+        """With all it holds; no error when it is absent."""
+
+    def sync_folder(self, folder: str) -> None:
+        """Names made, renamed or unlinked in folder are durable when this returns."""
+
+    def read_all(self, path: str) -> bytes: ...
+    def write_atomic(self, path: str, content: bytes) -> None:
+        """Old content or new, never a mixture, and durable: file beside it, sync, rename, sync of the folder."""
+
+    def free_bytes(self, folder: str) -> int: ...
+    def lock(self, path: str) -> "Callable[[], None] | None":
+        """Take the exclusive lock of path; returns the release, or None when another process holds it."""
+
+
+class FileRange:
+    """Bytes of a file, named but not read: what sendfile is given."""
+
+    __slots__ = ("file", "position", "size")
+
+    def __init__(self, file: File, position: int, size: int) -> None:
+        self.file = file
+        self.position = position
+        self.size = size
+
+    def __repr__(self) -> str:
+        return f"FileRange({self.file.path}, {self.position}, {self.size})"
+
+
+Piece: TypeAlias = bytes | FileRange
+"""A reply is a plan: a list of these, in order."""
+
+
+# -- network ---------------------------------------------------------------------------------------
+
+
+class Receiver(Protocol):
+    """What the server gives for each connection; the connection calls it."""
+
+    def received(self, content: memoryview) -> None:
+        """Bytes came. content is valid during the call only."""
+
+    def closed(self, reason: str) -> None:
+        """The last call: the peer closed, the network failed, or our own close finished."""
+
+
+class Connection(Protocol):
+    """One stream to a peer."""
+
+    peer_host: str
+    peer_port: int
+    local_host: str
+    local_port: int
+
+    def send(self, pieces: Sequence[Piece]) -> None:
+        """Queue the pieces in order; they go out at the end of this turn at the latest, as fast as the peer reads."""
+
+    def unsent_bytes(self) -> int: ...
+    def pause(self) -> None:
+        """Stop reading from the peer."""
+
+    def resume(self) -> None: ...
+    def close(self, *, after_sending: bool = True) -> None:
+        """Close once what is queued is sent, or at once."""
+
+
+class Listening(Protocol):
+    """A listening socket."""
+
+    host: str
+    port: int
+
+    def close(self) -> None: ...
+
+
+class Network(Protocol):
+    def listen(self, host: str, port: int, on_connect: Callable[[Connection], Receiver]) -> Listening:
+        """Listen on host:port (0: any free port). WorldError(EADDRINUSE) when it is taken."""
+
+    def connect(
+        self,
+        host: str,
+        port: int,
+        on_connect: Callable[[Connection | None, WorldError | None], "Receiver | None"],
+    ) -> None:
+        """Open a stream to host:port; on_connect gets it, or the reason why not."""
+
+
+# -- metadata store --------------------------------------------------------------------------------
+
+
+class Compare:
+    """A condition of a transaction: key is at version (0: absent)."""
+
+    __slots__ = ("key", "version")
+
+    def __init__(self, key: str, version: int) -> None:
+        self.key = key
+        self.version = version
+
+
+class Versioned:
+    """A value and its version: 1 when made, one more at each put; a deleted key starts again at 1."""
+
+    __slots__ = ("value", "version")
+
+    def __init__(self, value: bytes, version: int) -> None:
+        self.value = value
+        self.version = version
+
+
+class MetaStore(Protocol):
+    """A small ordered map with transactions, as etcd or SQLite give it. Keys are strings, values bytes."""
+
+    def txn(
+        self,
+        compares: Sequence[Compare],
+        puts: Mapping[str, bytes],
+        deletes: Sequence[str],
+        done: Callable[[bool, WorldError | None], None],
+        lease: int = 0,
+    ) -> None:
+        """If every compare holds, all puts and deletes happen durably at once. done(succeeded, error)."""
+
+    def range(self, prefix: str, done: Callable[[dict[str, Versioned], WorldError | None], None]) -> None:
+        """All keys that begin with prefix, in order, as of one moment."""
+
+    def watch(self, prefix: str, on_change: Callable[[str, Versioned | None], None]) -> Callable[[], None]:
+        """on_change(key, new value or None) after each commit, in order; returns what ends the watch."""
+
+    def grant(self, ttl_ms: int, done: Callable[[int, WorldError | None], None]) -> None:
+        """A lease: keys put with it vanish when it is not kept alive for ttl_ms."""
+
+    def keep_alive(self, lease: int) -> None: ...
+    def revoke(self, lease: int) -> None: ...
+    def close(self) -> None: ...
+
+
+class ObjectStore(Protocol):
+    """An object store: whole objects by key."""
+
+    def put(self, key: str, content: bytes, done: Callable[[WorldError | None], None]) -> None: ...
+    def get(
+        self, key: str, start: int, size: int, done: Callable[[bytes | None, WorldError | None], None]
+    ) -> None: ...
+    def list(self, prefix: str, done: Callable[[Sequence[str], WorldError | None], None]) -> None: ...
+    def delete(self, key: str, done: Callable[[WorldError | None], None]) -> None: ...
+
+
+# -- chance ----------------------------------------------------------------------------------------
+
+
+class Entropy(Protocol):
+    def uuid(self) -> bytes:
+        """16 random bytes shaped as a version 4 UUID (RFC 9562)."""
+
+    def below(self, limit: int) -> int:
+        """A random integer in [0, limit)."""
+
+
+class World:
+    """All ports of one node."""
+
+    def __init__(
+        self, clock: Clock, loop: Loop, files: Files, network: Network, meta: MetaStore, entropy: Entropy
+    ):
+        self.clock = clock
+        self.loop = loop
+        self.files = files
+        self.network = network
+        self.meta = meta
+        self.entropy = entropy
