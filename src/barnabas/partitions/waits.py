@@ -1,0 +1,183 @@
+"""Waiting is one mechanism: one heap of deadlines, one armed timer, and waiters that count what is handed to them.
+
+W1  A waiter completes exactly once: when what it wanted has been fed, at its deadline, or when it is cancelled.
+W2  A waiter never plans again at a wake: it counts bytes (or events), and its owner plans once, at completion.
+W3  Callbacks run in the order of their deadlines; those of one millisecond in the order they were set.
+Nothing here survives a crash: a parked request is lost with its connection.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from heapq import heapify, heappop, heappush
+from typing import Final
+
+from barnabas.ports import Clock, Loop
+
+FOREVER: Final = 1 << 62
+TOMBSTONES_MAX: Final = 1024
+"""Cancelled timers left in the heap before it is rebuilt without them."""
+
+
+class Parked:
+    """A reply that comes later: the handler returns it, whoever knows the reply completes it, once."""
+
+    __slots__ = ("_then", "reply")
+
+    def __init__(self) -> None:
+        self.reply: object | None = None
+        self._then: Callable[[object], None] | None = None
+
+    def complete(self, reply: object) -> None:
+        assert self.reply is None, "a parked reply is completed once"
+        self.reply = reply
+        if self._then is not None:
+            self._then(reply)
+
+    def then(self, callback: Callable[[object], None]) -> None:
+        """callback(reply) as soon as there is one: at once when there is."""
+        if self.reply is not None:
+            callback(self.reply)
+        else:
+            self._then = callback
+
+
+class Timer:
+    """One entry of the heap."""
+
+    __slots__ = ("_waits", "callback", "deadline_ms")
+
+    def __init__(self, deadline_ms: int, callback: Callable[[], None], waits: "Waits") -> None:
+        self.deadline_ms = deadline_ms
+        self.callback: Callable[[], None] | None = callback
+        self._waits = waits
+
+    def cancel(self) -> None:
+        """No error when it has fired or was cancelled."""
+        if self.callback is not None:
+            self.callback = None
+            self._waits.forget_one()
+
+
+class Waiter:
+    """Waits until `wanted` units were fed under any of its keys, or until its deadline."""
+
+    __slots__ = ("keys", "on_done", "timer", "wanted")
+
+    def __init__(self, keys: Sequence[Hashable], wanted: int, on_done: Callable[[bool], None]) -> None:
+        self.keys = keys
+        self.wanted = wanted
+        self.on_done = on_done
+        self.timer: Timer | None = None
+
+
+class Waits:
+    """The heap of deadlines and the waiters by key of one node."""
+
+    def __init__(self, clock: Clock, loop: Loop) -> None:
+        self._clock = clock
+        self._loop = loop
+        self._heap: list[tuple[int, int, Timer]] = []
+        self._serial = 0
+        self._cancelled = 0
+        self._armed_ms = FOREVER
+        self._by_key: dict[Hashable, list[Waiter]] = {}
+
+    # -- deadlines
+
+    def call_at(self, mono_ms: int, callback: Callable[[], None]) -> Timer:
+        """Run callback at mono_ms (of Clock.mono_ms), not earlier."""
+        timer = Timer(mono_ms, callback, self)
+        self._serial += 1
+        heappush(self._heap, (mono_ms, self._serial, timer))
+        if mono_ms < self._armed_ms:
+            self._armed_ms = mono_ms
+            self._loop.wake_at(mono_ms, self.expire)
+        return timer
+
+    def call_after(self, delay_ms: int, callback: Callable[[], None]) -> Timer:
+        """Run callback delay_ms from now."""
+        return self.call_at(self._clock.mono_ms() + delay_ms, callback)
+
+    def expire(self) -> None:
+        """Run what is due, then arm the timer for what comes next."""
+        self._armed_ms = FOREVER
+        heap = self._heap
+        now_ms = self._clock.mono_ms()
+        while heap and heap[0][0] <= now_ms:
+            timer = heappop(heap)[2]
+            callback = timer.callback
+            if callback is None:
+                self._cancelled -= 1
+                continue
+            timer.callback = None
+            callback()
+        while heap and heap[0][2].callback is None:
+            heappop(heap)
+            self._cancelled -= 1
+        if heap and heap[0][0] < self._armed_ms:
+            self._armed_ms = heap[0][0]
+            self._loop.wake_at(self._armed_ms, self.expire)
+
+    def forget_one(self) -> None:
+        """A timer was cancelled. It stays in the heap until it is on top or too many like it lie there."""
+        self._cancelled += 1
+        if self._cancelled > TOMBSTONES_MAX and self._cancelled * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].callback is not None]
+            heapify(self._heap)
+            self._cancelled = 0
+
+    def pending(self) -> int:
+        """Timers that will fire."""
+        return len(self._heap) - self._cancelled
+
+    # -- waiters
+
+    def add(
+        self, keys: Sequence[Hashable], wanted: int, deadline_ms: int, on_done: Callable[[bool], None]
+    ) -> Waiter:
+        """on_done(fed) once: True when `wanted` units were fed under keys, False at the deadline."""
+        waiter = Waiter(keys, wanted, on_done)
+        for key in keys:
+            self._by_key.setdefault(key, []).append(waiter)
+        waiter.timer = self.call_at(deadline_ms, lambda: self._complete(waiter, False))
+        return waiter
+
+    def feed(self, key: Hashable, amount: int) -> None:
+        """amount units happened under key."""
+        waiters = self._by_key.get(key)
+        if waiters is None:
+            return
+        for waiter in list(waiters):
+            waiter.wanted -= amount
+            if waiter.wanted <= 0:
+                self._complete(waiter, True)
+
+    def wake(self, key: Hashable) -> None:
+        """Whatever waits under key shall look now: the partition went away, or its leader changed."""
+        self.feed(key, FOREVER)
+
+    def cancel(self, waiter: Waiter) -> None:
+        """Forget the waiter; its on_done is not called."""
+        if waiter.timer is not None:
+            self._remove(waiter)
+
+    def waiting(self) -> int:
+        """Keys with somebody waiting under them (a gauge)."""
+        return len(self._by_key)
+
+    def _complete(self, waiter: Waiter, fed: bool) -> None:
+        if waiter.timer is None:
+            return
+        self._remove(waiter)
+        waiter.on_done(fed)
+
+    def _remove(self, waiter: Waiter) -> None:
+        assert waiter.timer is not None
+        waiter.timer.cancel()
+        waiter.timer = None
+        for key in waiter.keys:
+            waiters = self._by_key.get(key)
+            if waiters is not None:
+                if waiter in waiters:
+                    waiters.remove(waiter)
+                if not waiters:
+                    del self._by_key[key]
