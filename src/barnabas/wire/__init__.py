@@ -1,0 +1,1 @@
+"""How bytes become messages and messages bytes. No sockets, no clock: bytes in, objects out."""

@@ -1,0 +1,372 @@
+"""The primitive types of the Kafka protocol over `bytes`.
+
+Integers are big-endian. A classic string or byte run has an int16 or int32 length, -1 for null; a compact one (KIP-482)
+an unsigned varint of length + 1, 0 for null; arrays count the same ways. A tagged section is a count of
+(tag, size, content) in rising order of tags; a reader skips tags it does not know.
+
+Every reader takes (content, at) and returns (value, next at). Reading past the end raises IndexError, which the
+decoder of a whole message turns into Malformed; lengths are checked against what is left before anything is allocated.
+Source: the Kafka protocol guide, KIP-482.
+"""
+
+from typing import Any, Final
+
+from librt.strings import (
+    BytesWriter,
+    read_i16_be,
+    read_i32_be,
+    write_i16_be,
+    write_i32_be,
+)
+
+from barnabas.ports import FileRange, Piece
+
+STRING_BYTES_MAX: Final = 32767
+VARINT_BYTES_MAX: Final = 5
+UUID_BYTES: Final = 16
+
+
+class Malformed(ValueError):
+    """The peer's bytes are no message of the version they claim to be."""
+
+
+class Message:
+    """What all generated classes share: equality by fields and a readable form."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"{type(self).__name__}({fields})"
+
+
+class Records:
+    """A set of record batches: a run of an owned frame, or (pieces) a plan of what will be sent."""
+
+    __slots__ = ("content", "pieces", "size", "start")
+
+    def __init__(
+        self, content: bytes = b"", start: int = 0, size: int = -1, pieces: list[Piece] | None = None
+    ) -> None:
+        self.content = content
+        self.start = start
+        self.size = len(content) - start if size < 0 else size
+        self.pieces = pieces
+
+    def to_bytes(self) -> bytes:
+        """All bytes of it; reads files."""
+        if self.pieces is None:
+            return self.content[self.start : self.start + self.size]
+        return join(self.pieces)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Records) and self.to_bytes() == other.to_bytes()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Records({self.size} bytes)"
+
+
+def join(pieces: list[Piece]) -> bytes:
+    """What the pieces stand for, as one run of bytes; reads files."""
+    return b"".join(
+        piece.file.read(piece.position, piece.size) if isinstance(piece, FileRange) else piece
+        for piece in pieces
+    )
+
+
+NO_ITEMS: Final[list[Any]] = []
+"""Stands for "not given" where None means null. Never changed."""
+
+
+# -- varints
+
+
+def read_uvarint(content: bytes, at: int) -> tuple[int, int]:
+    """An unsigned varint of at most 32 bits."""
+    value = content[at]
+    at += 1
+    if value < 0x80:
+        return value, at
+    value &= 0x7F
+    shift = 7
+    for _ in range(VARINT_BYTES_MAX - 1):
+        byte = content[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & 0xFFFFFFFF, at
+        shift += 7
+    raise Malformed("a varint is longer than 5 bytes")
+
+
+def write_uvarint(out: BytesWriter, value: int) -> None:
+    while value >= 0x80:
+        out.append((value & 0x7F) | 0x80)
+        value >>= 7
+    out.append(value)
+
+
+def read_i8(content: bytes, at: int) -> int:
+    value = content[at]
+    return value - 256 if value > 127 else value
+
+
+def write_i8(out: BytesWriter, value: int) -> None:
+    out.append(value & 0xFF)
+
+
+def read_u16(content: bytes, at: int) -> int:
+    return read_i16_be(content, at) & 0xFFFF
+
+
+def write_u16(out: BytesWriter, value: int) -> None:
+    write_i16_be(out, value - 0x10000 if value > 0x7FFF else value)
+
+
+def read_u32(content: bytes, at: int) -> int:
+    return read_i32_be(content, at) & 0xFFFFFFFF
+
+
+def write_u32(out: BytesWriter, value: int) -> None:
+    write_i32_be(out, value - 0x100000000 if value > 0x7FFFFFFF else value)
+
+
+# -- runs of bytes
+
+
+def slice_of(content: bytes, at: int, size: int) -> bytes:
+    """size bytes from at; raises Malformed when they are not there."""
+    end = at + size
+    if end > len(content):
+        raise Malformed(f"{size} bytes announced, {len(content) - at} left")
+    return content[at:end]
+
+
+def read_uuid(content: bytes, at: int) -> tuple[bytes, int]:
+    return slice_of(content, at, UUID_BYTES), at + UUID_BYTES
+
+
+def write_uuid(out: BytesWriter, value: bytes) -> None:
+    if len(value) != UUID_BYTES:
+        raise ValueError(f"a uuid has 16 bytes, not {len(value)}")
+    out.write(value)
+
+
+def not_null(size: int) -> int:
+    if size < 0:
+        raise Malformed("null where the protocol has no null")
+    return size
+
+
+def read_string(content: bytes, at: int) -> tuple[str, int]:
+    size = not_null(read_i16_be(content, at))
+    at += 2
+    return slice_of(content, at, size).decode("utf-8", "replace"), at + size
+
+
+def read_nullable_string(content: bytes, at: int) -> tuple[str | None, int]:
+    size = read_i16_be(content, at)
+    at += 2
+    if size < 0:
+        return None, at
+    return slice_of(content, at, size).decode("utf-8", "replace"), at + size
+
+
+def read_compact_string(content: bytes, at: int) -> tuple[str, int]:
+    size, at = read_uvarint(content, at)
+    size = not_null(size - 1)
+    if size > STRING_BYTES_MAX:
+        raise Malformed(f"a string of {size} bytes")
+    return slice_of(content, at, size).decode("utf-8", "replace"), at + size
+
+
+def read_compact_nullable_string(content: bytes, at: int) -> tuple[str | None, int]:
+    size, at = read_uvarint(content, at)
+    if size == 0:
+        return None, at
+    size -= 1
+    if size > STRING_BYTES_MAX:
+        raise Malformed(f"a string of {size} bytes")
+    return slice_of(content, at, size).decode("utf-8", "replace"), at + size
+
+
+def encoded(value: str) -> bytes:
+    content = value.encode("utf-8")
+    if len(content) > STRING_BYTES_MAX:
+        raise ValueError(f"a string of {len(content)} bytes; the protocol allows {STRING_BYTES_MAX}")
+    return content
+
+
+def write_string(out: BytesWriter, value: str | None) -> None:
+    if value is None:
+        write_i16_be(out, -1)
+        return
+    content = encoded(value)
+    write_i16_be(out, len(content))
+    out.write(content)
+
+
+def write_compact_string(out: BytesWriter, value: str | None) -> None:
+    if value is None:
+        out.append(0)
+        return
+    content = encoded(value)
+    write_uvarint(out, len(content) + 1)
+    out.write(content)
+
+
+def read_bytes(content: bytes, at: int) -> tuple[bytes, int]:
+    size = not_null(read_i32_be(content, at))
+    at += 4
+    return slice_of(content, at, size), at + size
+
+
+def read_nullable_bytes(content: bytes, at: int) -> tuple[bytes | None, int]:
+    size = read_i32_be(content, at)
+    at += 4
+    if size < 0:
+        return None, at
+    return slice_of(content, at, size), at + size
+
+
+def read_compact_bytes(content: bytes, at: int) -> tuple[bytes, int]:
+    size, at = read_uvarint(content, at)
+    size = not_null(size - 1)
+    return slice_of(content, at, size), at + size
+
+
+def read_compact_nullable_bytes(content: bytes, at: int) -> tuple[bytes | None, int]:
+    size, at = read_uvarint(content, at)
+    if size == 0:
+        return None, at
+    return slice_of(content, at, size - 1), at + size - 1
+
+
+def write_bytes(out: BytesWriter, value: bytes | None) -> None:
+    if value is None:
+        write_i32_be(out, -1)
+        return
+    write_i32_be(out, len(value))
+    out.write(value)
+
+
+def write_compact_bytes(out: BytesWriter, value: bytes | None) -> None:
+    if value is None:
+        out.append(0)
+        return
+    write_uvarint(out, len(value) + 1)
+    out.write(value)
+
+
+# -- records
+
+
+def read_records(content: bytes, at: int) -> tuple[Records | None, int]:
+    size = read_i32_be(content, at)
+    return records_at(content, at + 4, size)
+
+
+def read_compact_records(content: bytes, at: int) -> tuple[Records | None, int]:
+    size, at = read_uvarint(content, at)
+    return records_at(content, at, size - 1)
+
+
+def records_at(content: bytes, at: int, size: int) -> tuple[Records | None, int]:
+    if size < 0:
+        return None, at
+    if at + size > len(content):
+        raise Malformed(f"{size} bytes of records announced, {len(content) - at} left")
+    return Records(content, at, size), at + size
+
+
+def write_records(out: BytesWriter, value: Records | None, parts: list[Piece] | None, compact: bool) -> None:
+    """The length goes to out. So do the records, unless they are a plan: then out is cut and the plan joins parts."""
+    size = -1 if value is None else value.size
+    if compact:
+        write_uvarint(out, size + 1)
+    else:
+        write_i32_be(out, size)
+    if value is None:
+        return
+    if value.pieces is None or parts is None:
+        out.write(value.to_bytes())
+    elif value.pieces:
+        parts.append(out.getvalue())
+        out.truncate(0)
+        parts.extend(value.pieces)
+
+
+# -- counts of arrays
+
+
+def read_count(content: bytes, at: int, item_bytes_min: int) -> tuple[int, int]:
+    """The count of an array that may not be null; at most what the bytes left could hold."""
+    count, at = read_nullable_count(content, at, item_bytes_min)
+    return not_null(count), at
+
+
+def read_nullable_count(content: bytes, at: int, item_bytes_min: int) -> tuple[int, int]:
+    count = read_i32_be(content, at)
+    at += 4
+    if count * item_bytes_min > len(content) - at:
+        raise Malformed(f"{count} items announced, {len(content) - at} bytes left")
+    return max(count, -1), at
+
+
+def read_compact_count(content: bytes, at: int, item_bytes_min: int) -> tuple[int, int]:
+    count, at = read_compact_nullable_count(content, at, item_bytes_min)
+    return not_null(count), at
+
+
+def read_compact_nullable_count(content: bytes, at: int, item_bytes_min: int) -> tuple[int, int]:
+    count, at = read_uvarint(content, at)
+    count -= 1
+    if count * item_bytes_min > len(content) - at:
+        raise Malformed(f"{count} items announced, {len(content) - at} bytes left")
+    return count, at
+
+
+def write_count(out: BytesWriter, count: int) -> None:
+    write_i32_be(out, count)
+
+
+def write_compact_count(out: BytesWriter, count: int) -> None:
+    """count -1 stands for null."""
+    write_uvarint(out, count + 1)
+
+
+# -- tagged sections
+
+
+def skip_tags(content: bytes, at: int) -> int:
+    """Where the bytes behind a tagged section begin, when none of its tags is known."""
+    count, at = read_uvarint(content, at)
+    for _ in range(count):
+        _, at = read_uvarint(content, at)
+        size, at = read_uvarint(content, at)
+        at += size
+        if at > len(content):
+            raise Malformed("a tagged field runs past the end")
+    return at
+
+
+def tag_end(content: bytes, at: int, size: int) -> int:
+    """Where a tagged field of size bytes ends."""
+    if at + size > len(content):
+        raise Malformed("a tagged field runs past the end")
+    return at + size
+
+
+def write_tag(out: BytesWriter, tag: int, content: bytes) -> None:
+    write_uvarint(out, tag)
+    write_uvarint(out, len(content))
+    out.write(content)
