@@ -1,0 +1,1 @@
+"""Record batches: header view, checksum, walk, compression. Batches stay bytes; records become objects only in tools."""

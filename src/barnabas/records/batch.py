@@ -1,0 +1,134 @@
+"""A record batch, format v2 (magic 2): KIP-98.
+
+Layout   0  int64  base offset            8  int32  length of what follows (size = length + 12)
+         12 int32  partition leader epoch 16 int8   magic, 2
+         17 uint32 CRC-32C of all bytes from 21 on
+         21 int16  attributes: bits 0-2 codec, 3 log append time, 4 transactional, 5 control, 6 delete horizon
+         23 int32  last offset delta      27 int64  base timestamp     35 int64 max timestamp
+         43 int64  producer id            51 int16  producer epoch     53 int32 base sequence
+         57 int32  record count           61 the records, compressed as one run
+B1       Base offset and leader epoch lie outside the checksum: the leader writes them, in 16 new bytes before the rest.
+B2       last offset delta = record count - 1, except where compaction removed records.
+"""
+
+from struct import Struct
+from typing import Final
+
+from fastcrc import crc32
+
+HEADER: Final = Struct(">qiibIhiqqqhii")
+HEADER_BYTES: Final = 61
+HEAD_BYTES: Final = 16
+LENGTH_AT: Final = 8
+OVERHEAD_BYTES: Final = 12
+EPOCH_AT: Final = 12
+MAGIC_AT: Final = 16
+CRC_AT: Final = 17
+ATTRIBUTES_AT: Final = 21
+MAX_TIMESTAMP_AT: Final = 35
+MAGIC: Final = 2
+
+CODEC_MASK: Final = 0x07
+LOG_APPEND_TIME: Final = 0x08
+TRANSACTIONAL: Final = 0x10
+CONTROL: Final = 0x20
+DELETE_HORIZON: Final = 0x40
+
+CODECS: Final = ("none", "gzip", "snappy", "lz4", "zstd")
+
+_HEAD: Final = Struct(">qii")
+_UNPACK: Final = HEADER.unpack_from
+crc32c: Final = crc32.iscsi
+
+
+class BatchHeader:
+    """The 61 bytes before the records, as numbers. size is the whole batch in bytes."""
+
+    __slots__ = (
+        "attributes",
+        "base_offset",
+        "base_sequence",
+        "base_timestamp",
+        "crc",
+        "last_offset_delta",
+        "leader_epoch",
+        "magic",
+        "max_timestamp",
+        "producer_epoch",
+        "producer_id",
+        "record_count",
+        "size",
+    )
+
+    def __init__(self, content: bytes | memoryview, at: int) -> None:
+        (
+            self.base_offset,
+            length,
+            self.leader_epoch,
+            self.magic,
+            self.crc,
+            self.attributes,
+            self.last_offset_delta,
+            self.base_timestamp,
+            self.max_timestamp,
+            self.producer_id,
+            self.producer_epoch,
+            self.base_sequence,
+            self.record_count,
+        ) = _UNPACK(content, at)
+        self.size = length + OVERHEAD_BYTES
+
+    @property
+    def codec(self) -> int:
+        return self.attributes & CODEC_MASK
+
+    @property
+    def is_transactional(self) -> bool:
+        return self.attributes & TRANSACTIONAL != 0
+
+    @property
+    def is_control(self) -> bool:
+        return self.attributes & CONTROL != 0
+
+    @property
+    def next_offset(self) -> int:
+        """The offset behind the batch's last one."""
+        return self.base_offset + self.last_offset_delta + 1
+
+    @property
+    def last_sequence(self) -> int:
+        """Sequences wrap from 2^31-1 to 0."""
+        return (self.base_sequence + self.last_offset_delta) & 0x7FFFFFFF
+
+    def __repr__(self) -> str:
+        return f"BatchHeader(offset={self.base_offset}+{self.last_offset_delta}, {self.size} bytes, epoch={self.leader_epoch})"
+
+
+def read_header(content: bytes | memoryview, at: int) -> BatchHeader:
+    """The header at a position that has at least HEADER_BYTES behind it; nothing is checked."""
+    return BatchHeader(content, at)
+
+
+def check_crc(content: bytes | memoryview, at: int, size: int, crc: int) -> bool:
+    """Whether the batch of size bytes at a position has the checksum crc."""
+    return crc32c(memoryview(content)[at + ATTRIBUTES_AT : at + size]) == crc
+
+
+def head16(base_offset: int, size: int, leader_epoch: int) -> bytes:
+    """The 16 bytes the leader writes before the rest of a batch (B1)."""
+    return _HEAD.pack(base_offset, size - OVERHEAD_BYTES, leader_epoch)
+
+
+def with_log_append_time(content: bytes, at: int, size: int, timestamp: int) -> bytes:
+    """A copy of the batch stamped with the broker's time: attribute bit 3, max timestamp, new checksum."""
+    batch = bytearray(content[at : at + size])
+    attributes = int.from_bytes(batch[ATTRIBUTES_AT : ATTRIBUTES_AT + 2], "big") | LOG_APPEND_TIME
+    batch[ATTRIBUTES_AT : ATTRIBUTES_AT + 2] = attributes.to_bytes(2, "big")
+    batch[MAX_TIMESTAMP_AT : MAX_TIMESTAMP_AT + 8] = timestamp.to_bytes(8, "big", signed=True)
+    seal(batch)
+    return bytes(batch)
+
+
+def seal(batch: bytearray) -> None:
+    """Write the checksum of a batch that was changed in place."""
+    batch[CRC_AT : CRC_AT + 4] = crc32c(memoryview(batch)[ATTRIBUTES_AT:]).to_bytes(4, "big")

@@ -1,0 +1,211 @@
+"""Single records: for tools, tests, coordinators and compacted topics. Never on the produce or fetch path.
+
+Layout   varint length, int8 attributes (0), varint timestamp delta, varint offset delta, varint key length (-1 null), key,
+         varint value length (-1 null), value, varint header count, each: varint length, name, varint length (-1), value.
+         All varints are zigzag.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from barnabas.records import compression
+from barnabas.records.batch import (
+    CODECS,
+    CONTROL,
+    HEADER,
+    HEADER_BYTES,
+    LOG_APPEND_TIME,
+    MAGIC,
+    OVERHEAD_BYTES,
+    TRANSACTIONAL,
+    BatchHeader,
+    read_header,
+    seal,
+)
+
+Header = tuple[str, bytes | None]
+NO_HEADERS: Final[tuple[Header, ...]] = ()
+
+
+class BadRecord(ValueError):
+    """The bytes of a record break its layout."""
+
+
+class Record:
+    """One record with its place: offset and timestamp (ms) are absolute."""
+
+    __slots__ = ("headers", "key", "offset", "timestamp", "value")
+
+    def __init__(
+        self,
+        key: bytes | None,
+        value: bytes | None,
+        timestamp: int = -1,
+        headers: Sequence[Header] = NO_HEADERS,
+        offset: int = -1,
+    ) -> None:
+        self.key = key
+        self.value = value
+        self.timestamp = timestamp
+        self.headers = headers
+        self.offset = offset
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Record) and all(
+            getattr(self, name) == getattr(other, name) for name in self.__slots__
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Record({self.offset}, key={self.key!r}, value={self.value!r}, timestamp={self.timestamp})"
+
+
+def varint(value: int) -> bytes:
+    """Zigzag."""
+    value = (value << 1) ^ (value >> 63)
+    value &= 0xFFFFFFFFFFFFFFFF
+    out = bytearray()
+    while value >= 0x80:
+        out.append((value & 0x7F) | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def read_varint(content: bytes, at: int) -> tuple[int, int]:
+    shift = value = 0
+    while True:
+        if shift > 63 or at >= len(content):
+            raise BadRecord("a varint that does not end")
+        byte = content[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (value >> 1) ^ -(value & 1), at
+        shift += 7
+
+
+def encode_record(record: Record, timestamp_delta: int, offset_delta: int) -> bytes:
+    parts = [b"\x00", varint(timestamp_delta), varint(offset_delta)]
+    for content in (record.key, record.value):
+        parts += [varint(-1)] if content is None else [varint(len(content)), content]
+    parts.append(varint(len(record.headers)))
+    for name, content in record.headers:
+        encoded = name.encode()
+        parts += [varint(len(encoded)), encoded]
+        parts += [varint(-1)] if content is None else [varint(len(content)), content]
+    body = b"".join(parts)
+    return varint(len(body)) + body
+
+
+def build_batch(
+    records: Sequence[Record],
+    *,
+    base_offset: int = 0,
+    codec: str | int = "none",
+    level: int | None = None,
+    producer_id: int = -1,
+    producer_epoch: int = -1,
+    base_sequence: int = -1,
+    leader_epoch: int = -1,
+    transactional: bool = False,
+    control: bool = False,
+    log_append_time: bool = False,
+    offsets: Sequence[int] | None = None,
+    last_offset_delta: int | None = None,
+) -> bytes:
+    """One batch. offsets places records that are not consecutive (compaction); otherwise they follow base_offset."""
+    assert records or last_offset_delta is not None, "an empty batch needs to say which offsets it spans"
+    number = codec if isinstance(codec, int) else CODECS.index(codec)
+    base_timestamp = records[0].timestamp if records else -1
+    deltas = range(len(records)) if offsets is None else [offset - base_offset for offset in offsets]
+    body = b"".join(
+        encode_record(record, record.timestamp - base_timestamp, delta)
+        for record, delta in zip(records, deltas, strict=True)
+    )
+    body = compression.compress(number, body, level)
+    attributes = number | (TRANSACTIONAL if transactional else 0) | (CONTROL if control else 0)
+    attributes |= LOG_APPEND_TIME if log_append_time else 0
+    batch = bytearray(HEADER_BYTES) + body
+    HEADER.pack_into(
+        batch,
+        0,
+        base_offset,
+        len(batch) - OVERHEAD_BYTES,
+        leader_epoch,
+        MAGIC,
+        0,
+        attributes,
+        deltas[-1] if last_offset_delta is None else last_offset_delta,
+        base_timestamp,
+        max((record.timestamp for record in records), default=-1),
+        producer_id,
+        producer_epoch,
+        base_sequence,
+        len(records),
+    )
+    seal(batch)
+    return bytes(batch)
+
+
+def batches(content: bytes) -> Iterator[tuple[BatchHeader, int]]:
+    """Headers and positions of the whole batches in content; a torn last one is left out."""
+    at = 0
+    while at + HEADER_BYTES <= len(content):
+        header = read_header(content, at)
+        if header.size < HEADER_BYTES or at + header.size > len(content):
+            return
+        yield header, at
+        at += header.size
+
+
+def records_of(content: bytes, header: BatchHeader, at: int) -> Iterator[Record]:
+    """The records of the batch at a position. Raises BadRecord or CannotDecompress."""
+    body = content[at + HEADER_BYTES : at + header.size]
+    if header.codec:
+        body = compression.decompress(header.codec, body)
+    place = 0
+    for _ in range(header.record_count):
+        record, place = _read_record(body, place, header)
+        yield record
+
+
+def _read_run(content: bytes, at: int) -> tuple[bytes | None, int]:
+    size, at = read_varint(content, at)
+    if size < 0:
+        return None, at
+    if at + size > len(content):
+        raise BadRecord("a field runs past the end of its record")
+    return content[at : at + size], at + size
+
+
+def _read_record(content: bytes, at: int, header: BatchHeader) -> tuple[Record, int]:
+    size, at = read_varint(content, at)
+    end = at + size
+    if size < 0 or end > len(content):
+        raise BadRecord("a record runs past the end of its batch")
+    timestamp_delta, at = read_varint(content, at + 1)
+    offset_delta, at = read_varint(content, at)
+    key, at = _read_run(content, at)
+    value, at = _read_run(content, at)
+    count, at = read_varint(content, at)
+    headers: list[Header] = []
+    for _ in range(count):
+        name, at = _read_run(content, at)
+        if name is None:
+            raise BadRecord("a header without a name")
+        field, at = _read_run(content, at)
+        headers.append((name.decode("utf-8", "replace"), field))
+    if at != end:
+        raise BadRecord("a record is shorter or longer than it says")
+    stamped = header.attributes & LOG_APPEND_TIME
+    timestamp = header.max_timestamp if stamped else header.base_timestamp + timestamp_delta
+    return Record(key, value, timestamp, tuple(headers), header.base_offset + offset_delta), at
+
+
+def all_records(content: bytes) -> Iterable[Record]:
+    """Every record of every whole data batch in content, control batches left out."""
+    for header, at in batches(content):
+        if not header.is_control:
+            yield from records_of(content, header, at)
