@@ -1,0 +1,90 @@
+"""The Loop port over asyncio (uvloop where it is installed): one thread owns all state, pools do slow work for it."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from barnabas.ports import Pool
+
+POOL_THREADS: Final[dict[Pool, int]] = {"commit": 4, "read": 2, "compress": 1, "metadata": 1}
+Done = Callable[[object | None, BaseException | None], None]
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's where it can be imported, the standard one elsewhere."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+class AsyncLoop:
+    """The loop of one node. Must be used on the thread that runs it, but for from_thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.asyncio = loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._pools: dict[Pool, ThreadPoolExecutor] = {}
+        self._answers: deque[tuple[Done, object | None, BaseException | None]] = deque()
+        self._answering = False
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        self.asyncio.call_soon(callback)
+
+    def wake_at(self, mono_ms: int | None, callback: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if mono_ms is not None:
+            # The loop's clock and mono_ms are the same clock: seconds there, milliseconds here. Half a millisecond
+            # more, so that the deadline has passed when the callback asks.
+            delay = max(mono_ms / 1000 - self.asyncio.time(), 0.0) + 0.0005
+            self._timer = self.asyncio.call_later(delay, callback)
+
+    def run_in(self, pool: Pool, work: Callable[[], object], done: Done) -> None:
+        executor = self._pools.get(pool)
+        if executor is None:
+            executor = self._pools[pool] = ThreadPoolExecutor(
+                POOL_THREADS[pool], thread_name_prefix=f"barnabas-{pool}"
+            )
+
+        def run() -> None:
+            result: object | None = None
+            error: BaseException | None = None
+            try:
+                result = work()
+            except BaseException as raised:
+                error = raised
+            self._answers.append((done, result, error))
+            # One wake-up serves all answers that are there when it runs.
+            if not self._answering:
+                self._answering = True
+                self._wake()
+
+        executor.submit(run)
+
+    def _wake(self) -> None:
+        try:
+            self.asyncio.call_soon_threadsafe(self._answer)
+        except RuntimeError:
+            return  # the loop has been closed: nobody is left to be told
+
+    def _answer(self) -> None:
+        self._answering = False
+        while self._answers:
+            done, result, error = self._answers.popleft()
+            done(result, error)
+
+    def from_thread(self, callback: Callable[[], None]) -> None:
+        self.asyncio.call_soon_threadsafe(callback)
+
+    def close(self) -> None:
+        """Waits for the work that runs."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for executor in self._pools.values():
+            executor.shutdown(wait=True)
+        self._answer()

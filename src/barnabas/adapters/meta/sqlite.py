@@ -1,0 +1,158 @@
+"""MetaStore in one SQLite file: `barnabas.db` of the data folder.
+
+Layout   table meta(key TEXT PRIMARY KEY, value BLOB, version INTEGER, lease INTEGER), and PRAGMA user_version = SCHEMA.
+Durable  WAL with synchronous=FULL: a commit is synced before its callback runs. One writer thread (the `metadata` pool).
+Crash    a transaction is whole or absent.
+"""
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from barnabas.ports import Clock, Compare, Loop, Versioned, WorldError
+
+SCHEMA: Final = 1
+TABLE: Final = """CREATE TABLE IF NOT EXISTS meta(
+    key TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL, lease INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID"""
+Change = tuple[str, Versioned | None]
+
+
+class SqliteMetaStore:
+    """The store of one data folder. Leases live in memory: their keys go when the store is opened anew."""
+
+    def __init__(self, path: str, loop: Loop, clock: Clock) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._watches: list[tuple[str, Callable[[str, Versioned | None], None]]] = []
+        self._leases: dict[int, tuple[int, int]] = {}
+        self._next_lease = 1
+        try:
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            (schema,) = self._db.execute("PRAGMA user_version").fetchone()
+            if schema > SCHEMA:
+                raise WorldError(
+                    f"{path} was written by a newer Barnabas (schema {schema}, this one knows {SCHEMA}): "
+                    "upgrade the package, or restore a backup made by this version"
+                )
+            self._db.execute(TABLE)
+            self._db.execute(f"PRAGMA user_version={SCHEMA}")
+            self._db.execute("DELETE FROM meta WHERE lease <> 0")
+        except sqlite3.Error as error:
+            raise WorldError(f"{path}: {error}") from error
+
+    def txn(
+        self,
+        compares: Sequence[Compare],
+        puts: Mapping[str, bytes],
+        deletes: Sequence[str],
+        done: Callable[[bool, WorldError | None], None],
+        lease: int = 0,
+    ) -> None:
+        if lease and lease not in self._leases:
+            self._loop.soon(lambda: done(False, None))
+            return
+
+        def work() -> list[Change] | None:
+            return self._commit(compares, puts, deletes, lease)
+
+        def answer(changes: object | None, error: BaseException | None) -> None:
+            if error is not None:
+                done(False, WorldError(f"metadata store: {error}"))
+                return
+            done(changes is not None, None)
+            if isinstance(changes, list):
+                self._tell(changes)
+
+        self._loop.run_in("metadata", work, answer)
+
+    def _commit(
+        self, compares: Sequence[Compare], puts: Mapping[str, bytes], deletes: Sequence[str], lease: int
+    ) -> list[Change] | None:
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for compare in compares:
+                row = db.execute("SELECT version FROM meta WHERE key=?", (compare.key,)).fetchone()
+                if (row[0] if row else 0) != compare.version:
+                    db.execute("ROLLBACK")
+                    return None
+            changes: list[Change] = []
+            for key, value in puts.items():
+                row = db.execute(
+                    "INSERT INTO meta VALUES(?,?,1,?) ON CONFLICT(key) DO UPDATE SET "
+                    "value=excluded.value, version=version+1, lease=excluded.lease RETURNING version",
+                    (key, value, lease),
+                ).fetchone()
+                changes.append((key, Versioned(value, row[0])))
+            for key in deletes:
+                if db.execute("DELETE FROM meta WHERE key=?", (key,)).rowcount:
+                    changes.append((key, None))
+            db.execute("COMMIT")
+            return changes
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+    def range(self, prefix: str, done: Callable[[dict[str, Versioned], WorldError | None], None]) -> None:
+        def work() -> dict[str, Versioned]:
+            rows = self._db.execute(
+                "SELECT key, value, version FROM meta WHERE key >= ? AND key < ? ORDER BY key",
+                (prefix, prefix + "\U0010ffff"),
+            )
+            return {key: Versioned(value, version) for key, value, version in rows}
+
+        def answer(found: object | None, error: BaseException | None) -> None:
+            if error is not None or not isinstance(found, dict):
+                done({}, WorldError(f"metadata store: {error}"))
+            else:
+                done(found, None)
+
+        self._loop.run_in("metadata", work, answer)
+
+    def watch(self, prefix: str, on_change: Callable[[str, Versioned | None], None]) -> Callable[[], None]:
+        entry = (prefix, on_change)
+        self._watches.append(entry)
+        return lambda: self._watches.remove(entry)
+
+    def grant(self, ttl_ms: int, done: Callable[[int, WorldError | None], None]) -> None:
+        lease = self._next_lease
+        self._next_lease += 1
+        self._leases[lease] = (ttl_ms, self._clock.mono_ms() + ttl_ms)
+        self._loop.soon(lambda: done(lease, None))
+
+    def keep_alive(self, lease: int) -> None:
+        now_ms = self._clock.mono_ms()
+        ttl_ms, end_ms = self._leases.get(lease, (0, 0))
+        if end_ms > now_ms:
+            self._leases[lease] = (ttl_ms, now_ms + ttl_ms)
+        else:
+            self.revoke(lease)
+
+    def revoke(self, lease: int) -> None:
+        if self._leases.pop(lease, None) is None:
+            return
+
+        def work() -> list[Change]:
+            rows = self._db.execute("DELETE FROM meta WHERE lease=? RETURNING key", (lease,)).fetchall()
+            return [(row[0], None) for row in rows]
+
+        def answer(changes: object | None, error: BaseException | None) -> None:
+            if isinstance(changes, list):
+                self._tell(changes)
+
+        self._loop.run_in("metadata", work, answer)
+
+    def close(self) -> None:
+        """The metadata pool must be idle: the node stops it first."""
+        self._watches.clear()
+        self._db.close()
+
+    def _tell(self, changes: list[Change]) -> None:
+        for key, value in changes:
+            for prefix, on_change in list(self._watches):
+                if key.startswith(prefix):
+                    on_change(key, value)
