@@ -1,0 +1,66 @@
+"""Leader epochs of one partition: which epoch wrote from which offset on (KIP-101, KIP-320).
+
+I1  Epochs and start offsets both rise strictly.
+I2  An epoch is in the file before a batch of it is in the log; a crash between leaves an epoch without records.
+"""
+
+from bisect import bisect_right
+
+from barnabas.log.checkpoints import LEADER_EPOCHS, read_epochs, write_epochs
+from barnabas.ports import Files
+
+
+class LeaderEpochs:
+    """The epoch cache of a log."""
+
+    def __init__(self, files: Files, folder: str) -> None:
+        self._files = files
+        self._path = f"{folder}/{LEADER_EPOCHS}"
+        self._entries: list[tuple[int, int]] = []
+
+    def load(self) -> None:
+        self._entries = read_epochs(self._files, self._path)
+
+    @property
+    def latest(self) -> int:
+        """The newest epoch that wrote, or -1."""
+        return self._entries[-1][0] if self._entries else -1
+
+    def assign(self, epoch: int, start_offset: int) -> None:
+        """epoch begins to write at start_offset; durable when this returns (I2)."""
+        if self._entries and epoch <= self._entries[-1][0]:
+            return
+        while self._entries and self._entries[-1][1] >= start_offset:
+            self._entries.pop()
+        self._entries.append((epoch, start_offset))
+        write_epochs(self._files, self._path, self._entries)
+
+    def end_of(self, epoch: int, log_end_offset: int) -> tuple[int, int]:
+        """(greatest epoch <= epoch, offset behind its last record); (-1, -1) when it is older than all that is known."""
+        if not self._entries:
+            return -1, -1
+        if epoch >= self._entries[-1][0]:
+            return (epoch, log_end_offset) if epoch == self._entries[-1][0] else (-1, -1)
+        found = bisect_right(self._entries, (epoch, 1 << 62)) - 1
+        if found < 0:
+            return epoch, self._entries[0][1]
+        return self._entries[found][0], self._entries[found + 1][1]
+
+    def epoch_of(self, offset: int, otherwise: int = -1) -> int:
+        """The epoch that wrote offset."""
+        at = bisect_right(self._entries, offset, key=lambda entry: entry[1]) - 1
+        return self._entries[at][0] if at >= 0 else otherwise
+
+    def truncate_to(self, offset: int) -> None:
+        """Forget epochs that begin at or behind offset."""
+        kept = [entry for entry in self._entries if entry[1] < offset]
+        if len(kept) != len(self._entries):
+            self._entries = kept
+            write_epochs(self._files, self._path, kept)
+
+    def advance_start(self, offset: int) -> None:
+        """The log begins at offset now: older epochs go, the one that covers offset begins there."""
+        at = bisect_right(self._entries, offset, key=lambda entry: entry[1]) - 1
+        if at > 0 or (at == 0 and self._entries[0][1] < offset):
+            self._entries = [(self._entries[at][0], offset), *self._entries[at + 1 :]]
+            write_epochs(self._files, self._path, self._entries)

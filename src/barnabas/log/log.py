@@ -1,0 +1,332 @@
+"""A partition's log: what has been assigned, where it lies, how it grows and shrinks.
+
+L1  end_offset and sizes are RAM state and may be ahead of the files: bytes are written by a committer, which is given
+    each batch as a Write, in order.
+L2  A partition has no folder until its first append. The folder's name is durable before a batch is handed out.
+L3  log_start_offset never falls; offsets below it do not exist for readers.
+L4  A segment ends where the next begins (compaction may leave holes inside, never at the edges).
+Crash   see recovery.py.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import Final
+
+from barnabas.config.effective import TopicOptions
+from barnabas.log import folder as names
+from barnabas.log import recovery
+from barnabas.log.epochs import LeaderEpochs
+from barnabas.log.producer_state import ProducerState
+from barnabas.log.retention import count_expired
+from barnabas.log.segment import NO_TIMESTAMP, OpenFiles, Segment
+from barnabas.log.write import Write
+from barnabas.ports import FileRange
+from barnabas.records.batch import (
+    HEAD_BYTES,
+    BatchHeader,
+    head16,
+    read_header,
+    with_log_append_time,
+)
+from barnabas.records.record import records_of
+
+RELATIVE_OFFSET_MAX: Final = 2**31 - 1
+Found = tuple[int, int, int]
+"""Timestamp, offset, leader epoch."""
+
+
+class Log:
+    """One partition on one disk."""
+
+    __slots__ = (
+        "_jitter_ms",
+        "_pool",
+        "end_offset",
+        "epochs",
+        "folder",
+        "index",
+        "log_start_offset",
+        "options",
+        "producers",
+        "recovery_point",
+        "segments",
+        "topic",
+        "topic_id",
+        "unsynced",
+    )
+
+    def __init__(
+        self,
+        pool: OpenFiles,
+        folder: str,
+        topic: str,
+        index: int,
+        topic_id: bytes,
+        options: TopicOptions,
+        jitter_ms: int = 0,
+    ) -> None:
+        self._pool = pool
+        self._jitter_ms = jitter_ms
+        self.folder = folder
+        self.topic = topic
+        self.index = index
+        self.topic_id = topic_id
+        self.options = options
+        self.segments: list[Segment] = []
+        self.end_offset = 0
+        self.log_start_offset = 0
+        self.recovery_point = 0
+        self.producers = ProducerState()
+        self.epochs = LeaderEpochs(pool.files, folder)
+        self.unsynced: list[Segment] = []
+        """Closed segments whose files were not synced yet."""
+
+    def load(self, now_ms: int, *, clean: bool, recovery_point: int, log_start_offset: int) -> None:
+        """Take up what is in the folder. Raises DamagedLog and WorldError; then the log must not be used."""
+        files = self._pool.files
+        if not files.exists(self.folder):
+            self.log_start_offset = self.end_offset = 0
+            return
+        recovery.finish_renames(files, self.folder)
+        self.epochs.load()
+        self.segments = recovery.load_segments(
+            self._pool, self.folder, now_ms, clean, recovery_point, self.epochs
+        )
+        if self.segments:
+            self.end_offset = self.segments[-1].end_offset
+            self.log_start_offset = min(max(log_start_offset, self.segments[0].base_offset), self.end_offset)
+        self.epochs.truncate_to(self.end_offset)
+        self.recovery_point = self.end_offset if clean else min(recovery_point, self.end_offset)
+        self.producers = recovery.load_producers(
+            files, self.folder, self.segments, self.log_start_offset, now_ms
+        )
+
+    # -- growing
+
+    def append(
+        self, header: BatchHeader, content: bytes, at: int, epoch: int, now_ms: int, stamp: int = NO_TIMESTAMP
+    ) -> Write:
+        """Give the batch the next offsets and a place. stamp >= 0: the broker's time replaces its timestamps.
+
+        Raises WorldError when a new segment cannot be made; nothing is assigned then.
+        """
+        size = header.size
+        if stamp >= 0:
+            content, at = with_log_append_time(content, at, size, stamp), 0
+            header.max_timestamp = stamp
+        segment = self.segments[-1] if self.segments else None
+        if segment is None or self._must_roll(segment, header, now_ms):
+            segment = self._roll(now_ms)
+        if epoch > self.epochs.latest:
+            self.epochs.assign(epoch, self.end_offset)
+        base_offset = self.end_offset
+        end_offset = base_offset + header.last_offset_delta + 1
+        position = segment.size
+        header.base_offset = base_offset
+        segment.note(header, position, self.options.index_interval_bytes)
+        segment.grow(position, size, end_offset)
+        self.end_offset = end_offset
+        if header.producer_id >= 0:
+            self.producers.update(header, base_offset, now_ms)
+        return Write(
+            segment.file,
+            position,
+            head16(base_offset, size, epoch),
+            memoryview(content)[at + HEAD_BYTES : at + size],
+            size,
+            end_offset,
+        )
+
+    def _must_roll(self, segment: Segment, header: BatchHeader, now_ms: int) -> bool:
+        if segment.size == 0:
+            return False
+        options = self.options
+        if segment.size + header.size > options.segment_bytes:
+            return True
+        if self.end_offset + header.last_offset_delta - segment.base_offset > RELATIVE_OFFSET_MAX:
+            return True
+        if segment.offset_index.size_bytes + 8 > options.segment_index_bytes:
+            return True
+        if segment.first_timestamp != NO_TIMESTAMP and header.max_timestamp != NO_TIMESTAMP:
+            age_ms = header.max_timestamp - segment.first_timestamp
+        else:
+            age_ms = now_ms - segment.created_ms
+        return age_ms > options.segment_ms - self._jitter_ms
+
+    def _roll(self, now_ms: int) -> Segment:
+        files = self._pool.files
+        if not self.segments and not files.exists(f"{self.folder}/{names.PARTITION_METADATA}"):
+            files.make_folder(self.folder)
+            names.write_partition_metadata(files, self.folder, self.topic_id)
+            files.sync_folder(self.folder.rpartition("/")[0])
+        segment = Segment(self._pool, self.folder, self.end_offset, now_ms)
+        segment.make_empty()
+        files.sync_folder(self.folder)
+        if self.segments:
+            closed = self.segments[-1]
+            closed.write_indexes()
+            self.write_snapshot()
+            self.unsynced.append(closed)
+        self.segments.append(segment)
+        return segment
+
+    def roll_now(self, now_ms: int) -> None:
+        """The next batch begins a new file: what is on disk behind a failed write is not trusted."""
+        if self.segments and self.segments[-1].size:
+            self._roll(now_ms)
+
+    def write_snapshot(self) -> None:
+        """Producer state as of end_offset; older snapshots but the newest two go."""
+        files = self._pool.files
+        if self.producers.by_id:
+            files.write_atomic(
+                f"{self.folder}/{names.segment_name(self.end_offset, names.SNAPSHOT_SUFFIX)}",
+                self.producers.to_bytes(),
+            )
+        old = [name for name in files.list(self.folder) if name.endswith(names.SNAPSHOT_SUFFIX)][:-2]
+        for name in old:
+            files.unlink(f"{self.folder}/{name}")
+
+    # -- reading
+
+    def _segment_at(self, offset: int) -> int:
+        return bisect_right(self.segments, offset, key=_base_offset) - 1
+
+    def locate(self, offset: int, max_bytes: int, *, upto_offset: int, min_one: bool) -> list[FileRange]:
+        """The bytes from the batch that holds offset on, below upto_offset, of one segment, at most max_bytes.
+
+        A last batch may be cut, as in Kafka: readers ignore it. min_one: the first batch comes whole however large.
+        """
+        for at in range(max(self._segment_at(offset), 0), len(self.segments)):
+            segment = self.segments[at]
+            start = segment.position_of(offset)
+            limit = segment.size if upto_offset >= segment.end_offset else segment.position_of(upto_offset)
+            size = limit - start
+            if size <= 0:
+                if segment.end_offset > upto_offset:
+                    return []
+                continue
+            if size > max_bytes:
+                first = segment.first_batch_bytes(start)
+                if first > max_bytes:
+                    return [FileRange(segment.file, start, min(first, size))] if min_one else []
+                size = max_bytes
+            return [FileRange(segment.file, start, size)]
+        return []
+
+    def offset_for_time(self, timestamp: int, upto_offset: int) -> Found | None:
+        """The first record at or after timestamp, below upto_offset."""
+        return self._find_record(lambda stamp: stamp >= timestamp, timestamp, upto_offset)
+
+    def max_timestamp_offset(self, upto_offset: int) -> Found | None:
+        """The first record that has the greatest timestamp of the log (KIP-734)."""
+        greatest = max((segment.max_timestamp for segment in self.segments), default=NO_TIMESTAMP)
+        if greatest == NO_TIMESTAMP:
+            return None
+        return self._find_record(lambda stamp: stamp == greatest, greatest, upto_offset)
+
+    def _find_record(self, wanted: Callable[[int], bool], reaches: int, upto_offset: int) -> Found | None:
+        for segment in self.segments:
+            if segment.max_timestamp < reaches or segment.end_offset <= self.log_start_offset:
+                continue
+            start = segment.position_of(segment.base_offset + segment.time_index.lookup(reaches))
+            for header, position in segment.scan(start):
+                if header.base_offset >= upto_offset:
+                    return None
+                if header.max_timestamp < reaches or header.next_offset <= self.log_start_offset:
+                    continue
+                content = segment.file.read(position, header.size)
+                for record in records_of(content, read_header(content, 0), 0):
+                    if wanted(record.timestamp) and self.log_start_offset <= record.offset < upto_offset:
+                        return record.timestamp, record.offset, header.leader_epoch
+        return None
+
+    def epoch_end_offset(self, epoch: int) -> tuple[int, int]:
+        return self.epochs.end_of(epoch, self.end_offset)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(segment.size for segment in self.segments)
+
+    # -- shrinking
+
+    def advance_log_start(self, offset: int) -> None:
+        """L3. The caller makes it durable before it answers."""
+        if offset > self.log_start_offset:
+            self.log_start_offset = offset
+            if self.segments:
+                self.epochs.advance_start(offset)
+
+    def delete_expired(self, wall_ms: int, high_watermark: int, by_time: bool = True) -> list[Segment]:
+        """Drop the segments retention lets go; their files are renamed now, and the caller unlinks them later."""
+        count = count_expired(
+            self.segments, self.options, wall_ms, self.log_start_offset, high_watermark, by_time
+        )
+        gone = self.segments[:count]
+        if gone:
+            del self.segments[:count]
+            self.advance_log_start(self.segments[0].base_offset)
+            for segment in gone:
+                self._rename_away(segment)
+        return gone
+
+    def _rename_away(self, segment: Segment) -> None:
+        files = self._pool.files
+        segment.close()
+        if segment in self.unsynced:
+            self.unsynced.remove(segment)
+        for suffix in (names.LOG_SUFFIX, names.INDEX_SUFFIX, names.TIME_INDEX_SUFFIX):
+            if files.exists(segment.path(suffix)):
+                files.rename(segment.path(suffix), segment.path(suffix) + names.DELETED_SUFFIX)
+
+    def unlink_deleted(self, segment: Segment) -> None:
+        """file.delete.delay.ms has passed."""
+        for suffix in (names.LOG_SUFFIX, names.INDEX_SUFFIX, names.TIME_INDEX_SUFFIX):
+            self._pool.files.unlink(segment.path(suffix) + names.DELETED_SUFFIX)
+
+    def truncate_to(self, offset: int, now_ms: int) -> None:
+        """Forget everything at or behind offset, on disk and in RAM."""
+        while len(self.segments) > 1 and self.segments[-1].base_offset >= offset:
+            segment = self.segments.pop()
+            segment.close()
+            recovery.drop_files(self._pool.files, self.folder, segment.base_offset)
+        if self.segments:
+            self.segments[-1].truncate(offset)
+        self.unsynced = [segment for segment in self.unsynced if segment in self.segments]
+        self.end_offset = min(offset, self.end_offset)
+        self.log_start_offset = min(self.log_start_offset, self.end_offset)
+        self.recovery_point = min(self.recovery_point, self.end_offset)
+        self.epochs.truncate_to(offset)
+        self.producers = recovery.load_producers(
+            self._pool.files, self.folder, self.segments, self.log_start_offset, now_ms
+        )
+
+    # -- durability of what is beside the .log
+
+    def prepare_recovery_point(self) -> tuple[list[Segment], int]:
+        """The segments to sync, and the offset that is the recovery point once they are."""
+        segments = [*self.unsynced, *self.segments[-1:]]
+        return segments, self.end_offset
+
+    def reached_recovery_point(self, synced: list[Segment], offset: int) -> None:
+        self.unsynced = [segment for segment in self.unsynced if segment not in synced]
+        self.recovery_point = max(self.recovery_point, offset)
+        if self.segments:
+            self.segments[-1].write_indexes()
+            self.write_snapshot()
+
+    def close(self, clean: bool) -> None:
+        """clean: sync and write all that a start without scan needs. Everything taken must be committed by then."""
+        if clean and self.segments:
+            for segment in [*self.unsynced, self.segments[-1]]:
+                segment.file.sync()
+            self.unsynced.clear()
+            self.segments[-1].write_indexes()
+            self.write_snapshot()
+            self.recovery_point = self.end_offset
+        for segment in self.segments:
+            segment.close()
+
+
+def _base_offset(segment: Segment) -> int:
+    return segment.base_offset

@@ -1,0 +1,241 @@
+"""What a crash leaves, and how it becomes a log again.
+
+Truth     the .log files. Indexes that break an invariant are rebuilt; snapshots that do not check are replayed.
+Clean     after a clean stop nothing is scanned but the tail behind the last index entry of the last segment.
+R1        Above the recovery point a torn tail is cut at the last whole batch with a good checksum, a base offset that
+          follows its neighbour and an epoch that does not fall.
+R2        Below it everything had been synced: a batch that fails R1 there is damage. The partition alone goes offline
+          (DamagedLog); nothing is cut, so that nothing is lost in silence.
+R3        Left-over names: .deleted and .cleaned files are unlinked, a .swap file finishes the swap it began.
+"""
+
+from typing import Final
+
+from barnabas.log import folder as names
+from barnabas.log.epochs import LeaderEpochs
+from barnabas.log.index import IndexUnusable
+from barnabas.log.producer_state import ProducerState
+from barnabas.log.segment import OpenFiles, Segment
+from barnabas.ports import Files
+from barnabas.records.batch import HEADER_BYTES, MAGIC, BatchHeader, check_crc
+
+CHUNK_BYTES: Final = 1 << 20
+
+
+class DamagedLog(Exception):
+    """Synced bytes of a partition are not what was written. The remedy is in the text."""
+
+
+def finish_renames(files: Files, folder: str) -> None:
+    """R3. Must run before the segments are listed."""
+    listed = files.list(folder)
+    for name in listed:
+        if name.endswith((names.DELETED_SUFFIX, names.CLEANED_SUFFIX, ".tmp")):
+            files.unlink(f"{folder}/{name}")
+    for name in listed:
+        if name.endswith(names.SWAP_SUFFIX):
+            finish_swap(files, folder, name)
+
+
+def finish_swap(files: Files, folder: str, swapped: str) -> None:
+    """A compacted segment was complete: it replaces the segment of its name; the indexes are rebuilt."""
+    name = swapped.removesuffix(names.SWAP_SUFFIX)
+    stem = name.removesuffix(names.LOG_SUFFIX)
+    for suffix in (names.INDEX_SUFFIX, names.TIME_INDEX_SUFFIX):
+        files.unlink(f"{folder}/{stem}{suffix}")
+    files.rename(f"{folder}/{swapped}", f"{folder}/{name}")
+    files.sync_folder(folder)
+
+
+def load_segments(
+    pool: OpenFiles, folder: str, now_ms: int, clean: bool, recovery_point: int, epochs: LeaderEpochs
+) -> list[Segment]:
+    """The segments of a folder in order, their tails repaired. Raises DamagedLog (R2)."""
+    files = pool.files
+    bases = sorted(
+        int(name.removesuffix(names.LOG_SUFFIX))
+        for name in files.list(folder)
+        if name.endswith(names.LOG_SUFFIX) and name.removesuffix(names.LOG_SUFFIX).isdigit()
+    )
+    segments: list[Segment] = []
+    for at, base in enumerate(bases):
+        segment = Segment(pool, folder, base, now_ms)
+        segment.size = 1  # the file exists: it must not be made anew
+        segment.size = segment.file.size()
+        behind = bases[at + 1] if at + 1 < len(bases) else None
+        if behind is not None and (clean or behind <= recovery_point):
+            segment.end_offset = behind
+            set_timestamps(segment)
+        elif clean:
+            find_end(segment)
+        else:
+            whole = repair(segment, recovery_point, epochs)
+            segment.write_indexes()
+            if not whole or (behind is not None and segment.end_offset != behind):
+                for later in bases[at + 1 :]:
+                    drop_files(files, folder, later)
+                segments.append(segment)
+                break
+        segments.append(segment)
+    return segments
+
+
+def set_timestamps(segment: Segment) -> None:
+    index = segment.time_index
+    if index.timestamps:
+        segment.max_timestamp = index.timestamps[-1]
+        segment.max_timestamp_offset = segment.base_offset + index.offsets[-1]
+        segment.first_timestamp = index.timestamps[0]
+    elif segment.size:
+        segment.rebuild_indexes()
+
+
+def find_end(segment: Segment) -> None:
+    """After a clean stop: from the last index entry on, headers alone."""
+    set_timestamps(segment)
+    index = segment.offset_index
+    position = index.positions[-1] if index.positions else 0
+    end, size = segment.base_offset, position
+    for header, at in segment.scan(position):
+        end, size = header.next_offset, at + header.size
+        if header.max_timestamp > segment.max_timestamp:
+            segment.max_timestamp, segment.max_timestamp_offset = header.max_timestamp, end - 1
+        segment.unindexed_bytes = size - position
+    if size != segment.size:
+        raise DamagedLog(
+            f"{segment.path(names.LOG_SUFFIX)}: {segment.size - size} bytes at the end are no batch although the node "
+            "had stopped cleanly. Restore the file, or remove .kafka_cleanshutdown to cut them."
+        )
+    segment.end_offset = end
+
+
+def repair(segment: Segment, recovery_point: int, epochs: LeaderEpochs) -> bool:
+    """Checks what may not have been synced and cuts a torn tail; False when something was cut. R1, R2."""
+    start = start_of_scan(segment, recovery_point)
+    file = segment.file
+    position, expected = start
+    epoch = -1
+    segment.unindexed_bytes = 0
+    chunk, chunk_at = b"", position
+    while position < segment.size:
+        need = HEADER_BYTES
+        if position + need > chunk_at + len(chunk):
+            chunk, chunk_at = file.read(position, CHUNK_BYTES), position
+        header = header_at(chunk, position - chunk_at)
+        if header is not None and header.size > len(chunk) - (position - chunk_at):
+            chunk, chunk_at = (
+                file.read(position, max(CHUNK_BYTES, min(header.size, segment.size - position))),
+                position,
+            )
+        reason = fault(header, chunk, position - chunk_at, expected, epoch, epochs.latest)
+        if reason:
+            if expected < recovery_point:
+                raise DamagedLog(
+                    f"{segment.path(names.LOG_SUFFIX)}: {reason} at position {position} (offset {expected}), below the "
+                    f"recovery point {recovery_point}. Restore the file from a backup or another copy."
+                )
+            cut(segment, position, expected)
+            return False
+        assert header is not None
+        segment.note(header, position, 4096)
+        position += header.size
+        expected = header.next_offset
+        epoch = header.leader_epoch
+        segment.grow(position - header.size, header.size, expected)
+    segment.size = position
+    segment.end_offset = expected
+    return True
+
+
+def start_of_scan(segment: Segment, recovery_point: int) -> tuple[int, int]:
+    """Position and offset from which to check: the last indexed batch below the recovery point, else the beginning.
+
+    The index is used only when its entry proves to name a batch; otherwise it is forgotten and rebuilt.
+    """
+    try:
+        index = segment.offset_index
+    except IndexUnusable:
+        index = None
+    if index is not None and index.offsets and recovery_point > segment.base_offset:
+        position = index.lookup(recovery_point - 1 - segment.base_offset)
+        content = segment.file.read(position, HEADER_BYTES)
+        header = header_at(content, 0)
+        if header is not None and segment.base_offset <= header.base_offset < recovery_point:
+            index.truncate(position + 1)
+            segment.time_index.truncate(header.next_offset - segment.base_offset)
+            if segment.time_index.timestamps:
+                segment.max_timestamp = segment.time_index.timestamps[-1]
+                segment.max_timestamp_offset = segment.base_offset + segment.time_index.offsets[-1]
+                segment.first_timestamp = segment.time_index.timestamps[0]
+            return position, header.base_offset
+    segment.clear_indexes()
+    return 0, segment.base_offset
+
+
+def header_at(chunk: bytes, at: int) -> BatchHeader | None:
+    return BatchHeader(chunk, at) if at + HEADER_BYTES <= len(chunk) else None
+
+
+def fault(
+    header: BatchHeader | None, chunk: bytes, at: int, expected: int, epoch: int, latest_epoch: int
+) -> str:
+    """What is wrong with the batch at a position; "" when nothing is."""
+    if header is None:
+        return "a cut header"
+    if header.size < HEADER_BYTES or at + header.size > len(chunk):
+        return "a cut batch"
+    if header.magic != MAGIC:
+        return f"magic {header.magic}"
+    if header.base_offset < expected or (header.base_offset != expected and epoch == -1 and expected != 0):
+        return f"base offset {header.base_offset} where {expected} follows"
+    if not check_crc(chunk, at, header.size, header.crc):
+        return "a wrong checksum"
+    if header.last_offset_delta < 0:
+        return "a negative offset delta"
+    if header.leader_epoch < epoch or header.leader_epoch > latest_epoch >= 0:
+        return f"leader epoch {header.leader_epoch} behind {epoch}"
+    return ""
+
+
+def cut(segment: Segment, position: int, expected: int) -> None:
+    segment.file.truncate(position)
+    segment.file.sync()
+    segment.size = position
+    segment.end_offset = expected
+
+
+def drop_files(files: Files, folder: str, base: int) -> None:
+    """A segment behind a cut one: its offsets would leave a hole."""
+    for suffix in (names.LOG_SUFFIX, names.INDEX_SUFFIX, names.TIME_INDEX_SUFFIX):
+        files.unlink(f"{folder}/{names.segment_name(base, suffix)}")
+
+
+def load_producers(
+    files: Files, folder: str, segments: list[Segment], log_start_offset: int, now_ms: int
+) -> ProducerState:
+    """The newest good snapshot at or below the end, then the headers behind it."""
+    end = segments[-1].end_offset if segments else 0
+    bases = sorted(
+        (
+            int(name.removesuffix(names.SNAPSHOT_SUFFIX))
+            for name in files.list(folder)
+            if name.endswith(names.SNAPSHOT_SUFFIX) and name.removesuffix(names.SNAPSHOT_SUFFIX).isdigit()
+        ),
+        reverse=True,
+    )
+    state, offset = ProducerState(), log_start_offset
+    for base in bases:
+        path = f"{folder}/{names.segment_name(base, names.SNAPSHOT_SUFFIX)}"
+        loaded = ProducerState.load(files.read_all(path), now_ms) if base <= end else None
+        if loaded is None:
+            files.unlink(path)
+            continue
+        state, offset = loaded, base
+        break
+    for segment in segments:
+        if segment.end_offset <= offset:
+            continue
+        for header, _ in segment.scan(segment.position_of(max(offset, segment.base_offset))):
+            if header.producer_id >= 0 and header.base_offset >= offset and not header.is_control:
+                state.update(header, header.base_offset, now_ms)
+    return state

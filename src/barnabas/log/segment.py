@@ -1,0 +1,245 @@
+"""One segment: a .log file of whole batches and its two indexes.
+
+S1  Batches follow each other without holes; each base offset is at or behind the end of the one before.
+S2  What lies at or behind `size` does not exist, whatever the file holds: size counts what has been assigned, which may
+    be ahead of what has been written.
+The file is opened on first use and dropped by the pool when too many are open; a range that is still being sent keeps
+its descriptor alive by holding the File.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Final
+
+from barnabas.log import folder as names
+from barnabas.log.index import IndexUnusable, OffsetIndex, TimeIndex
+from barnabas.ports import File, Files, WorldError
+from barnabas.records.batch import HEADER_BYTES, BatchHeader
+
+SCAN_BYTES: Final = 16 * 1024
+RECENT_MAX: Final = 512
+NO_TIMESTAMP: Final = -1
+
+
+class OpenFiles:
+    """Open segment files of all logs, at most limit of them: the one opened first is dropped first."""
+
+    def __init__(self, files: Files, limit: int) -> None:
+        self.files = files
+        self._limit = limit
+        self._open: dict[int, Segment] = {}
+
+    def opened(self, segment: "Segment") -> None:
+        self._open[id(segment)] = segment
+        if len(self._open) > self._limit:
+            oldest = next(iter(self._open))
+            self._open.pop(oldest).drop_file()
+
+    def closed(self, segment: "Segment") -> None:
+        self._open.pop(id(segment), None)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+
+class Segment:
+    """Offsets [base_offset, end_offset) at positions [0, size)."""
+
+    __slots__ = (
+        "_file",
+        "_folder",
+        "_offset_index",
+        "_pool",
+        "_recent_ends",
+        "_recent_positions",
+        "_time_index",
+        "base_offset",
+        "created_ms",
+        "end_offset",
+        "first_timestamp",
+        "max_timestamp",
+        "max_timestamp_offset",
+        "size",
+        "unindexed_bytes",
+    )
+
+    def __init__(self, pool: OpenFiles, folder: str, base_offset: int, created_ms: int) -> None:
+        self._pool = pool
+        self._folder = folder
+        self.base_offset = base_offset
+        self.end_offset = base_offset
+        self.size = 0
+        self.created_ms = created_ms
+        self.first_timestamp = NO_TIMESTAMP
+        self.max_timestamp = NO_TIMESTAMP
+        self.max_timestamp_offset = base_offset
+        self.unindexed_bytes = 0
+        self._file: File | None = None
+        self._offset_index: OffsetIndex | None = None
+        self._time_index: TimeIndex | None = None
+        self._recent_ends: list[int] = []
+        self._recent_positions: list[int] = []
+
+    # -- files
+
+    def path(self, suffix: str) -> str:
+        return f"{self._folder}/{names.segment_name(self.base_offset, suffix)}"
+
+    @property
+    def file(self) -> File:
+        if self._file is None:
+            self._file = self._pool.files.open(self.path(names.LOG_SUFFIX), create=self.size == 0)
+            self._pool.opened(self)
+        return self._file
+
+    def drop_file(self) -> None:
+        """The descriptor closes when the last range that names the file is gone."""
+        self._file = None
+
+    def close(self) -> None:
+        self._pool.closed(self)
+        self._file = None
+
+    def make_empty(self) -> None:
+        """A new segment has empty indexes and an empty file."""
+        self._offset_index = OffsetIndex()
+        self._time_index = TimeIndex()
+        self._file = self._pool.files.open(self.path(names.LOG_SUFFIX), create=True)
+        self._file.truncate(0)
+        self._pool.opened(self)
+
+    @property
+    def offset_index(self) -> OffsetIndex:
+        if self._offset_index is None:
+            self._load_indexes()
+        assert self._offset_index is not None
+        return self._offset_index
+
+    @property
+    def time_index(self) -> TimeIndex:
+        if self._time_index is None:
+            self._load_indexes()
+        assert self._time_index is not None
+        return self._time_index
+
+    def _load_indexes(self) -> None:
+        files = self._pool.files
+        try:
+            offset_path, time_path = self.path(names.INDEX_SUFFIX), self.path(names.TIME_INDEX_SUFFIX)
+            if not files.exists(offset_path) or not files.exists(time_path):
+                raise IndexUnusable("absent")
+            self._offset_index = OffsetIndex.load(files.read_all(offset_path), self.size)
+            self._time_index = TimeIndex.load(files.read_all(time_path))
+        except IndexUnusable:
+            self.rebuild_indexes()
+
+    def clear_indexes(self) -> None:
+        """Whoever calls this notes every batch again."""
+        self._offset_index, self._time_index = OffsetIndex(), TimeIndex()
+        self.unindexed_bytes = 0
+        self.max_timestamp = NO_TIMESTAMP
+        self.first_timestamp = NO_TIMESTAMP
+
+    def rebuild_indexes(self, interval_bytes: int = 4096) -> None:
+        self.clear_indexes()
+        for header, position in self.scan(0):
+            self.note(header, position, interval_bytes)
+
+    def write_indexes(self) -> None:
+        """Called at roll, recovery point and close; the last greatest timestamp closes the time index."""
+        if self._offset_index is None or self._time_index is None:
+            return
+        if self.max_timestamp != NO_TIMESTAMP:
+            self._time_index.add(self.max_timestamp, self.max_timestamp_offset - self.base_offset)
+        files = self._pool.files
+        for suffix, content in (
+            (names.INDEX_SUFFIX, self._offset_index.to_bytes()),
+            (names.TIME_INDEX_SUFFIX, self._time_index.to_bytes()),
+        ):
+            file = files.open(self.path(suffix), create=True)
+            file.truncate(0)
+            if content:
+                file.write(0, [content])
+            file.close()
+
+    # -- growing
+
+    def note(self, header: BatchHeader, position: int, interval_bytes: int) -> None:
+        """A batch (with its final base offset) lies at position."""
+        last_offset = header.base_offset + header.last_offset_delta
+        if header.max_timestamp > self.max_timestamp:
+            self.max_timestamp = header.max_timestamp
+            self.max_timestamp_offset = last_offset
+        if self.first_timestamp == NO_TIMESTAMP:
+            self.first_timestamp = header.max_timestamp
+        if self.unindexed_bytes > interval_bytes:
+            self.offset_index.add(last_offset - self.base_offset, position)
+            self.time_index.add(self.max_timestamp, self.max_timestamp_offset - self.base_offset)
+            self.unindexed_bytes = 0
+        self.unindexed_bytes += header.size
+
+    def grow(self, position: int, size: int, end_offset: int) -> None:
+        """The tail is remembered batch by batch, so that readers at the end need no scan."""
+        self.size = position + size
+        self.end_offset = end_offset
+        ends = self._recent_ends
+        ends.append(end_offset)
+        self._recent_positions.append(position)
+        if len(ends) > RECENT_MAX:
+            del ends[: RECENT_MAX // 2]
+            del self._recent_positions[: RECENT_MAX // 2]
+
+    # -- finding
+
+    def scan(self, position: int) -> Iterator[tuple[BatchHeader, int]]:
+        """Headers and positions of the whole batches from position on, as far as they are whole."""
+        chunk, chunk_at = b"", position
+        while position + HEADER_BYTES <= self.size:
+            if position < chunk_at or position + HEADER_BYTES > chunk_at + len(chunk):
+                chunk, chunk_at = self.file.read(position, min(SCAN_BYTES, self.size - position)), position
+                if len(chunk) < HEADER_BYTES:
+                    return
+            header = BatchHeader(chunk, position - chunk_at)
+            if header.size < HEADER_BYTES or position + header.size > self.size:
+                return
+            yield header, position
+            position += header.size
+
+    def position_of(self, offset: int) -> int:
+        """Where the batch that holds offset (or the first one behind it) begins; size when there is none."""
+        if offset >= self.end_offset:
+            return self.size
+        ends = self._recent_ends
+        if ends:
+            at = bisect_right(ends, offset)
+            if at > 0:
+                return self._recent_positions[at]
+            # The first remembered batch holds offset only if it begins at or before it.
+            if self._recent_positions[0] == 0:
+                return 0
+        for header, position in self.scan(self.offset_index.lookup(offset - self.base_offset)):
+            if header.next_offset > offset:
+                return position
+        return self.size
+
+    def first_batch_bytes(self, position: int) -> int:
+        content = self.file.read(position, 12)
+        if len(content) < 12:
+            raise WorldError(f"{self.path(names.LOG_SUFFIX)}: shorter than its batches")
+        return int.from_bytes(content[8:12], "big") + 12
+
+    def truncate(self, offset: int) -> None:
+        """Drop the batch that holds offset and all behind it."""
+        position = self.position_of(offset)
+        self.offset_index.truncate(position)
+        self.time_index.truncate(max(offset - self.base_offset, 0))
+        self._recent_ends, self._recent_positions = [], []
+        self.file.truncate(position)
+        self.size = position
+        self.end_offset = min(offset, self.end_offset)
+        self.max_timestamp = self.time_index.timestamps[-1] if self.time_index.timestamps else NO_TIMESTAMP
+        self.max_timestamp_offset = self.base_offset
+        start = self.offset_index.positions[-1] if self.offset_index.positions else 0
+        for header, _ in self.scan(start):
+            if header.max_timestamp > self.max_timestamp:
+                self.max_timestamp, self.max_timestamp_offset = header.max_timestamp, header.next_offset - 1

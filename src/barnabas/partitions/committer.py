@@ -1,0 +1,207 @@
+"""The seam of durability: the log assigns offsets in RAM, a Committer makes bytes durable and says so.
+
+C1  Writes of one partition reach its file in the order they were taken; positions have no holes.
+C2  committed(end_offset) is said only when every byte below end_offset is as durable as the kind promises.
+C3  A failed write or sync is said once; what was taken behind it is dropped, and nothing more is taken for that
+    partition until it has been re-opened.
+C4  No file is written while it is being synced: a write would block the loop behind the sync.
+Crash   what was taken and not yet written is lost; nobody was told that it was committed.
+
+Kinds here: `CacheCommitter` writes what a partition gathered in one loop turn (Kafka's durability: the page cache),
+`SyncCommitter` writes and syncs it in a thread, one job a partition, so a burst shares one sync (group commit).
+Both are chosen per partition by `barnabas.durability`; RAM files use the cache kind.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from barnabas.log.write import Write
+from barnabas.partitions.turn import Turn
+from barnabas.ports import File, Loop, WorldError
+
+
+class Committed(Protocol):
+    """What a committer tells, and whom: a partition."""
+
+    def committed(self, end_offset: int, size: int) -> None: ...
+    def failed(self, error: WorldError) -> None: ...
+
+
+class Lane:
+    """What one partition has gathered and not yet committed. The partition owns it, the committer works on it."""
+
+    __slots__ = ("busy", "bytes", "failed", "owner", "queued", "syncing", "writes")
+
+    def __init__(self, owner: Committed) -> None:
+        self.owner = owner
+        self.writes: list[Write] = []
+        self.bytes = 0
+        self.queued = False
+        self.busy = False
+        self.syncing = False
+        self.failed = False
+
+
+class Uncommitted:
+    """Bytes taken and not yet committed, of all partitions: the budget that stops the reading of sockets."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+def write_runs(writes: list[Write]) -> list[File]:
+    """Write batches that follow each other in one file by one call; returns the files touched, in order.
+
+    Raises WorldError as the file does.
+    """
+    touched: list[File] = []
+    at = 0
+    while at < len(writes):
+        first = writes[at]
+        chunks: list[bytes | memoryview] = []
+        file = first.file
+        position = first.position
+        while at < len(writes) and writes[at].file is file:
+            chunks.append(writes[at].head)
+            chunks.append(writes[at].body)
+            at += 1
+        file.write(position, chunks)
+        touched.append(file)
+    return touched
+
+
+class Committer(Protocol):
+    """One kind of durability."""
+
+    def take(self, lane: Lane, write: Write) -> None:
+        """Make write durable some time soon, then tell lane.owner."""
+
+
+class CacheCommitter:
+    """Written to the page cache at the end of the turn, by the loop; synced only at recovery points and flush.*."""
+
+    def __init__(self, turn: Turn, loop: Loop, uncommitted: Uncommitted) -> None:
+        self._turn = turn
+        self._loop = loop
+        self._uncommitted = uncommitted
+        self._dirty: list[Lane] = []
+
+    def take(self, lane: Lane, write: Write) -> None:
+        lane.writes.append(write)
+        lane.bytes += write.size
+        self._uncommitted.bytes += write.size
+        if not lane.queued:
+            lane.queued = True
+            if not self._dirty:
+                self._turn.write(self._flush)
+            self._dirty.append(lane)
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for lane in dirty:
+            lane.queued = False
+            if lane.syncing:
+                self._write_in_thread(lane)
+            elif not lane.busy:
+                self._write(lane)
+
+    def _write(self, lane: Lane) -> None:
+        writes, size = lane.writes, lane.bytes
+        lane.writes, lane.bytes = [], 0
+        self._uncommitted.bytes -= size
+        if lane.failed or not writes:
+            return
+        try:
+            write_runs(writes)
+        except WorldError as error:
+            lane.failed = True
+            lane.owner.failed(error)
+            return
+        lane.owner.committed(writes[-1].end_offset, size)
+
+    def _write_in_thread(self, lane: Lane) -> None:
+        """C4: while the file is being synced its writes go behind that sync, in the same pool."""
+        if lane.busy:
+            return
+        lane.busy = True
+        writes, size = lane.writes, lane.bytes
+        lane.writes, lane.bytes = [], 0
+        run_job(self._loop, lane, writes, size, self._uncommitted, sync=False, again=self._again)
+
+    def _again(self, lane: Lane) -> None:
+        if lane.writes:
+            self._write(lane)
+
+
+class SyncCommitter:
+    """Written and synced by a thread of the commit pool: what a partition gathered meanwhile shares the next sync."""
+
+    def __init__(self, turn: Turn, loop: Loop, uncommitted: Uncommitted) -> None:
+        self._turn = turn
+        self._loop = loop
+        self._uncommitted = uncommitted
+        self._dirty: list[Lane] = []
+
+    def take(self, lane: Lane, write: Write) -> None:
+        lane.writes.append(write)
+        lane.bytes += write.size
+        self._uncommitted.bytes += write.size
+        if not lane.queued and not lane.busy:
+            lane.queued = True
+            if not self._dirty:
+                self._turn.write(self._flush)
+            self._dirty.append(lane)
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for lane in dirty:
+            lane.queued = False
+            self._start(lane)
+
+    def _start(self, lane: Lane) -> None:
+        if lane.busy or not lane.writes:
+            return
+        lane.busy = True
+        writes, size = lane.writes, lane.bytes
+        lane.writes, lane.bytes = [], 0
+        run_job(self._loop, lane, writes, size, self._uncommitted, sync=True, again=self._start)
+
+
+def run_job(
+    loop: Loop,
+    lane: Lane,
+    writes: list[Write],
+    size: int,
+    uncommitted: Uncommitted,
+    *,
+    sync: bool,
+    again: Callable[[Lane], None],
+) -> None:
+    """Write (and sync) in the commit pool, then tell the owner on the loop and call again(lane)."""
+
+    def work() -> object:
+        files = write_runs(writes)
+        if sync:
+            for file in files:
+                file.sync()
+        return None
+
+    def done(_: object | None, error: BaseException | None) -> None:
+        lane.busy = False
+        uncommitted.bytes -= size
+        if lane.failed:
+            uncommitted.bytes -= lane.bytes
+            lane.writes, lane.bytes = [], 0
+            return
+        if error is not None:
+            lane.failed = True
+            uncommitted.bytes -= lane.bytes
+            lane.writes, lane.bytes = [], 0
+            lane.owner.failed(error if isinstance(error, WorldError) else WorldError(repr(error)))
+            return
+        lane.owner.committed(writes[-1].end_offset, size)
+        again(lane)
+
+    loop.run_in("commit", work, done)

@@ -1,0 +1,254 @@
+"""A partition at its leader: append with validation, fetch planning, high watermark, waiting.
+
+P1  log.end_offset is what has been assigned; high_watermark is what the committer said. Everything readers, ListOffsets
+    and coordinators see lies below the high watermark, so nobody sees what a crash could take back.
+P2  The high watermark never goes back, except by re-opening after a failed write, which nobody had been told about.
+P3  A reply to acks=all is given when the high watermark has passed the batch; a retry of a batch that is appended but
+    not committed waits for the same moment.
+P4  One failed write or sync has one path: offline, every waiter gets KAFKA_STORAGE_ERROR, then the keeper re-opens it.
+Crash   the log recovers what was written; sequences and epochs come back from it.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from barnabas import errors
+from barnabas.config.effective import TopicOptions
+from barnabas.log.log import Log
+from barnabas.log.producer_state import Duplicate
+from barnabas.partitions.committer import Committer, Lane
+from barnabas.partitions.waits import Waits
+from barnabas.ports import Piece, WorldError
+from barnabas.records.batch import BatchHeader, read_header
+from barnabas.records.validate import validate_produced
+
+NO_TIMESTAMP: Final = -1
+READ_COMMITTED: Final = 1
+
+
+class Appended:
+    """What became of one batch. code 0: base_offset is its first offset and end_offset the one behind its last."""
+
+    __slots__ = ("base_offset", "code", "end_offset", "log_append_time")
+
+    def __init__(
+        self, code: int, base_offset: int = -1, end_offset: int = -1, log_append_time: int = -1
+    ) -> None:
+        self.code = code
+        self.base_offset = base_offset
+        self.end_offset = end_offset
+        self.log_append_time = log_append_time
+
+
+class FetchPlan:
+    """What a fetch of one partition gets: byte ranges of whole batches, not the bytes."""
+
+    __slots__ = ("code", "high_watermark", "last_stable_offset", "log_start_offset", "pieces", "size")
+
+    def __init__(
+        self, code: int, high_watermark: int, last_stable_offset: int, log_start_offset: int
+    ) -> None:
+        self.code = code
+        self.high_watermark = high_watermark
+        self.last_stable_offset = last_stable_offset
+        self.log_start_offset = log_start_offset
+        self.pieces: list[Piece] = []
+        self.size = 0
+
+
+class Partition:
+    """One partition this node leads. Made by open.py; its log may have no file yet."""
+
+    __slots__ = (
+        "_committer",
+        "_on_failure",
+        "_waiting",
+        "_waits",
+        "epoch",
+        "high_watermark",
+        "index",
+        "lane",
+        "log",
+        "offline",
+        "options",
+        "topic",
+        "topic_id",
+    )
+
+    def __init__(
+        self,
+        topic: str,
+        topic_id: bytes,
+        index: int,
+        log: Log,
+        epoch: int,
+        options: TopicOptions,
+        committer: Committer,
+        waits: Waits,
+        on_failure: Callable[["Partition", WorldError], None],
+    ) -> None:
+        self.topic = topic
+        self.topic_id = topic_id
+        self.index = index
+        self.log = log
+        self.epoch = epoch
+        self.options = options
+        self.high_watermark = log.end_offset
+        self.offline = False
+        self.lane = Lane(self)
+        self._committer = committer
+        self._waits = waits
+        self._on_failure = on_failure
+        self._waiting: deque[tuple[int, Callable[[int], None]]] = deque()
+
+    def __repr__(self) -> str:
+        return f"{self.topic}-{self.index}"
+
+    # -- append
+
+    def append(self, content: bytes, start: int, size: int, version: int, now_ms: int) -> Appended:
+        """Check a producer's batch, assign its offsets and hand its bytes to the committer."""
+        if self.offline:
+            return Appended(errors.KAFKA_STORAGE_ERROR)
+        header = validate_produced(content, start, size, self.options, version, now_ms)
+        if isinstance(header, int):
+            return Appended(header)
+        log = self.log
+        if header.producer_id >= 0:
+            checked = log.producers.check(header, now_ms)
+            if checked is not None:
+                if isinstance(checked, Duplicate):
+                    return Appended(0, checked.base_offset, checked.end_offset, checked.log_append_time)
+                return Appended(checked)
+        stamp = NO_TIMESTAMP
+        if self.options.timestamp_type_log_append:
+            stamp = now_ms
+        return self._write(header, content, start, now_ms, stamp)
+
+    def append_own(self, batch: bytes, now_ms: int) -> int:
+        """Append one batch of the broker's own making; returns its end offset, or minus an error code."""
+        if self.offline:
+            return -errors.KAFKA_STORAGE_ERROR
+        appended = self._write(read_header(batch, 0), batch, 0, now_ms, NO_TIMESTAMP)
+        return appended.end_offset if appended.code == 0 else -appended.code
+
+    def _write(self, header: BatchHeader, content: bytes, start: int, now_ms: int, stamp: int) -> Appended:
+        log = self.log
+        base_offset = log.end_offset
+        try:
+            write = log.append(header, content, start, self.epoch, now_ms, stamp)
+        except WorldError as error:
+            self.failed(error)
+            return Appended(errors.KAFKA_STORAGE_ERROR)
+        self._committer.take(self.lane, write)
+        return Appended(0, base_offset, write.end_offset, stamp)
+
+    def use(self, committer: Committer, options: TopicOptions) -> None:
+        """The topic's options changed; takes effect from the next batch on."""
+        self.options = options
+        self.log.options = options
+        if committer is not self._committer:
+            self.when_committed(self.log.end_offset, lambda _: self._switch(committer))
+
+    def _switch(self, committer: Committer) -> None:
+        self._committer = committer
+
+    # -- the committer's word
+
+    def committed(self, end_offset: int, size: int) -> None:
+        self.high_watermark = end_offset
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= end_offset:
+            waiting.popleft()[1](0)
+        self._waits.feed(self, size)
+
+    def failed(self, error: WorldError) -> None:
+        """P4. Everything above the high watermark is forgotten; nobody was told that it was committed."""
+        if self.offline:
+            return
+        self.offline = True
+        self.lane.failed = True
+        waiting, self._waiting = self._waiting, deque()
+        for _, callback in waiting:
+            callback(errors.KAFKA_STORAGE_ERROR)
+        self._waits.wake(self)
+        self._on_failure(self, error)
+
+    def reopened(self, log: Log, epoch: int) -> None:
+        """The keeper truncated the log to what is known and opened it anew under a new epoch."""
+        self.log = log
+        self.epoch = epoch
+        self.high_watermark = log.end_offset
+        self.lane = Lane(self)
+        self.offline = False
+
+    def close(self) -> None:
+        """The partition goes away (deleted, or the node stops): whoever waits for it is told now."""
+        self.offline = True
+        self.lane.failed = True
+        waiting, self._waiting = self._waiting, deque()
+        for _, callback in waiting:
+            callback(errors.NOT_LEADER_OR_FOLLOWER)
+        self._waits.wake(self)
+
+    def when_committed(self, end_offset: int, callback: Callable[[int], None]) -> None:
+        """callback(0) once everything below end_offset is committed, callback(code) when that failed."""
+        if end_offset <= self.high_watermark:
+            callback(0)
+        elif self.offline:
+            callback(errors.KAFKA_STORAGE_ERROR)
+        elif not self._waiting or self._waiting[-1][0] <= end_offset:
+            self._waiting.append((end_offset, callback))
+        else:
+            at = sum(1 for entry in self._waiting if entry[0] <= end_offset)
+            self._waiting.insert(at, (end_offset, callback))
+
+    # -- reads
+
+    @property
+    def log_start_offset(self) -> int:
+        return self.log.log_start_offset
+
+    @property
+    def last_stable_offset(self) -> int:
+        """Below it no transaction is open."""
+        first = self.log.producers.first_unstable_offset
+        return self.high_watermark if first is None or first > self.high_watermark else first
+
+    def plan_fetch(self, offset: int, max_bytes: int, isolation: int, min_one: bool, epoch: int) -> FetchPlan:
+        """Whole batches from the one that holds offset, at most max_bytes (min_one: the first however large)."""
+        plan = FetchPlan(0, self.high_watermark, self.last_stable_offset, self.log.log_start_offset)
+        if self.offline:
+            plan.code = errors.KAFKA_STORAGE_ERROR
+        elif 0 <= epoch != self.epoch:
+            plan.code = self.epoch_code(epoch)
+        elif offset < plan.log_start_offset or offset > plan.high_watermark:
+            plan.code = errors.OFFSET_OUT_OF_RANGE
+        if plan.code:
+            return plan
+        upto = plan.last_stable_offset if isolation == READ_COMMITTED else plan.high_watermark
+        if offset < upto and (max_bytes > 0 or min_one):
+            try:
+                read = self.log.locate(offset, max_bytes, upto_offset=upto, min_one=min_one)
+            except WorldError as error:
+                plan.code = errors.KAFKA_STORAGE_ERROR
+                self.failed(error)
+                return plan
+            plan.pieces.extend(read)
+            plan.size = sum(piece.size for piece in read)
+        return plan
+
+    def epoch_code(self, epoch: int) -> int:
+        """KIP-320: what a client's idea of the leader epoch is worth. -1: it has none."""
+        if epoch < 0 or epoch == self.epoch:
+            return 0
+        return errors.FENCED_LEADER_EPOCH if epoch < self.epoch else errors.UNKNOWN_LEADER_EPOCH
+
+    def read_bytes(self, offset: int, max_bytes: int) -> bytes:
+        """Whole batches below the high watermark as bytes: for coordinators, which read their own log at load."""
+        plan = self.plan_fetch(offset, max_bytes, 0, True, -1)
+        return b"".join(
+            piece if isinstance(piece, bytes) else piece.file.read(piece.position, piece.size)
+            for piece in plan.pieces
+        )

@@ -1,0 +1,1 @@
+"""Kafka requests in, replies out: listeners, connections, dispatch, one handler file per API key."""

@@ -1,0 +1,31 @@
+"""What dispatch needs to know of an API: its versions, its codec, its handler."""
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from barnabas.ports import Piece
+from barnabas.server.broker import Broker
+from barnabas.server.caller import Caller
+from barnabas.wire import apis
+
+Handler = Callable[[Broker, Any, int, Caller], Any]
+"""handle(broker, ask, version, caller) -> response, Parked, or None where the protocol wants no answer."""
+
+
+class Api:
+    """One API key as this broker serves it. Versions are those of the codec: all of Kafka 4.3's."""
+
+    __slots__ = ("decode", "handle", "key", "name", "plan", "version_max", "version_min")
+
+    def __init__(self, key: int, message: ModuleType, handle: Handler) -> None:
+        self.key = key
+        self.name = apis.BY_KEY[key].name
+        self.version_min = apis.BY_KEY[key].version_min
+        self.version_max = apis.BY_KEY[key].version_max
+        self.decode: Callable[[bytes, int, int], Any] = message.decode_request
+        self.handle = handle
+        encode = message.encode_response
+        self.plan: Callable[[Any, int], list[Piece]] = getattr(
+            message, "plan_response", lambda response, version: [encode(response, version)]
+        )

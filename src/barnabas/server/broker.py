@@ -1,0 +1,69 @@
+"""What handlers may touch: the parts of a running node, and nothing of the outside but its clock and its chance."""
+
+
+from barnabas.cluster.image import Image
+from barnabas.cluster.store import ClusterStore
+from barnabas.config.effective import BrokerOptions
+from barnabas.config.load import Listener
+from barnabas.coordinators.group.coordinator import GroupCoordinator
+from barnabas.partitions.fetch_session import FetchSessions
+from barnabas.partitions.open import Partitions
+from barnabas.partitions.producer_ids import ProducerIds
+from barnabas.partitions.waits import Waits
+from barnabas.ports import Clock
+from barnabas.server.topics import TopicChanges
+from barnabas.telemetry import Log, Telemetry
+
+
+class Broker:
+    """One node's parts, as its handlers see them. Assembled by node.py."""
+
+    __slots__ = (
+        "clock",
+        "cluster",
+        "fetch_sessions",
+        "groups",
+        "listeners",
+        "log",
+        "node_id",
+        "options",
+        "partitions",
+        "producer_ids",
+        "telemetry",
+        "topics",
+        "waits",
+    )
+
+    def __init__(
+        self,
+        node_id: int,
+        clock: Clock,
+        options: BrokerOptions,
+        cluster: ClusterStore,
+        partitions: Partitions,
+        groups: GroupCoordinator,
+        fetch_sessions: FetchSessions,
+        producer_ids: ProducerIds,
+        topics: TopicChanges,
+        waits: Waits,
+        telemetry: Telemetry,
+        log: Log,
+    ) -> None:
+        self.node_id = node_id
+        self.clock = clock
+        self.options = options
+        self.cluster = cluster
+        self.partitions = partitions
+        self.groups = groups
+        self.fetch_sessions = fetch_sessions
+        self.producer_ids = producer_ids
+        self.topics = topics
+        self.waits = waits
+        self.telemetry = telemetry
+        self.log = log
+        self.listeners: dict[str, Listener] = {}
+        """What each listener advertises: name → listener with host and port that clients can reach."""
+
+    @property
+    def image(self) -> Image:
+        return self.cluster.image

@@ -1,0 +1,194 @@
+"""One client connection: frames in, replies out, in the order of the requests.
+
+Q1  Replies leave in the order in which their requests came.
+Q2  Requests start in order. One may start while earlier ones are parked only if all the parked ones are Produce and it
+    is itself one of STARTS_BEHIND_PRODUCE; every other request waits, as everything does in Kafka.
+Q3  A request that is read is answered, or the connection closes.
+Q4  Nothing a peer sends costs more memory than it has sent.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from barnabas.partitions.turn import Turn
+from barnabas.partitions.waits import Parked
+from barnabas.ports import Connection, Piece
+from barnabas.server.caller import Caller, Closed
+from barnabas.server.dispatch import Dispatch, Request
+from barnabas.wire.frame import FrameError, FrameReader
+
+PRODUCE: Final = 0
+STARTS_BEHIND_PRODUCE: Final = frozenset({0, 1, 2, 3, 12, 18})
+"""Produce, Fetch, ListOffsets, Metadata, Heartbeat, ApiVersions."""
+
+FRAMES_PER_TURN_MAX: Final = 64
+"""Requests one connection may start in one go: the others of this loop get their turn."""
+
+PARKED_MAX: Final = 1000
+"""Requests one connection may have parked; beyond it the socket is not read."""
+
+
+class Slot:
+    """The place of one reply in the order of replies."""
+
+    __slots__ = ("pieces", "ready", "request")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.pieces: list[Piece] = []
+        self.ready = False
+
+
+class ServerConnection:
+    """The Receiver of one client's bytes."""
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        connection: Connection,
+        listener: str,
+        frame_bytes_max: int,
+        turn: Turn,
+        on_closed: Callable[["ServerConnection"], None],
+    ) -> None:
+        self._dispatch = dispatch
+        self._connection = connection
+        self._turn = turn
+        self._on_closed = on_closed
+        self._frames = FrameReader(frame_bytes_max)
+        self._unstarted: deque[bytes] = deque()
+        self._slots: deque[Slot] = deque()
+        self._parked_produce = 0
+        self._parked_other = 0
+        self._sending = False
+        self._starting = False
+        self._paused = False
+        self._closed = False
+        self.held = False
+        self.caller = Caller(connection, listener)
+        self.last_active_ms = dispatch.clock.mono_ms()
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes held of a frame that is not whole yet."""
+        return self._frames.held_bytes
+
+    def received(self, content: memoryview) -> None:
+        try:
+            frames = self._frames.feed(content)
+        except FrameError as error:
+            self._refuse(str(error))
+            return
+        if frames:
+            self._unstarted.extend(frames)
+            self._start_what_may()
+
+    def closed(self, reason: str) -> None:
+        self._closed = True
+        self._unstarted.clear()
+        self._slots.clear()
+        self._on_closed(self)
+
+    def close(self) -> None:
+        """Our side ends it, after what is answered has been sent."""
+        self._connection.close(after_sending=True)
+
+    def hold(self, held: bool) -> None:
+        """A memory budget of the node is used up (or free again): do not read this socket."""
+        self.held = held
+        self._adjust_reading()
+
+    # -- starting requests
+
+    def _start_what_may(self) -> None:
+        if self._starting:
+            return
+        self._starting = True
+        started = 0
+        unstarted = self._unstarted
+        while unstarted and not self._closed and self._may_start(unstarted[0]):
+            if started == FRAMES_PER_TURN_MAX:
+                self._turn.send(self._start_what_may)
+                break
+            started += 1
+            self._start(unstarted.popleft())
+        self._starting = False
+        if self._unstarted or self._paused:
+            self._adjust_reading()
+        if self._slots and self._slots[0].ready:
+            self._flush()
+
+    def _may_start(self, frame: bytes) -> bool:
+        if self._parked_other:
+            return False
+        if self._parked_produce:
+            return self._parked_produce < PARKED_MAX and frame[0] == 0 and frame[1] in STARTS_BEHIND_PRODUCE
+        return True
+
+    def _start(self, frame: bytes) -> None:
+        try:
+            request = self._dispatch.open(frame, self.caller)
+            reply = self._dispatch.answer(request, self.caller)
+        except Closed as refusal:
+            self._refuse(refusal.reason)
+            return
+        if reply is None:
+            return
+        slot = Slot(request)
+        self._slots.append(slot)
+        if isinstance(reply, Parked):
+            if request.key == PRODUCE:
+                self._parked_produce += 1
+            else:
+                self._parked_other += 1
+            reply.then(lambda response: self._unpark(slot, response))
+        else:
+            slot.pieces = reply
+            slot.ready = True
+
+    def _unpark(self, slot: Slot, response: object) -> None:
+        if slot.request.key == PRODUCE:
+            self._parked_produce -= 1
+        else:
+            self._parked_other -= 1
+        if self._closed:
+            return
+        slot.pieces = self._dispatch.encode(slot.request, response)
+        slot.ready = True
+        if not self._sending:
+            self._sending = True
+            self._turn.send(self._after_parked)
+
+    def _after_parked(self) -> None:
+        self._sending = False
+        if not self._closed:
+            self._flush()
+            if self._unstarted:
+                self._start_what_may()
+
+    # -- replies and reading
+
+    def _flush(self) -> None:
+        slots = self._slots
+        pieces: list[Piece] = []
+        while slots and slots[0].ready:
+            pieces.extend(slots.popleft().pieces)
+        if pieces:
+            self._connection.send(pieces)
+
+    def _adjust_reading(self) -> None:
+        """Frames that wait for their turn are enough: leave the rest of the stream with the peer."""
+        pause = self.held or len(self._unstarted) >= FRAMES_PER_TURN_MAX
+        if pause and not self._paused:
+            self._paused = True
+            self._connection.pause()
+        elif not pause and self._paused:
+            self._paused = False
+            self._connection.resume()
+
+    def _refuse(self, reason: str) -> None:
+        self._dispatch.log.warning("connection closed", peer=self.caller.host, reason=reason)
+        self._unstarted.clear()
+        self._flush()
+        self._connection.close(after_sending=True)

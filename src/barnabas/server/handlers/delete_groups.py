@@ -1,0 +1,17 @@
+"""DeleteGroups (42), v0-2. Rules: coordinators/group/coordinator.py. Only empty groups go."""
+
+from barnabas.partitions.waits import Parked
+from barnabas.server.api import Api
+from barnabas.server.broker import Broker
+from barnabas.server.caller import Caller
+from barnabas.wire.messages import delete_groups as message
+from barnabas.wire.messages.delete_groups import DeleteGroupsRequest, DeleteGroupsResponse
+
+
+def handle(
+    broker: Broker, ask: DeleteGroupsRequest, version: int, caller: Caller
+) -> DeleteGroupsResponse | Parked:
+    return broker.groups.delete_groups(ask, version, caller)
+
+
+API = Api(42, message, handle)

@@ -1,0 +1,216 @@
+"""Fetch (1), v4-18. Plans byte ranges of whole batches; the bytes go from file to socket.
+
+Behaviour  max_bytes and partition_max_bytes bound the answer, but the first batch of the first partition with data comes
+           whole whatever its size, so that a reader always moves. With fewer than min_bytes and no error the request
+           waits up to max_wait_ms and is planned once more, at completion. Sessions: KIP-227.
+Versions   v7: sessions. v9: current_leader_epoch. v11: rack. v12: flexible, diverging epoch. v13: topics by id.
+           v15+: replica state is a tag; v16: node endpoints. v17, v18: fields of followers only.
+Not done   Followers: a replica_id >= 0 is answered NOT_LEADER_OR_FOLLOWER for each partition (no replication here).
+"""
+
+from typing import Final
+
+from barnabas import errors
+from barnabas.partitions.fetch_session import (
+    FINAL_EPOCH,
+    INITIAL_EPOCH,
+    INVALID_SESSION_ID,
+    FetchSession,
+    Key,
+    Wanted,
+)
+from barnabas.partitions.partition import READ_COMMITTED, FetchPlan, Partition
+from barnabas.partitions.waits import Parked
+from barnabas.server.api import Api
+from barnabas.server.broker import Broker
+from barnabas.server.caller import Caller
+from barnabas.wire.messages import fetch as message
+from barnabas.wire.messages.fetch import (
+    AbortedTransaction,
+    FetchableTopicResponse,
+    FetchRequest,
+    FetchResponse,
+    LeaderIdAndEpoch,
+    PartitionData,
+)
+from barnabas.wire.primitives import Records
+
+NO_SESSION: Final = None
+
+
+class Fetching:
+    """One fetch: what it wants, planned now and, if it has to wait, once more."""
+
+    __slots__ = ("_ask", "_broker", "_full", "_limit", "_version", "session", "wanted")
+
+    def __init__(
+        self,
+        broker: Broker,
+        ask: FetchRequest,
+        version: int,
+        wanted: dict[Key, Wanted],
+        session: FetchSession | None,
+        full: bool,
+    ) -> None:
+        self._broker = broker
+        self._ask = ask
+        self._version = version
+        self._full = full
+        self._limit = min(ask.max_bytes, broker.options.get_int("fetch.max.bytes"))
+        self.wanted = wanted
+        self.session = session
+
+    def answer(self) -> FetchResponse | Parked:
+        ask = self._ask
+        plans, size, failed = self._plan()
+        if size >= ask.min_bytes or ask.max_wait_ms <= 0 or failed or not plans or self._has_news(plans):
+            return self._response(plans)
+        parked = Parked()
+        keys = [partition for _, _, partition, _ in plans if partition is not None]
+        deadline_ms = self._broker.clock.mono_ms() + ask.max_wait_ms
+        self._broker.waits.add(
+            keys,
+            max(ask.min_bytes - size, 1),
+            deadline_ms,
+            lambda _: parked.complete(self._response(self._plan()[0])),
+        )
+        return parked
+
+    def _has_news(self, plans: list["Planned"]) -> bool:
+        """A moved high watermark alone does not end a wait, but a diverging epoch does."""
+        return any(plan.code for _, _, _, plan in plans)
+
+    def _plan(self) -> tuple[list["Planned"], int, bool]:
+        left = self._limit
+        size = 0
+        failed = False
+        isolation = self._ask.isolation_level
+        plans: list[Planned] = []
+        for key, wanted in self.wanted.items():
+            partition, code = self._find(key)
+            if partition is None:
+                plan = FetchPlan(code, -1, -1, -1)
+            else:
+                plan = partition.plan_fetch(
+                    wanted.offset, min(wanted.max_bytes, left), isolation, size == 0, wanted.epoch
+                )
+            if plan.code:
+                failed = True
+            else:
+                size += plan.size
+                left = max(left - plan.size, 0)
+            plans.append((key, wanted, partition, plan))
+        return plans, size, failed
+
+    def _find(self, key: Key) -> tuple[Partition | None, int]:
+        name, topic_id, index = key
+        by_id = self._version >= 13
+        leaders = self._broker.partitions.by_id(topic_id) if by_id else self._broker.partitions.by_name(name)
+        if leaders is None:
+            return None, errors.UNKNOWN_TOPIC_ID if by_id else errors.UNKNOWN_TOPIC_OR_PARTITION
+        if not 0 <= index < len(leaders):
+            return None, errors.UNKNOWN_TOPIC_OR_PARTITION
+        if self._version <= 14 and self._ask.replica_id >= 0:
+            return None, errors.NOT_LEADER_OR_FOLLOWER
+        return leaders[index], 0
+
+    def _response(self, plans: list["Planned"]) -> FetchResponse:
+        response = FetchResponse(
+            session_id=self.session.id if self.session is not None else INVALID_SESSION_ID
+        )
+        topic: FetchableTopicResponse | None = None
+        with_data: list[Key] = []
+        for key, wanted, partition, plan in plans:
+            news = wanted.is_news(
+                plan.size, plan.code, plan.high_watermark, plan.last_stable_offset, plan.log_start_offset
+            )
+            if not (news or self._full):
+                continue
+            if topic is None or topic.topic != key[0] or topic.topic_id != key[1]:
+                topic = FetchableTopicResponse(topic=key[0], topic_id=key[1])
+                response.responses.append(topic)
+            topic.partitions.append(self._partition_data(key[2], wanted, partition, plan))
+            if plan.size:
+                with_data.append(key)
+        if self.session is not None:
+            self.session.rotate(with_data)
+        return response
+
+    def _partition_data(
+        self, index: int, wanted: Wanted, partition: Partition | None, plan: FetchPlan
+    ) -> PartitionData:
+        data = PartitionData(
+            partition_index=index,
+            error_code=plan.code,
+            high_watermark=plan.high_watermark,
+            last_stable_offset=plan.last_stable_offset,
+            log_start_offset=plan.log_start_offset,
+            records=Records(pieces=plan.pieces, size=plan.size),
+        )
+        if partition is None:
+            return data
+        if plan.code in (errors.FENCED_LEADER_EPOCH, errors.NOT_LEADER_OR_FOLLOWER):
+            data.current_leader = LeaderIdAndEpoch(
+                leader_id=self._broker.node_id, leader_epoch=partition.epoch
+            )
+        if self._ask.isolation_level == READ_COMMITTED and plan.code == 0:
+            data.aborted_transactions = [
+                AbortedTransaction(producer_id=producer_id, first_offset=first)
+                for producer_id, first in partition.log.aborted_transactions(
+                    wanted.offset, plan.last_stable_offset
+                )
+            ]
+        return data
+
+
+Planned = tuple[Key, Wanted, Partition | None, FetchPlan]
+
+
+def handle(broker: Broker, ask: FetchRequest, version: int, caller: Caller) -> FetchResponse | Parked:
+    by_id = version >= 13
+    now_ms = broker.clock.mono_ms()
+    if version < 7 or (ask.session_id == INVALID_SESSION_ID and ask.session_epoch == FINAL_EPOCH):
+        return Fetching(broker, ask, version, wanted_of(ask), None, True).answer()
+    if ask.session_epoch in (INITIAL_EPOCH, FINAL_EPOCH):
+        broker.fetch_sessions.close(ask.session_id)
+        wanted = wanted_of(ask)
+        session = None
+        if ask.session_epoch == INITIAL_EPOCH:
+            session = broker.fetch_sessions.open(wanted, by_id, now_ms)
+        return Fetching(broker, ask, version, wanted, session, True).answer()
+    found = broker.fetch_sessions.find(ask.session_id, ask.session_epoch, by_id, now_ms)
+    if isinstance(found, int):
+        return FetchResponse(error_code=found)
+    refresh(found, ask)
+    return Fetching(broker, ask, version, found.partitions, found, False).answer()
+
+
+def wanted_of(ask: FetchRequest) -> dict[Key, Wanted]:
+    """The partitions a full fetch names, in its order."""
+    return {
+        (topic.topic, topic.topic_id, asked.partition): Wanted(
+            asked.fetch_offset, asked.partition_max_bytes, asked.current_leader_epoch
+        )
+        for topic in ask.topics
+        for asked in topic.partitions
+    }
+
+
+def refresh(session: FetchSession, ask: FetchRequest) -> None:
+    """An incremental fetch changes, adds and forgets partitions of its session."""
+    for topic in ask.topics:
+        for asked in topic.partitions:
+            key = (topic.topic, topic.topic_id, asked.partition)
+            known = session.partitions.get(key)
+            if known is None:
+                session.partitions[key] = Wanted(
+                    asked.fetch_offset, asked.partition_max_bytes, asked.current_leader_epoch
+                )
+            else:
+                known.ask(asked.fetch_offset, asked.partition_max_bytes, asked.current_leader_epoch)
+    for gone in ask.forgotten_topics_data:
+        for index in gone.partitions:
+            session.partitions.pop((gone.topic, gone.topic_id, index), None)
+
+
+API = Api(1, message, handle)

@@ -1,0 +1,77 @@
+"""FindCoordinator (10), v0-6. Where a group's coordinator is: here, once its partition serves.
+
+Behaviour  Makes __consumer_offsets when it is first needed and answers when it serves, so no client meets
+           COORDINATOR_NOT_AVAILABLE on a fresh node. Transactions and share groups are not built: a final
+           error, never a retriable one (decision 41).
+Versions   v1: key type. v3: flexible. v4: several keys (KIP-699). v6: share groups (refused).
+"""
+
+from typing import Final
+
+from barnabas import errors
+from barnabas.partitions.waits import Parked
+from barnabas.server.api import Api
+from barnabas.server.broker import Broker
+from barnabas.server.caller import Caller
+from barnabas.wire.messages import find_coordinator as message
+from barnabas.wire.messages.find_coordinator import (
+    Coordinator,
+    FindCoordinatorRequest,
+    FindCoordinatorResponse,
+)
+
+GROUP: Final = 0
+TRANSACTION: Final = 1
+SHARE: Final = 2
+REFUSED: Final = {
+    TRANSACTION: (errors.UNSUPPORTED_VERSION, "Transactions are not served by this broker."),
+    SHARE: (errors.UNSUPPORTED_VERSION, "Share groups are not served by this broker."),
+}
+
+
+def handle(
+    broker: Broker, ask: FindCoordinatorRequest, version: int, caller: Caller
+) -> FindCoordinatorResponse | Parked:
+    keys = ask.coordinator_keys if version >= 4 else [ask.key]
+    if ask.key_type != GROUP:
+        code, text = REFUSED.get(ask.key_type, (errors.INVALID_REQUEST, "Unknown coordinator type."))
+        return respond(version, [refused(key, code, text) for key in keys])
+    parked = Parked()
+
+    def ready(code: int) -> None:
+        node = next(
+            (known for known in broker.topics.advertised(caller.listener) if known.node_id == broker.node_id),
+            None,
+        )
+        found = [
+            refused(key, errors.INVALID_GROUP_ID, "A group id may not be empty.")
+            if not key and version >= 4
+            else refused(key, code or errors.COORDINATOR_NOT_AVAILABLE, "")
+            if code or node is None
+            else Coordinator(key=key, node_id=node.node_id, host=node.host, port=node.port, error_message="")
+            for key in keys
+        ]
+        parked.complete(respond(version, found))
+
+    broker.topics.ensure_offsets_topic(ready)
+    return parked
+
+
+def refused(key: str, code: int, text: str) -> Coordinator:
+    return Coordinator(key=key, node_id=-1, host="", port=-1, error_code=code, error_message=text)
+
+
+def respond(version: int, found: list[Coordinator]) -> FindCoordinatorResponse:
+    if version >= 4:
+        return FindCoordinatorResponse(coordinators=found)
+    one = found[0]
+    return FindCoordinatorResponse(
+        error_code=one.error_code,
+        error_message=one.error_message,
+        node_id=one.node_id,
+        host=one.host,
+        port=one.port,
+    )
+
+
+API = Api(10, message, handle)

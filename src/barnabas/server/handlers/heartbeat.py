@@ -1,0 +1,15 @@
+"""Heartbeat (12), v0-4. Rules: coordinators/group/classic.py."""
+
+from barnabas.partitions.waits import Parked
+from barnabas.server.api import Api
+from barnabas.server.broker import Broker
+from barnabas.server.caller import Caller
+from barnabas.wire.messages import heartbeat as message
+from barnabas.wire.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
+
+
+def handle(broker: Broker, ask: HeartbeatRequest, version: int, caller: Caller) -> HeartbeatResponse | Parked:
+    return broker.groups.heartbeat(ask, version, caller)
+
+
+API = Api(12, message, handle)

@@ -1,0 +1,17 @@
+"""LeaveGroup (13), v0-5. Rules: coordinators/group/classic.py. v3: several members."""
+
+from barnabas.partitions.waits import Parked
+from barnabas.server.api import Api
+from barnabas.server.broker import Broker
+from barnabas.server.caller import Caller
+from barnabas.wire.messages import leave_group as message
+from barnabas.wire.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse
+
+
+def handle(
+    broker: Broker, ask: LeaveGroupRequest, version: int, caller: Caller
+) -> LeaveGroupResponse | Parked:
+    return broker.groups.leave_group(ask, version, caller)
+
+
+API = Api(13, message, handle)

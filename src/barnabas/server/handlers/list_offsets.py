@@ -1,0 +1,101 @@
+"""ListOffsets (2), v1-11. Where a time lies in a partition.
+
+Behaviour  -1 latest (high watermark, or LSO under read_committed), -2 earliest, -3 the record with the greatest timestamp
+           (v7, KIP-734), -4 earliest local (v8, as earliest: nothing is tiered), -5 last tiered (v9: -1, none),
+           -6 earliest pending upload (v11: -1, none). A time: the first record at or after it, else offset -1.
+Versions   v2: isolation level. v4: leader epoch. v6: flexible. v10: timeout.
+"""
+
+from typing import Final
+
+from barnabas import errors
+from barnabas.partitions.partition import READ_COMMITTED, Partition
+from barnabas.ports import WorldError
+from barnabas.server.api import Api
+from barnabas.server.broker import Broker
+from barnabas.server.caller import Caller
+from barnabas.wire.messages import list_offsets as message
+from barnabas.wire.messages.list_offsets import (
+    ListOffsetsPartition,
+    ListOffsetsPartitionResponse,
+    ListOffsetsRequest,
+    ListOffsetsResponse,
+    ListOffsetsTopicResponse,
+)
+
+LATEST: Final = -1
+EARLIEST: Final = -2
+MAX_TIMESTAMP: Final = -3
+EARLIEST_LOCAL: Final = -4
+LATEST_TIERED: Final = -5
+EARLIEST_PENDING_UPLOAD: Final = -6
+
+SINCE: Final = {MAX_TIMESTAMP: 7, EARLIEST_LOCAL: 8, LATEST_TIERED: 9, EARLIEST_PENDING_UPLOAD: 11}
+"""Special timestamps and the version that brought them: before it they are INVALID_REQUEST... of an unknown version."""
+
+
+def handle(broker: Broker, ask: ListOffsetsRequest, version: int, caller: Caller) -> ListOffsetsResponse:
+    response = ListOffsetsResponse()
+    named: set[tuple[str, int]] = set()
+    twice = {
+        key
+        for topic in ask.topics
+        for key in ((topic.name, asked.partition_index) for asked in topic.partitions)
+        if key in named or named.add(key)  # type: ignore[func-returns-value]
+    }
+    for topic in ask.topics:
+        leaders = broker.partitions.by_name(topic.name)
+        answers = ListOffsetsTopicResponse(name=topic.name)
+        response.topics.append(answers)
+        for asked in topic.partitions:
+            if (topic.name, asked.partition_index) in twice:
+                answer = refused(asked, errors.INVALID_REQUEST)
+            elif leaders is None or not 0 <= asked.partition_index < len(leaders):
+                answer = refused(asked, errors.UNKNOWN_TOPIC_OR_PARTITION)
+            else:
+                answer = find(leaders[asked.partition_index], asked, ask.isolation_level, version)
+            answers.partitions.append(answer)
+    return response
+
+
+def refused(asked: ListOffsetsPartition, code: int) -> ListOffsetsPartitionResponse:
+    return ListOffsetsPartitionResponse(partition_index=asked.partition_index, error_code=code)
+
+
+def find(
+    partition: Partition, asked: ListOffsetsPartition, isolation: int, version: int
+) -> ListOffsetsPartitionResponse:
+    if partition.offline:
+        return refused(asked, errors.KAFKA_STORAGE_ERROR)
+    code = partition.epoch_code(asked.current_leader_epoch)
+    if code:
+        return refused(asked, code)
+    timestamp = asked.timestamp
+    if timestamp < 0 and version < SINCE.get(timestamp, 1 if timestamp in (LATEST, EARLIEST) else 1 << 15):
+        return refused(asked, errors.UNSUPPORTED_VERSION)
+    upto = partition.last_stable_offset if isolation == READ_COMMITTED else partition.high_watermark
+    answer = ListOffsetsPartitionResponse(partition_index=asked.partition_index)
+    log = partition.log
+    if timestamp == LATEST:
+        answer.offset, answer.leader_epoch = upto, partition.epoch
+    elif timestamp in (EARLIEST, EARLIEST_LOCAL):
+        answer.offset = log.log_start_offset
+        answer.leader_epoch = log.epochs.epoch_of(log.log_start_offset, partition.epoch)
+    elif timestamp in (LATEST_TIERED, EARLIEST_PENDING_UPLOAD):
+        pass
+    else:
+        try:
+            found = (
+                log.max_timestamp_offset(upto)
+                if timestamp == MAX_TIMESTAMP
+                else log.offset_for_time(timestamp, upto)
+            )
+        except WorldError as error:
+            partition.failed(error)
+            return refused(asked, errors.KAFKA_STORAGE_ERROR)
+        if found is not None:
+            answer.timestamp, answer.offset, answer.leader_epoch = found
+    return answer
+
+
+API = Api(2, message, handle)

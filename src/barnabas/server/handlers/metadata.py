@@ -1,0 +1,120 @@
+"""Metadata (3), v0-12. Who leads what.
+
+Behaviour  null topics: all of them (v0: an empty list means all too). An unknown topic is created when the broker's
+           auto.create.topics.enable and the request allow it, and named only when its partitions serve (decision 24),
+           so a client never meets NOT_LEADER on a fresh topic.
+Versions   v1: rack, controller, internal flag. v2: cluster id. v4: allow_auto_topic_creation. v5: offline replicas.
+           v7: leader epoch. v8: authorized operations. v10: topic ids. v12: topics by id.
+"""
+
+from typing import Final
+
+from barnabas import errors
+from barnabas.cluster.image import Topic
+from barnabas.ids import ZERO_UUID
+from barnabas.partitions.waits import Parked
+from barnabas.server import rights
+from barnabas.server.api import Api
+from barnabas.server.broker import Broker
+from barnabas.server.caller import Caller
+from barnabas.wire.messages import metadata as message
+from barnabas.wire.messages.metadata import (
+    MetadataRequest,
+    MetadataResponse,
+    MetadataResponseBroker,
+    MetadataResponsePartition,
+    MetadataResponseTopic,
+)
+
+INTERNAL_TOPICS: Final = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
+
+
+def handle(broker: Broker, ask: MetadataRequest, version: int, caller: Caller) -> MetadataResponse | Parked:
+    missing = [
+        topic.name
+        for topic in ask.topics or []
+        if topic.name is not None and topic.topic_id == ZERO_UUID and topic.name not in broker.image.topics
+    ]
+    may_create = ask.allow_auto_topic_creation or version < 4
+    if not missing or not may_create or not broker.options.get_bool("auto.create.topics.enable"):
+        return answer(broker, ask, version, caller, {})
+    parked = Parked()
+    broker.topics.create_automatically(
+        missing, lambda codes: parked.complete(answer(broker, ask, version, caller, codes))
+    )
+    return parked
+
+
+def answer(
+    broker: Broker, ask: MetadataRequest, version: int, caller: Caller, codes: dict[str, int]
+) -> MetadataResponse:
+    image = broker.image
+    response = MetadataResponse(
+        cluster_id=image.cluster_id,
+        controller_id=broker.node_id,
+        brokers=[
+            MetadataResponseBroker(node_id=known.node_id, host=known.host, port=known.port, rack=known.rack)
+            for known in broker.topics.advertised(caller.listener)
+        ],
+    )
+    if ask.include_cluster_authorized_operations:
+        response.cluster_authorized_operations = rights.CLUSTER_OPERATIONS
+    everything = ask.topics is None or (version == 0 and not ask.topics)
+    if everything:
+        response.topics = [describe(broker, topic, version, ask) for topic in image.topics.values()]
+        return response
+    for wanted in ask.topics or []:
+        if wanted.topic_id != ZERO_UUID:
+            by_id = image.topics_by_id.get(wanted.topic_id)
+            response.topics.append(
+                unknown(None, wanted.topic_id, errors.UNKNOWN_TOPIC_ID)
+                if by_id is None
+                else describe(broker, by_id, version, ask)
+            )
+            continue
+        name = wanted.name or ""
+        topic = image.topics.get(name)
+        if topic is None:
+            code = codes.get(name, 0) or missing_code(name)
+            response.topics.append(unknown(name, ZERO_UUID, code))
+        else:
+            response.topics.append(describe(broker, topic, version, ask))
+    return response
+
+
+def missing_code(name: str) -> int:
+    from barnabas.cluster.changes import topic_name_fault
+
+    return errors.INVALID_TOPIC_EXCEPTION if topic_name_fault(name) else errors.UNKNOWN_TOPIC_OR_PARTITION
+
+
+def unknown(name: str | None, topic_id: bytes, code: int) -> MetadataResponseTopic:
+    return MetadataResponseTopic(
+        error_code=code, name=name, topic_id=topic_id, is_internal=name in INTERNAL_TOPICS, partitions=[]
+    )
+
+
+def describe(broker: Broker, topic: Topic, version: int, ask: MetadataRequest) -> MetadataResponseTopic:
+    described = MetadataResponseTopic(
+        name=topic.name,
+        topic_id=topic.topic_id,
+        is_internal=topic.name in INTERNAL_TOPICS,
+        partitions=[
+            MetadataResponsePartition(
+                error_code=0,
+                partition_index=index,
+                leader_id=partition.leader,
+                leader_epoch=broker.partitions.epoch_of(topic.name, index),
+                replica_nodes=list(partition.replicas),
+                isr_nodes=list(partition.isr),
+                offline_replicas=[],
+            )
+            for index, partition in enumerate(topic.partitions)
+        ],
+    )
+    if ask.include_topic_authorized_operations:
+        described.topic_authorized_operations = rights.TOPIC_OPERATIONS
+    return described
+
+
+API = Api(3, message, handle)

@@ -1,0 +1,49 @@
+"""OffsetForLeaderEpoch (23), v2-4. Where a leader epoch ended, so that a client can tell a truncated log (KIP-320).
+
+Behaviour  Answers the greatest epoch at or below the asked one and the offset behind its last record; the current epoch
+           ends at the high watermark. An epoch older than all that is known: epoch and offset -1.
+Versions   v3: replica id (consumers: -1 or -2). v4: flexible.
+"""
+
+from barnabas import errors
+from barnabas.server.api import Api
+from barnabas.server.broker import Broker
+from barnabas.server.caller import Caller
+from barnabas.wire.messages import offset_for_leader_epoch as message
+from barnabas.wire.messages.offset_for_leader_epoch import (
+    EpochEndOffset,
+    OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse,
+    OffsetForLeaderTopicResult,
+)
+
+
+def handle(
+    broker: Broker, ask: OffsetForLeaderEpochRequest, version: int, caller: Caller
+) -> OffsetForLeaderEpochResponse:
+    response = OffsetForLeaderEpochResponse()
+    for topic in ask.topics:
+        leaders = broker.partitions.by_name(topic.topic)
+        result = OffsetForLeaderTopicResult(topic=topic.topic)
+        response.topics.append(result)
+        for asked in topic.partitions:
+            answer = EpochEndOffset(partition=asked.partition)
+            result.partitions.append(answer)
+            if leaders is None or not 0 <= asked.partition < len(leaders):
+                answer.error_code = errors.UNKNOWN_TOPIC_OR_PARTITION
+                continue
+            partition = leaders[asked.partition]
+            code = partition.epoch_code(asked.current_leader_epoch)
+            if partition.offline:
+                code = errors.KAFKA_STORAGE_ERROR
+            if code:
+                answer.error_code = code
+            elif asked.leader_epoch == partition.epoch:
+                answer.leader_epoch, answer.end_offset = partition.epoch, partition.high_watermark
+            else:
+                epoch, end = partition.log.epoch_end_offset(asked.leader_epoch)
+                answer.leader_epoch, answer.end_offset = epoch, min(end, partition.high_watermark)
+    return response
+
+
+API = Api(23, message, handle)

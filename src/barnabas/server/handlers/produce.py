@@ -1,0 +1,157 @@
+"""Produce (0), v3-13. Appends one batch a partition and answers as acks asks.
+
+Behaviour  Partitions are independent: each has its own code. acks=0 is never answered; an error then closes the
+           connection, as in Kafka. acks=1 and acks=all both wait for the committer: with one replica they are the same.
+           A partition named twice is INVALID_RECORD for both batches' partition.
+Versions   v0-2 are advertised and refused (KAFKA-18659). v7: zstd allowed. v8: record errors and message.
+           v10: current leader and node endpoints with NOT_LEADER. v13: topics by id (KIP-516).
+Not done   Transactions: a transactional batch is refused until they are built.
+"""
+
+from typing import Final
+
+from barnabas import errors
+from barnabas.partitions.partition import Appended, Partition
+from barnabas.partitions.waits import Parked
+from barnabas.server.api import Api
+from barnabas.server.broker import Broker
+from barnabas.server.caller import Caller, Closed
+from barnabas.wire.messages import produce as message
+from barnabas.wire.messages.produce import (
+    PartitionProduceData,
+    PartitionProduceResponse,
+    ProduceRequest,
+    ProduceResponse,
+    TopicProduceResponse,
+)
+
+TRANSACTIONAL_BIT: Final = 0x10
+ATTRIBUTES_LOW_AT: Final = 22
+BATCH_BYTES_MIN: Final = 61
+
+
+class Unanswered:
+    """A Produce whose batches are appended and not all committed yet."""
+
+    __slots__ = ("_left", "_parked", "_response")
+
+    def __init__(self, response: ProduceResponse) -> None:
+        self._response = response
+        self._left = 0
+        self._parked: Parked | None = None
+
+    def wait_for(self, partition: Partition, answer: PartitionProduceResponse, end_offset: int) -> None:
+        if end_offset > partition.high_watermark:
+            self._left += 1
+            partition.when_committed(end_offset, lambda code: self._settle(answer, code))
+
+    def park(self) -> ProduceResponse | Parked:
+        if self._left == 0:
+            return self._response
+        self._parked = Parked()
+        return self._parked
+
+    def _settle(self, answer: PartitionProduceResponse, code: int) -> None:
+        if code:
+            answer.error_code = code
+            answer.base_offset = -1
+        self._left -= 1
+        if self._left == 0 and self._parked is not None:
+            self._parked.complete(self._response)
+
+
+def handle(
+    broker: Broker, ask: ProduceRequest, version: int, caller: Caller
+) -> ProduceResponse | Parked | None:
+    response = ProduceResponse()
+    unanswered = Unanswered(response)
+    now_ms = broker.clock.wall_ms()
+    acks = ask.acks
+    bad = refusal(ask)
+    failed = False
+    for topic in ask.topic_data:
+        leaders = (
+            broker.partitions.by_id(topic.topic_id)
+            if version >= 13
+            else broker.partitions.by_name(topic.name)
+        )
+        answers = TopicProduceResponse(name=topic.name, topic_id=topic.topic_id)
+        response.responses.append(answers)
+        for asked in topic.partition_data:
+            answer = PartitionProduceResponse(index=asked.index)
+            answers.partition_responses.append(answer)
+            if bad:
+                answer.error_code = bad
+            elif leaders is None:
+                answer.error_code = (
+                    errors.UNKNOWN_TOPIC_ID if version >= 13 else errors.UNKNOWN_TOPIC_OR_PARTITION
+                )
+            elif not 0 <= asked.index < len(leaders):
+                answer.error_code = errors.UNKNOWN_TOPIC_OR_PARTITION
+            else:
+                partition = leaders[asked.index]
+                appended = append(partition, ask, asked, version, now_ms)
+                fill(answer, appended, partition)
+                if appended.code == 0 and acks != 0:
+                    unanswered.wait_for(partition, answer, appended.end_offset)
+            if answer.error_code:
+                failed = True
+                explain(answer, version)
+    if acks == 0:
+        if failed:
+            raise Closed("a batch of an acks=0 Produce was refused")
+        return None
+    return unanswered.park()
+
+
+def refusal(ask: ProduceRequest) -> int:
+    """An error of the whole request: it is given for each partition."""
+    if ask.acks not in (-1, 0, 1):
+        return errors.INVALID_REQUIRED_ACKS
+    if ask.transactional_id is not None:
+        return errors.INVALID_TXN_STATE
+    for topic in ask.topic_data:
+        if len(topic.partition_data) > 1:
+            indexes = {asked.index for asked in topic.partition_data}
+            if len(indexes) != len(topic.partition_data):
+                return errors.INVALID_RECORD
+    return 0
+
+
+def append(
+    partition: Partition, ask: ProduceRequest, asked: PartitionProduceData, version: int, now_ms: int
+) -> Appended:
+    records = asked.records
+    if records is None:
+        return Appended(errors.INVALID_RECORD)
+    if partition.topic == "__consumer_offsets":
+        return Appended(errors.INVALID_TOPIC_EXCEPTION)
+    start = records.start
+    if records.size >= BATCH_BYTES_MIN and records.content[start + ATTRIBUTES_LOW_AT] & TRANSACTIONAL_BIT:
+        return Appended(errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    return partition.append(records.content, start, records.size, version, now_ms)
+
+
+def fill(answer: PartitionProduceResponse, appended: Appended, partition: Partition) -> None:
+    answer.error_code = appended.code
+    if appended.code == 0:
+        answer.base_offset = appended.base_offset
+        answer.log_append_time_ms = appended.log_append_time
+        answer.log_start_offset = partition.log.log_start_offset
+
+
+def explain(answer: PartitionProduceResponse, version: int) -> None:
+    """Text that a client shows; only for errors a producer cannot know from the code alone."""
+    if version >= 8 and answer.error_code in TEXTS:
+        answer.error_message = TEXTS[answer.error_code]
+
+
+TEXTS: Final = {
+    errors.INVALID_RECORD: "The batch breaks a rule of the record format (or of a compacted topic: a key is needed).",
+    errors.INVALID_TIMESTAMP: "A timestamp lies outside message.timestamp.before.max.ms and .after.max.ms.",
+    errors.MESSAGE_TOO_LARGE: "The batch is larger than max.message.bytes of the topic.",
+    errors.INVALID_TOPIC_EXCEPTION: "Clients may not write to internal topics.",
+    errors.INVALID_TXN_STATE: "Transactions are not served by this broker.",
+}
+
+API = Api(0, message, handle)
