@@ -74,6 +74,7 @@ class Partition:
         "options",
         "topic",
         "topic_id",
+        "unsynced_bytes",
     )
 
     def __init__(
@@ -96,6 +97,7 @@ class Partition:
         self.options = options
         self.high_watermark = log.end_offset
         self.offline = False
+        self.unsynced_bytes = 0
         self.lane = Lane(self)
         self._committer = committer
         self._waits = waits
@@ -116,7 +118,7 @@ class Partition:
             return Appended(header)
         log = self.log
         if header.producer_id >= 0:
-            checked = log.producers.check(header, now_ms)
+            checked = log.producers.check(header)
             if checked is not None:
                 if isinstance(checked, Duplicate):
                     return Appended(0, checked.base_offset, checked.end_offset, checked.log_append_time)
@@ -158,6 +160,7 @@ class Partition:
 
     def committed(self, end_offset: int, size: int) -> None:
         self.high_watermark = end_offset
+        self.unsynced_bytes += size
         waiting = self._waiting
         while waiting and waiting[0][0] <= end_offset:
             waiting.popleft()[1](0)

@@ -1,0 +1,212 @@
+"""Where each option acts and what for, in our words; options that are not here are inert: known, accepted, without effect.
+
+Also the options of our own, which all begin with `barnabas.`.
+"""
+
+from typing import Final
+
+BROKER: Final[dict[str, tuple[str, str]]] = {
+    "node.id": ("node.py", "This broker's id, a number that no other broker of the cluster has."),
+    "broker.id": ("node.py", "Older name of node.id."),
+    "broker.rack": ("node.py", "Where this broker stands; shown in Metadata."),
+    "listeners": ("config/load.py", "Addresses to listen on: NAME://host:port, several by comma."),
+    "advertised.listeners": (
+        "config/load.py",
+        "Addresses that clients are told, when they differ from listeners.",
+    ),
+    "listener.security.protocol.map": ("config/load.py", "Security protocol of each listener name."),
+    "controller.listener.names": (
+        "config/load.py",
+        "Listeners that are not opened: there is no controller to reach.",
+    ),
+    "log.dir": ("node.py", "Data folder, when log.dirs is not set."),
+    "log.dirs": ("node.py", "Data folder; one."),
+    "socket.request.max.bytes": (
+        "server/listener.py",
+        "Largest request frame; a larger one closes its connection.",
+    ),
+    "connections.max.idle.ms": (
+        "server/listener.py",
+        "A connection without requests for this long is closed.",
+    ),
+    "max.connections": (
+        "server/listener.py",
+        "Connections of this broker at once; further ones are closed at accept.",
+    ),
+    "max.connections.per.ip": ("server/listener.py", "Connections from one address at once."),
+    "auto.create.topics.enable": (
+        "server/handlers/metadata.py",
+        "Whether asking for an unknown topic makes it.",
+    ),
+    "num.partitions": ("server/topics.py", "Partitions of a topic that is made without a number."),
+    "default.replication.factor": (
+        "server/topics.py",
+        "Replication factor of a topic that is made without one.",
+    ),
+    "delete.topic.enable": ("server/topics.py", "Whether DeleteTopics is allowed."),
+    "fetch.max.bytes": (
+        "server/handlers/fetch.py",
+        "Most bytes of one Fetch answer, but for a first large batch.",
+    ),
+    "max.incremental.fetch.session.cache.slots": ("node.py", "Fetch sessions kept at once."),
+    "max.request.partition.size.limit": (
+        "server/handlers/describe_topic_partitions.py",
+        "Most partitions in one DescribeTopicPartitions answer.",
+    ),
+    "log.retention.check.interval.ms": ("partitions/upkeep.py", "How often retention looks for what may go."),
+    "producer.id.expiration.ms": (
+        "partitions/upkeep.py",
+        "An idempotent producer silent for this long is forgotten.",
+    ),
+    "log.cleaner.backoff.ms": (
+        "partitions/upkeep.py",
+        "How often internal topics are looked at for compaction.",
+    ),
+    "offsets.topic.num.partitions": (
+        "server/topics.py",
+        "Partitions of __consumer_offsets; fixed when it is made.",
+    ),
+    "offsets.topic.segment.bytes": ("server/topics.py", "Segment size of __consumer_offsets."),
+    "offsets.topic.compression.codec": (
+        "coordinators/group/coordinator.py",
+        "Codec of batches in __consumer_offsets.",
+    ),
+    "offsets.retention.minutes": (
+        "coordinators/group/coordinator.py",
+        "How long offsets of an empty group are kept.",
+    ),
+    "offsets.retention.check.interval.ms": (
+        "coordinators/group/coordinator.py",
+        "How often expired offsets are looked for.",
+    ),
+    "offset.metadata.max.bytes": (
+        "coordinators/group/offsets.py",
+        "Longest text kept with a committed offset.",
+    ),
+    "group.initial.rebalance.delay.ms": (
+        "coordinators/group/classic.py",
+        "How long a new group waits for more members before its first assignment.",
+    ),
+    "group.min.session.timeout.ms": (
+        "coordinators/group/classic.py",
+        "Shortest session timeout a member may ask.",
+    ),
+    "group.max.session.timeout.ms": (
+        "coordinators/group/classic.py",
+        "Longest session timeout a member may ask.",
+    ),
+    "group.max.size": ("coordinators/group/classic.py", "Most members of a group."),
+    "message.max.bytes": ("config/effective.py", "Largest batch, where a topic does not say otherwise."),
+    "min.insync.replicas": (
+        "config/effective.py",
+        "Counts as the smaller of itself and the replicas there are.",
+    ),
+    "compression.type": ("config/effective.py", "Default of the topic option; 'producer' keeps what came."),
+}
+"""Broker options. Those that are a topic option's default act where the topic option acts (synonyms.py)."""
+
+TOPIC: Final[dict[str, tuple[str, str]]] = {
+    "cleanup.policy": (
+        "log/retention.py",
+        "delete: old segments go; compact: the last record of each key stays.",
+    ),
+    "file.delete.delay.ms": ("partitions/upkeep.py", "Time between a segment's renaming and its removal."),
+    "flush.messages": (
+        "partitions/open.py",
+        "Below its default, batches are synced before they are answered, as with barnabas.durability=sync.",
+    ),
+    "flush.ms": ("partitions/upkeep.py", "Below its default, files are synced about every second."),
+    "index.interval.bytes": ("log/log.py", "Bytes of log between two index entries."),
+    "max.message.bytes": ("records/validate.py", "Largest batch a producer may send, after compression."),
+    "message.timestamp.after.max.ms": (
+        "records/validate.py",
+        "How far ahead of our clock a timestamp may be.",
+    ),
+    "message.timestamp.before.max.ms": (
+        "records/validate.py",
+        "How far behind our clock a timestamp may be.",
+    ),
+    "message.timestamp.type": (
+        "partitions/partition.py",
+        "CreateTime keeps the producer's; LogAppendTime is ours.",
+    ),
+    "min.insync.replicas": (
+        "config/effective.py",
+        "Counts as the smaller of itself and the replicas there are.",
+    ),
+    "retention.bytes": ("log/retention.py", "Size above which the oldest segments go; -1: no limit."),
+    "retention.ms": ("log/retention.py", "Age after which a closed segment may go; -1 keeps for ever."),
+    "segment.bytes": ("log/log.py", "Size at which a new segment begins."),
+    "segment.index.bytes": ("log/log.py", "Index size at which a new segment begins."),
+    "segment.jitter.ms": ("log/log.py", "Random part taken off segment.ms, so that not all roll at once."),
+    "segment.ms": ("log/log.py", "Age at which a new segment begins, counted from its first record's time."),
+    "barnabas.durability": (
+        "partitions/open.py",
+        "sync: an answer means synced to disk; cache: it means given to the page cache, as in Kafka.",
+    ),
+    "barnabas.validate": ("records/validate.py", "records: compressed batches are opened and checked, too."),
+}
+
+OWN_TOPIC: Final = (
+    ("barnabas.durability", "string", "sync", "[sync, cache]", "medium", "dynamic", False),
+    ("barnabas.validate", "string", "none", "[none, records]", "low", "dynamic", False),
+)
+OWN_BROKER: Final = (
+    ("barnabas.durability", "string", "sync", "[sync, cache]", "high", "cluster-wide", False),
+    ("barnabas.replication", "string", "any", "[any, exact]", "medium", "read-only", False),
+    ("barnabas.metrics.port", "int", "9644", "[-1,...,65535]", "medium", "read-only", False),
+    ("barnabas.metrics.host", "string", "127.0.0.1", "", "low", "read-only", False),
+    ("barnabas.log.format", "string", "text", "[text, json]", "low", "read-only", False),
+    ("barnabas.memory.max.bytes", "long", "268435456", "[1048576,...]", "low", "read-only", False),
+)
+OWN_USES: Final[dict[str, tuple[str, str]]] = {
+    "barnabas.durability": ("config/effective.py", "Default of the topic option of this name."),
+    "barnabas.replication": (
+        "server/topics.py",
+        "any: every replication factor is taken; exact: as many brokers.",
+    ),
+    "barnabas.metrics.port": ("node.py", "Port of /metrics, /live and /ready; -1: none, 0: any free one."),
+    "barnabas.metrics.host": ("node.py", "Address of the metrics page."),
+    "barnabas.log.format": ("cli/serve.py", "Shape of log lines: text or json."),
+    "barnabas.memory.max.bytes": (
+        "node.py",
+        "Most bytes a broker in memory keeps; then its oldest segments go.",
+    ),
+}
+
+SYNONYMS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
+    "cleanup.policy": (("log.cleanup.policy", 1),),
+    "compression.gzip.level": (("compression.gzip.level", 1),),
+    "compression.lz4.level": (("compression.lz4.level", 1),),
+    "compression.type": (("compression.type", 1),),
+    "compression.zstd.level": (("compression.zstd.level", 1),),
+    "delete.retention.ms": (("log.cleaner.delete.retention.ms", 1),),
+    "file.delete.delay.ms": (("log.segment.delete.delay.ms", 1),),
+    "flush.messages": (("log.flush.interval.messages", 1),),
+    "flush.ms": (("log.flush.interval.ms", 1), ("log.flush.scheduler.interval.ms", 1)),
+    "index.interval.bytes": (("log.index.interval.bytes", 1),),
+    "local.retention.bytes": (("log.local.retention.bytes", 1),),
+    "local.retention.ms": (("log.local.retention.ms", 1),),
+    "max.compaction.lag.ms": (("log.cleaner.max.compaction.lag.ms", 1),),
+    "max.message.bytes": (("message.max.bytes", 1),),
+    "message.timestamp.after.max.ms": (("log.message.timestamp.after.max.ms", 1),),
+    "message.timestamp.before.max.ms": (("log.message.timestamp.before.max.ms", 1),),
+    "message.timestamp.type": (("log.message.timestamp.type", 1),),
+    "min.cleanable.dirty.ratio": (("log.cleaner.min.cleanable.ratio", 1),),
+    "min.compaction.lag.ms": (("log.cleaner.min.compaction.lag.ms", 1),),
+    "min.insync.replicas": (("min.insync.replicas", 1),),
+    "preallocate": (("log.preallocate", 1),),
+    "retention.bytes": (("log.retention.bytes", 1),),
+    "retention.ms": (
+        ("log.retention.ms", 1),
+        ("log.retention.minutes", 60_000),
+        ("log.retention.hours", 3_600_000),
+    ),
+    "segment.bytes": (("log.segment.bytes", 1),),
+    "segment.index.bytes": (("log.index.size.max.bytes", 1),),
+    "segment.jitter.ms": (("log.roll.jitter.ms", 1), ("log.roll.jitter.hours", 3_600_000)),
+    "segment.ms": (("log.roll.ms", 1), ("log.roll.hours", 3_600_000)),
+    "unclean.leader.election.enable": (("unclean.leader.election.enable", 1),),
+    "barnabas.durability": (("barnabas.durability", 1),),
+}
+"""Broker options that are a topic option's default: the first that is set counts, times its unit."""

@@ -1,0 +1,135 @@
+"""The data folder of one node: its lock, its identity, its clean mark, its checkpoints, and folders nobody claims.
+
+D1  One process at a time: `.lock` is held from open to close.
+D2  `.kafka_cleanshutdown` is written as the last act of a clean stop and removed as the first act of a start, so a crash
+    at any moment finds it absent.
+D3  A folder that no topic claims is renamed to `…-stray`, never removed in silence; `…-delete` folders go at start.
+D4  A folder written by Apache Kafka is refused: its metadata lives elsewhere.
+"""
+
+import errno
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from barnabas.log import checkpoints
+from barnabas.log import folder as names
+from barnabas.log.checkpoints import Key
+from barnabas.ports import Files, WorldError
+from barnabas.telemetry import Log
+
+DATABASE: Final = "barnabas.db"
+BALLAST: Final = "ballast"
+BALLAST_BYTES: Final = 16 * 1024 * 1024
+"""Given back when the disk is full, so that checkpoints and metadata can still be written."""
+
+STRAY_SUFFIX: Final = "-stray"
+DELETE_SUFFIX: Final = "-delete"
+
+
+class FolderRefused(Exception):
+    """The data folder cannot be used; the text says why and what to do."""
+
+
+class DataFolder:
+    """One `log.dirs` folder, locked."""
+
+    def __init__(self, files: Files, root: str, log: Log) -> None:
+        self._files = files
+        self._log = log
+        self.root = root
+        self._release: Callable[[], None] | None = None
+        self.was_clean = True
+        self.recovery_points: dict[Key, int] = {}
+        self.log_starts: dict[Key, int] = {}
+
+    def open(self) -> None:
+        """Raises FolderRefused and WorldError."""
+        files = self._files
+        try:
+            files.make_folder(self.root)
+        except WorldError as error:
+            raise FolderRefused(f"The data folder {self.root} cannot be made: {error.what}") from error
+        self._refuse_kafka()
+        self._release = files.lock(f"{self.root}/{names.LOCK}")
+        if self._release is None:
+            raise FolderRefused(
+                f"The data folder {self.root} is in use by another process. Stop it, or choose another folder "
+                "(--data, or log.dirs in the configuration)."
+            )
+        fresh = not files.exists(f"{self.root}/{DATABASE}")
+        mark = f"{self.root}/{names.CLEAN_MARK}"
+        self.was_clean = fresh or files.exists(mark)
+        if files.exists(mark):
+            files.unlink(mark)
+            files.sync_folder(self.root)
+        self.recovery_points = checkpoints.read_offsets(files, f"{self.root}/{checkpoints.RECOVERY_POINTS}")
+        self.log_starts = checkpoints.read_offsets(files, f"{self.root}/{checkpoints.LOG_STARTS}")
+        self.make_ballast()
+
+    def _refuse_kafka(self) -> None:
+        files = self._files
+        kafka = files.exists(f"{self.root}/{names.METADATA}") or files.exists(
+            f"{self.root}/__cluster_metadata-0"
+        )
+        if kafka and not files.exists(f"{self.root}/{DATABASE}"):
+            raise FolderRefused(
+                f"{self.root} was written by Apache Kafka. Barnabas does not take it over in place: choose an empty folder "
+                "and copy the topics with a mirror."
+            )
+
+    def make_ballast(self) -> None:
+        """No ballast is no reason not to start: the disk may be full already."""
+        path = f"{self.root}/{BALLAST}"
+        try:
+            if not self._files.exists(path):
+                file = self._files.open(path, create=True)
+                file.write(0, [bytes(BALLAST_BYTES)])
+                file.close()
+        except WorldError as error:
+            self._log.warning("no ballast file", reason=error.what)
+            self._files.unlink(path)
+
+    def drop_ballast(self, error: WorldError) -> None:
+        """The disk is full: give the reserve to what must still be written."""
+        if error.errno == errno.ENOSPC:
+            self._files.unlink(f"{self.root}/{BALLAST}")
+
+    def write_identity(self, cluster_id: str, node_id: int, directory_id: bytes) -> None:
+        path = f"{self.root}/{names.METADATA}"
+        if not self._files.exists(path):
+            text = (
+                f"version=1\ncluster.id={cluster_id}\nnode.id={node_id}\n"
+                f"directory.id={names.uuid_text(directory_id)}\n"
+            )
+            self._files.write_atomic(path, text.encode())
+
+    def set_aside(self, topics: Mapping[str, tuple[bytes, int]], new_uuid: Callable[[], bytes]) -> None:
+        """D3. topics: name → (id, number of partitions)."""
+        files = self._files
+        for name in files.list(self.root):
+            if name.endswith(DELETE_SUFFIX):
+                files.remove_folder(f"{self.root}/{name}")
+                continue
+            parsed = names.parse_partition(name)
+            if parsed is None or name.endswith(STRAY_SUFFIX):
+                continue
+            topic_id, count = topics.get(parsed[0], (b"", 0))
+            if parsed[1] < count and names.read_topic_id(files, f"{self.root}/{name}") in (topic_id, None):
+                continue
+            stray = f"{name}.{new_uuid().hex()}{STRAY_SUFFIX}"
+            self._log.warning("set aside a folder that no topic claims", folder=name, now=stray)
+            files.rename(f"{self.root}/{name}", f"{self.root}/{stray}")
+
+    def write_recovery_points(self, offsets: Mapping[Key, int]) -> None:
+        checkpoints.write_offsets(self._files, f"{self.root}/{checkpoints.RECOVERY_POINTS}", offsets)
+
+    def write_log_starts(self, offsets: Mapping[Key, int]) -> None:
+        checkpoints.write_offsets(self._files, f"{self.root}/{checkpoints.LOG_STARTS}", offsets)
+
+    def close(self, clean: bool) -> None:
+        """D2: the mark comes last."""
+        if clean:
+            self._files.write_atomic(f"{self.root}/{names.CLEAN_MARK}", b'{"version":0,"brokerEpoch":-1}')
+        if self._release is not None:
+            self._release()
+            self._release = None

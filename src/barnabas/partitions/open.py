@@ -1,0 +1,224 @@
+"""The partitions this node leads: opened at start and at CreateTopics, re-opened after a failure, closed at delete.
+
+O1  A partition is in here before anybody is told of it: Metadata and CreateTopics name only what serves.
+O2  One bad partition never stops the others: a damaged log is offline, and says why.
+O3  Re-opening after a failed write: the log is cut to what had been committed, a new file begins under a new reign.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from barnabas.cluster.image import Topic
+from barnabas.config.effective import BrokerOptions, TopicOptions, topic_options
+from barnabas.log import folder as names
+from barnabas.log.log import Log
+from barnabas.log.recovery import DamagedLog
+from barnabas.log.segment import OpenFiles
+from barnabas.partitions.committer import CacheCommitter, Committer, SyncCommitter, Uncommitted
+from barnabas.partitions.data_folder import DataFolder
+from barnabas.partitions.partition import Partition
+from barnabas.partitions.turn import Turn
+from barnabas.partitions.waits import Waits
+from barnabas.ports import Clock, Entropy, Files, Loop, WorldError
+from barnabas.telemetry import Log as Lines
+
+REOPEN_AFTER_MS: Final = 1_000
+REOPEN_AFTER_MS_MAX: Final = 60_000
+FLUSH_NEVER: Final = 2**63 - 1
+OFFSETS_TOPIC: Final = "__consumer_offsets"
+NewReign = Callable[[Callable[[int, int], None]], None]
+"""Asks the metadata store for a reign: done(code, reign)."""
+
+
+class Partitions:
+    """All partitions of one node."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        loop: Loop,
+        turn: Turn,
+        waits: Waits,
+        files: Files,
+        entropy: Entropy,
+        folder: DataFolder,
+        options: BrokerOptions,
+        open_files_max: int,
+        new_reign: NewReign,
+        lines: Lines,
+        durable: bool,
+    ) -> None:
+        self._clock = clock
+        self._waits = waits
+        self._files = files
+        self._entropy = entropy
+        self.folder = folder
+        self._options = options
+        self._new_reign = new_reign
+        self._lines = lines
+        self._durable = durable
+        self.open_files = OpenFiles(files, open_files_max)
+        self.uncommitted = Uncommitted()
+        self._cache = CacheCommitter(turn, loop, self.uncommitted)
+        self._sync = SyncCommitter(turn, loop, self.uncommitted)
+        self._by_name: dict[str, list[Partition]] = {}
+        self._by_id: dict[bytes, list[Partition]] = {}
+        self.on_opened: list[Callable[[Partition], None]] = []
+        self.on_closed: list[Callable[[Partition], None]] = []
+        self.reign = 0
+
+    # -- finding
+
+    def by_name(self, topic: str) -> list[Partition] | None:
+        return self._by_name.get(topic)
+
+    def by_id(self, topic_id: bytes) -> list[Partition] | None:
+        return self._by_id.get(topic_id)
+
+    def get(self, topic: str, index: int) -> Partition | None:
+        found = self._by_name.get(topic)
+        return found[index] if found is not None and 0 <= index < len(found) else None
+
+    def epoch_of(self, topic: str, index: int) -> int:
+        found = self.get(topic, index)
+        return self.reign if found is None else found.epoch
+
+    def all(self) -> Iterable[Partition]:
+        for partitions in self._by_name.values():
+            yield from partitions
+
+    def count(self) -> int:
+        return sum(len(partitions) for partitions in self._by_name.values())
+
+    # -- opening
+
+    def open_topic(self, topic: Topic) -> None:
+        """Open the partitions of a topic that are not open yet."""
+        options = topic_options(topic.overrides, self._options)
+        known = self._by_name.setdefault(topic.name, [])
+        self._by_id[topic.topic_id] = known
+        for index in range(len(known), len(topic.partitions)):
+            partition = self._open(topic, index, options)
+            known.append(partition)
+            if not partition.offline:
+                for tell in self.on_opened:
+                    tell(partition)
+
+    def _open(self, topic: Topic, index: int, options: TopicOptions) -> Partition:
+        key = (topic.name, index)
+        log = self._new_log(topic.name, index, topic.topic_id, options)
+        problem = ""
+        try:
+            log.load(
+                self._clock.wall_ms(),
+                clean=self.folder.was_clean,
+                recovery_point=self.folder.recovery_points.get(key, 0),
+                log_start_offset=self.folder.log_starts.get(key, 0),
+            )
+        except (DamagedLog, WorldError) as error:
+            problem = str(error)
+        partition = Partition(
+            topic.name,
+            topic.topic_id,
+            index,
+            log,
+            self.reign,
+            options,
+            self._committer(options),
+            self._waits,
+            self._failed,
+        )
+        if problem:
+            partition.offline = True
+            self._lines.error("partition is offline", partition=repr(partition), reason=problem)
+        return partition
+
+    def _new_log(self, topic: str, index: int, topic_id: bytes, options: TopicOptions) -> Log:
+        jitter_ms = options.segment_jitter_ms
+        return Log(
+            self.open_files,
+            names.partition_folder(self.folder.root, topic, index),
+            topic,
+            index,
+            topic_id,
+            options,
+            self._entropy.below(jitter_ms + 1) if jitter_ms > 0 else 0,
+        )
+
+    def _committer(self, options: TopicOptions) -> Committer:
+        """flush.messages asks for a sync before the answer: that is what the sync kind does for every batch."""
+        if self._durable and (options.durability_sync or options.flush_messages < FLUSH_NEVER):
+            return self._sync
+        return self._cache
+
+    def reconfigure(self, topic: Topic) -> None:
+        """The topic's options changed: they act from the next batch on."""
+        options = topic_options(topic.overrides, self._options)
+        for partition in self._by_name.get(topic.name, []):
+            partition.use(self._committer(options), options)
+
+    def close_topic(self, name: str, topic_id: bytes, delete: bool) -> None:
+        """delete: the folders are renamed now and removed after file.delete.delay.ms (decision 17)."""
+        partitions = self._by_name.pop(name, [])
+        self._by_id.pop(topic_id, None)
+        for partition in partitions:
+            for tell in self.on_closed:
+                tell(partition)
+            partition.close()
+            partition.log.close(clean=False)
+            if delete:
+                self._delete(partition)
+
+    def _delete(self, partition: Partition) -> None:
+        folder = partition.log.folder
+        if not self._files.exists(folder):
+            return
+        gone = names.deleted_folder(
+            self.folder.root, partition.topic, partition.index, self._entropy.uuid()
+        )
+        try:
+            self._files.rename(folder, gone)
+        except WorldError as error:
+            self._lines.error("cannot delete a partition's folder", folder=folder, reason=error.what)
+            return
+        delay_ms = partition.options.file_delete_delay_ms
+        self._waits.call_after(delay_ms, lambda: self._files.remove_folder(gone))
+
+    # -- O3
+
+    def _failed(self, partition: Partition, error: WorldError) -> None:
+        self._lines.error(
+            "partition is offline after a failed write", partition=repr(partition), reason=error.what
+        )
+        self.folder.drop_ballast(error)
+        for tell in self.on_closed:
+            tell(partition)
+        self._reopen_later(partition, REOPEN_AFTER_MS)
+
+    def _reopen_later(self, partition: Partition, after_ms: int) -> None:
+        self._waits.call_after(after_ms, lambda: self._reopen(partition, after_ms))
+
+    def _reopen(self, partition: Partition, after_ms: int) -> None:
+        if self.get(partition.topic, partition.index) is not partition:
+            return  # deleted meanwhile
+        if partition.lane.busy:
+            self._reopen_later(partition, REOPEN_AFTER_MS)
+            return
+
+        def have_reign(code: int, reign: int) -> None:
+            try:
+                if code:
+                    raise WorldError(f"no new reign: error {code}")
+                now_ms = self._clock.wall_ms()
+                partition.log.truncate_to(partition.high_watermark, now_ms)
+                partition.log.roll_now(now_ms)
+                partition.reopened(partition.log, reign)
+            except WorldError as error:
+                self._lines.warning("partition stays offline", partition=repr(partition), reason=error.what)
+                self._reopen_later(partition, min(after_ms * 2, REOPEN_AFTER_MS_MAX))
+                return
+            self._lines.info("partition is online again", partition=repr(partition), epoch=reign)
+            for tell in self.on_opened:
+                tell(partition)
+
+        self._new_reign(have_reign)

@@ -1,0 +1,194 @@
+"""What a node does by itself, by the clock: recovery points, retention, expiry of producers, flush.ms.
+
+U1  A recovery point is written after the files it speaks of were synced, and after the indexes and the snapshot that
+    spare a restart the scan below it.
+U2  A wall clock that steps by more than five minutes suspends deletion by time for ten (decision 9).
+Crash   an old recovery point: the restart scans more.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from barnabas.config.effective import BrokerOptions
+from barnabas.log.checkpoints import Key
+from barnabas.log.segment import Segment
+from barnabas.partitions.data_folder import DataFolder
+from barnabas.partitions.open import FLUSH_NEVER, Partitions
+from barnabas.partitions.partition import Partition
+from barnabas.partitions.waits import Waits
+from barnabas.ports import Clock, Loop, WorldError
+from barnabas.telemetry import Log as Lines
+
+TICK_MS: Final = 1_000
+RECOVERY_POINT_MS: Final = 60_000
+RECOVERY_POINT_BYTES: Final = 64 * 1024 * 1024
+STEP_MS: Final = 5 * 60_000
+SUSPENDED_MS: Final = 10 * 60_000
+PRODUCER_CHECK_MS: Final = 600_000
+
+
+class Upkeep:
+    """The node's own clockwork."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        loop: Loop,
+        waits: Waits,
+        partitions: Partitions,
+        folder: DataFolder,
+        options: BrokerOptions,
+        lines: Lines,
+    ) -> None:
+        self._clock = clock
+        self._loop = loop
+        self._waits = waits
+        self._partitions = partitions
+        self._folder = folder
+        self._options = options
+        self._lines = lines
+        self._stopped = False
+        self._last_wall_ms = clock.wall_ms()
+        self._last_mono_ms = clock.mono_ms()
+        self._suspended_until_ms = 0
+        self._next_retention_ms = clock.mono_ms() + TICK_MS
+        self._next_producers_ms = clock.mono_ms() + PRODUCER_CHECK_MS
+        self._next_points_ms = clock.mono_ms() + RECOVERY_POINT_MS
+        self._syncing: set[Partition] = set()
+
+    def start(self) -> None:
+        self._waits.call_after(TICK_MS, self._tick)
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def _tick(self) -> None:
+        if self._stopped:
+            return
+        now_ms = self._clock.mono_ms()
+        self._watch_wall_clock(now_ms)
+        due = now_ms >= self._next_points_ms
+        if due:
+            self._next_points_ms = now_ms + RECOVERY_POINT_MS
+        for partition in self._partitions.all():
+            if self._wants_point(partition, due):
+                self._sync(partition)
+        if now_ms >= self._next_retention_ms:
+            self._next_retention_ms = now_ms + self._options.get_int("log.retention.check.interval.ms")
+            self.enforce_retention()
+        if now_ms >= self._next_producers_ms:
+            self._next_producers_ms = now_ms + PRODUCER_CHECK_MS
+            self._expire_producers()
+        self._waits.call_after(TICK_MS, self._tick)
+
+    def _watch_wall_clock(self, mono_ms: int) -> None:
+        wall_ms = self._clock.wall_ms()
+        step_ms = (wall_ms - self._last_wall_ms) - (mono_ms - self._last_mono_ms)
+        self._last_wall_ms, self._last_mono_ms = wall_ms, mono_ms
+        if abs(step_ms) > STEP_MS:
+            self._suspended_until_ms = mono_ms + SUSPENDED_MS
+            self._lines.warning("the wall clock stepped: deletion by time is suspended", step_ms=step_ms)
+
+    # -- recovery points
+
+    def _wants_point(self, partition: Partition, due: bool) -> bool:
+        log = partition.log
+        if partition.offline or log.recovery_point >= log.end_offset or partition in self._syncing:
+            return False
+        if due or partition.options.flush_ms < FLUSH_NEVER:
+            return True
+        return partition.unsynced_bytes > RECOVERY_POINT_BYTES
+
+    def _sync(self, partition: Partition) -> None:
+        """In the commit pool; meanwhile the partition's writes go there too (committer C4)."""
+        log = partition.log
+        segments, _ = log.prepare_recovery_point()
+        offset = partition.high_watermark
+        try:
+            files = [segment.file for segment in segments]
+        except WorldError as error:
+            partition.failed(error)
+            return
+        self._syncing.add(partition)
+        partition.lane.syncing = True
+        partition.unsynced_bytes = 0
+
+        def work() -> object:
+            for file in files:
+                file.sync()
+            return None
+
+        def done(_: object | None, error: BaseException | None) -> None:
+            self._syncing.discard(partition)
+            partition.lane.syncing = False
+            if error is not None:
+                partition.failed(error if isinstance(error, WorldError) else WorldError(repr(error)))
+            elif not partition.offline:
+                self._reached(partition, segments, offset)
+
+        self._loop.run_in("commit", work, done)
+
+    def _reached(self, partition: Partition, segments: list[Segment], offset: int) -> None:
+        try:
+            partition.log.reached_recovery_point(segments[:-1], offset)
+        except WorldError as error:
+            self._lines.warning("no recovery point", partition=repr(partition), reason=error.what)
+            return
+        if not self._syncing:
+            self.write_checkpoints()
+
+    def write_checkpoints(self, done: Callable[[WorldError | None], None] | None = None) -> None:
+        """Both offset checkpoints, in the commit pool: a sync on the loop would hold everybody."""
+        points: dict[Key, int] = {}
+        starts: dict[Key, int] = {}
+        for partition in self._partitions.all():
+            key = (partition.topic, partition.index)
+            if partition.log.recovery_point:
+                points[key] = partition.log.recovery_point
+            if partition.log.log_start_offset:
+                starts[key] = partition.log.log_start_offset
+
+        def work() -> object:
+            self._folder.write_recovery_points(points)
+            self._folder.write_log_starts(starts)
+            return None
+
+        def answer(_: object | None, error: BaseException | None) -> None:
+            if error is not None:
+                self._lines.warning("checkpoints were not written", reason=str(error))
+            if done is not None:
+                done(error if isinstance(error, WorldError) else WorldError(repr(error)) if error else None)
+
+        self._loop.run_in("commit", work, answer)
+
+    # -- retention
+
+    def enforce_retention(self) -> None:
+        """Delete what has had its time; files go after file.delete.delay.ms."""
+        by_time = self._clock.mono_ms() >= self._suspended_until_ms
+        wall_ms = self._clock.wall_ms()
+        for partition in self._partitions.all():
+            if partition.offline or len(partition.log.segments) < 2:
+                continue
+            try:
+                gone = partition.log.delete_expired(wall_ms, partition.high_watermark, by_time)
+            except WorldError as error:
+                self._lines.warning("retention failed", partition=repr(partition), reason=error.what)
+                continue
+            if gone:
+                self._unlink_later(partition, gone)
+
+    def _unlink_later(self, partition: Partition, gone: list[Segment]) -> None:
+        log = partition.log
+
+        def unlink() -> None:
+            for segment in gone:
+                log.unlink_deleted(segment)
+
+        self._waits.call_after(partition.options.file_delete_delay_ms, unlink)
+
+    def _expire_producers(self) -> None:
+        expiration_ms = self._options.get_int("producer.id.expiration.ms")
+        wall_ms = self._clock.wall_ms()
+        for partition in self._partitions.all():
+            partition.log.producers.expire(wall_ms, expiration_ms)
