@@ -390,6 +390,11 @@ def start_node(image: Image, broker: BrokerImage, entropy: Entropy) -> Decision[
     return Decision(reign, facts)
 
 
+def register_broker(image: Image, broker: BrokerImage) -> Decision[None]:
+    """What clients are told of this broker changed: a listener got its port."""
+    return Decision(None, [] if image.brokers.get(broker.node_id) == broker else [BrokerRegistered(broker)])
+
+
 def take_reign(image: Image) -> Decision[int]:
     """A new reign while running, for a partition that is re-opened after a failed write (decision 6)."""
     reign = next_reign(image)

@@ -1,7 +1,7 @@
 """The cluster as this node knows it: one snapshot in RAM that is never edited, and the facts that lead to the next.
 
 I1  An Image and all it holds is treated as immutable: a reader may keep it over a whole request.
-I2  Only apply() makes a new one, from facts that are durable already. It copies each dictionary that the facts
+I2  Only a Draft makes a new one, from facts; store.py shows it when they are durable. It copies each dictionary that the facts
     touch once, however many facts there are, and shares the rest: 10,000 topics cost a pointer each, not an object.
 I3  version rises by one with each committed transaction, so what is encoded from an image (Metadata) may be kept
     for as long as the version stands.
@@ -196,56 +196,28 @@ def metric_name(topic: str) -> str:
     return topic.replace(".", "_")
 
 
-class _Draft:
-    """The next image in the making: dictionaries are copied at their first touch (I2)."""
+class Draft:
+    """The next image in the making: dictionaries are copied at their first touch (I2).
 
-    def __init__(self, image: Image) -> None:
-        self._before = image
-        self.image = replace(image, version=image.version + 1)
-        self.topics: dict[str, Topic] = {}
-        self.topics_by_id: dict[bytes, Topic] = {}
-        self.collisions: dict[str, frozenset[str]] = {}
+    image may be read between facts, to decide the next ones; it is an Image (I1) once the last fact is taken.
+    """
 
-    def open_topics(self) -> None:
-        if self.image.topics is self._before.topics:
-            self.image.topics = self.topics = dict(self._before.topics)
-            self.image.topics_by_id = self.topics_by_id = dict(self._before.topics_by_id)
-            self.image.collisions = self.collisions = dict(self._before.collisions)
-
-    def set_topic(self, topic: Topic) -> None:
-        self.open_topics()
-        old = self.topics.get(topic.name)
-        if old is not None and old.topic_id != topic.topic_id:
-            del self.topics_by_id[old.topic_id]
-        self.topics[topic.name] = self.topics_by_id[topic.topic_id] = topic
-        name = metric_name(topic.name)
-        self.collisions[name] = self.collisions.get(name, frozenset()) | {topic.name}
-
-    def delete_topic(self, name: str) -> None:
-        self.open_topics()
-        topic = self.topics.pop(name)
-        del self.topics_by_id[topic.topic_id]
-        left = self.collisions.pop(metric_name(name)) - {name}
-        if left:
-            self.collisions[metric_name(name)] = left
-
-    def set_overrides(self, fact: OverridesSet) -> None:
-        if self.image.overrides is self._before.overrides:
-            self.image.overrides = dict(self._before.overrides)
-        assert isinstance(self.image.overrides, dict), "copied above"
-        if fact.overrides:
-            self.image.overrides[(fact.scope, fact.name)] = fact.overrides
-        else:
-            self.image.overrides.pop((fact.scope, fact.name), None)
+    def __init__(self, before: Image) -> None:
+        self._before = before
+        self.image = replace(before, version=before.version + 1)
+        self._topics: dict[str, Topic] = {}
+        self._topics_by_id: dict[bytes, Topic] = {}
+        self._collisions: dict[str, frozenset[str]] = {}
+        self._overrides: dict[tuple[Scope, str], Mapping[str, str]] = {}
 
     def take(self, fact: Fact) -> None:
         match fact:
             case TopicSet(topic):
-                self.set_topic(topic)
+                self._set_topic(topic)
             case TopicDeleted(name):
-                self.delete_topic(name)
+                self._delete_topic(name)
             case OverridesSet():
-                self.set_overrides(fact)
+                self._set_overrides(fact)
             case BrokerRegistered(broker):
                 self.image.brokers = {**self.image.brokers, broker.node_id: broker}
             case ProducerIdsTaken(producer_id_next):
@@ -255,10 +227,72 @@ class _Draft:
             case ClusterNamed(cluster_id):
                 self.image.cluster_id = cluster_id
 
+    def _open_topics(self) -> None:
+        if self.image.topics is self._before.topics:
+            self.image.topics = self._topics = dict(self._before.topics)
+            self.image.topics_by_id = self._topics_by_id = dict(self._before.topics_by_id)
+            self.image.collisions = self._collisions = dict(self._before.collisions)
+
+    def _set_topic(self, topic: Topic) -> None:
+        self._open_topics()
+        old = self._topics.get(topic.name)
+        if old is not None and old.topic_id != topic.topic_id:
+            del self._topics_by_id[old.topic_id]
+        self._topics[topic.name] = self._topics_by_id[topic.topic_id] = topic
+        name = metric_name(topic.name)
+        self._collisions[name] = self._collisions.get(name, frozenset()) | {topic.name}
+
+    def _delete_topic(self, name: str) -> None:
+        self._open_topics()
+        topic = self._topics.pop(name)
+        del self._topics_by_id[topic.topic_id]
+        left = self._collisions.pop(metric_name(name)) - {name}
+        if left:
+            self._collisions[metric_name(name)] = left
+
+    def _set_overrides(self, fact: OverridesSet) -> None:
+        if self.image.overrides is self._before.overrides:
+            self.image.overrides = self._overrides = dict(self._before.overrides)
+        if fact.overrides:
+            self._overrides[(fact.scope, fact.name)] = fact.overrides
+        else:
+            self._overrides.pop((fact.scope, fact.name), None)
+
 
 def apply(image: Image, facts: Iterable[Fact]) -> Image:
     """The image after these facts, in their order, as one version. A fact about an absent topic is our own error."""
-    draft = _Draft(image)
+    draft = Draft(image)
     for fact in facts:
         draft.take(fact)
     return draft.image
+
+
+def difference(before: Image, after: Image) -> list[Fact]:
+    """Facts that lead from before to after, whatever happened in between. Deletions come first.
+
+    A topic that was deleted and made again is deleted here too: its id tells.
+    """
+    facts: list[Fact] = [
+        TopicDeleted(topic.name)
+        for topic in before.topics.values()
+        if topic.topic_id not in after.topics_by_id
+    ]
+    facts += [TopicSet(topic) for topic in after.topics.values() if before.topics.get(topic.name) != topic]
+    facts += [OverridesSet(*key, {}) for key in before.overrides if key not in after.overrides]
+    facts += [
+        OverridesSet(*key, overrides)
+        for key, overrides in after.overrides.items()
+        if before.overrides.get(key) != overrides
+    ]
+    facts += [
+        BrokerRegistered(broker)
+        for broker in after.brokers.values()
+        if before.brokers.get(broker.node_id) != broker
+    ]
+    if after.producer_id_next != before.producer_id_next:
+        facts.append(ProducerIdsTaken(after.producer_id_next))
+    if after.reign != before.reign:
+        facts.append(ReignTaken(after.reign))
+    if after.cluster_id != before.cluster_id:
+        facts.append(ClusterNamed(after.cluster_id))
+    return facts

@@ -1,0 +1,141 @@
+"""How the image lies in the MetaStore. Keys begin with `cluster/`; values are text or compact JSON in UTF-8.
+
+    cluster/image                    the schema number; the key's own version is the version of the image
+    cluster/id                       the cluster id, 22 characters
+    cluster/reign                    the last reign taken, decimal
+    cluster/producer-ids             the first producer id nobody has, decimal
+    cluster/broker/<node id>         {"endpoints": [[listener, host, port, protocol], …], "rack": text or null}
+    cluster/topic/<name>             {"id": hex, "overrides": {…}, "partitions": [[count, leader, epoch, replicas, isr], …]}
+    cluster/overrides/<scope>/<name> {key: value, …}; the name may be empty or hold any character
+
+F1  partitions is a list of runs: count neighbours that are alike, so a topic of 10,000 partitions is one short value.
+F2  every commit with facts puts cluster/image anew and compares it: commits are in one order, whoever makes them.
+F3  another schema than SCHEMA is refused: an older program must not guess. Within one schema, keys and fields are only added.
+Crash   a transaction is whole or absent (the store's promise), so there is nothing to repair here.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
+from typing import Any, Final, cast
+
+from barnabas.cluster.image import (
+    BrokerImage,
+    BrokerRegistered,
+    ClusterNamed,
+    Endpoint,
+    Fact,
+    Image,
+    OverridesSet,
+    PartitionImage,
+    ProducerIdsTaken,
+    ReignTaken,
+    Scope,
+    Topic,
+    TopicDeleted,
+    TopicSet,
+    apply,
+)
+from barnabas.ports import Versioned, WorldError
+
+SCHEMA: Final = 1
+PREFIX: Final = "cluster/"
+IMAGE_KEY: Final = "cluster/image"
+
+
+def encode(facts: Iterable[Fact]) -> dict[str, bytes | None]:
+    """Key → value to put, or None to delete. The last fact about a key counts."""
+    return dict(map(encode_fact, facts))
+
+
+def encode_fact(fact: Fact) -> tuple[str, bytes | None]:
+    match fact:
+        case ClusterNamed(cluster_id):
+            return "cluster/id", cluster_id.encode()
+        case ReignTaken(reign):
+            return "cluster/reign", str(reign).encode()
+        case ProducerIdsTaken(producer_id_next):
+            return "cluster/producer-ids", str(producer_id_next).encode()
+        case BrokerRegistered(broker):
+            return f"cluster/broker/{broker.node_id}", encode_broker(broker)
+        case TopicSet(topic):
+            return f"cluster/topic/{topic.name}", encode_topic(topic)
+        case TopicDeleted(name):
+            return f"cluster/topic/{name}", None
+        case OverridesSet(scope, name, overrides):
+            return f"cluster/overrides/{scope}/{name}", compact(dict(overrides)) if overrides else None
+
+
+def encode_broker(broker: BrokerImage) -> bytes:
+    endpoints = [[known.listener, known.host, known.port, known.protocol] for known in broker.endpoints]
+    return compact({"endpoints": endpoints, "rack": broker.rack})
+
+
+def encode_topic(topic: Topic) -> bytes:
+    runs = [[len(list(alike)), *facts] for facts, alike in groupby(topic.partitions, PartitionImage.facts)]
+    return compact({"id": topic.topic_id.hex(), "overrides": dict(topic.overrides), "partitions": runs})
+
+
+def compact(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
+
+
+def decode(found: Mapping[str, Versioned]) -> Image:
+    """The image that these keys hold. WorldError when a newer program wrote them or one is damaged."""
+    head = found.get(IMAGE_KEY)
+    if head is None:
+        return Image()
+    if head.value != str(SCHEMA).encode():
+        raise WorldError(
+            f"the metadata is of schema {head.value!r}, this Barnabas knows {SCHEMA}: "
+            "upgrade the package, or restore a backup made by this version"
+        )
+    facts = []
+    for key, versioned in found.items():
+        if key == IMAGE_KEY:
+            continue
+        try:
+            facts.append(decode_key(key.removeprefix(PREFIX), versioned.value))
+        except (ValueError, LookupError, TypeError) as error:
+            raise WorldError(f"the metadata store is damaged at key {key}: {error}") from error
+    image = apply(Image(), facts)
+    image.version = head.version
+    return image
+
+
+def decode_key(key: str, value: bytes) -> Fact:
+    kind, _, name = key.partition("/")
+    return READERS[kind](name, value)
+
+
+def decode_broker(name: str, value: bytes) -> Fact:
+    fields: Any = json.loads(value)
+    endpoints = tuple(Endpoint(*endpoint) for endpoint in fields["endpoints"])
+    return BrokerRegistered(BrokerImage(int(name), endpoints, fields["rack"]))
+
+
+def decode_topic(name: str, value: bytes) -> Fact:
+    fields: Any = json.loads(value)
+    partitions: list[PartitionImage] = []
+    for count, leader, epoch, replicas, isr in fields["partitions"]:
+        partitions += [PartitionImage(leader, epoch, tuple(replicas), tuple(isr))] * count
+    return TopicSet(Topic(name, bytes.fromhex(fields["id"]), tuple(partitions), fields["overrides"]))
+
+
+def decode_overrides(name: str, value: bytes) -> Fact:
+    scope, _, resource = name.partition("/")
+    if scope not in SCOPES:
+        raise ValueError(f"no scope {scope!r}")
+    return OverridesSet(cast(Scope, scope), resource, json.loads(value))
+
+
+SCOPES: Final = frozenset({"broker", "group", "client-metrics"})
+
+READERS: Final[Mapping[str, Callable[[str, bytes], Fact]]] = {
+    "id": lambda name, value: ClusterNamed(value.decode()),
+    "reign": lambda name, value: ReignTaken(int(value)),
+    "producer-ids": lambda name, value: ProducerIdsTaken(int(value)),
+    "broker": decode_broker,
+    "topic": decode_topic,
+    "overrides": decode_overrides,
+}

@@ -1,0 +1,172 @@
+"""The image, durable: decisions in, one MetaStore transaction for all that wait, then apply and answer.
+
+Keys and value formats are in formats.py.
+
+S1  A decision is made on an image that is durable, plus what was decided before it in the same transaction.
+S2  image changes, listeners hear of it, and done is called only after the commit; done in the order of submitting.
+S3  At most one transaction is under way; what is submitted meanwhile goes into the next one together.
+S4  Somebody else's commit (F2) makes ours fail: read all anew, decide all anew. Decisions are pure, so they may run twice.
+S5  After an error nobody knows whether the commit happened: the askers get the error, and everything is read anew
+    before the next decision.
+Crash   before the commit: nothing happened, nobody was told. After it: it holds, the askers were not told.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from barnabas.cluster import formats
+from barnabas.cluster.changes import Decision
+from barnabas.cluster.image import Draft, Fact, Image, difference
+from barnabas.ports import Compare, MetaStore, Versioned, WorldError
+
+Reply = TypeVar("Reply")
+Listener = Callable[[Image, Sequence[Fact]], None]
+"""listener(new image, the facts that led to it)."""
+
+DECISIONS_PER_COMMIT_MAX: Final = 256
+CONFLICTS_MAX: Final = 64
+"""Lost races in a row before the askers get an error: far more than there are nodes."""
+
+
+class Submission:
+    """A decision to be made, and whom to tell."""
+
+    __slots__ = ("decide", "done", "reply")
+
+    def __init__(
+        self,
+        decide: Callable[[Image], Decision[Any]],
+        done: Callable[[Any, WorldError | None], None],
+    ) -> None:
+        self.decide = decide
+        self.done = done
+        self.reply: Any = None
+
+
+class ClusterStore:
+    """The node's one view of the cluster, and the only way to change it."""
+
+    def __init__(self, meta: MetaStore) -> None:
+        self.image = Image()
+        self._meta = meta
+        self._listeners: list[Listener] = []
+        self._waiting: deque[Submission] = deque()
+        self._busy = False
+        self._stale = True
+        self._conflicts = 0
+
+    def load(self, done: Callable[[WorldError | None], None]) -> None:
+        """Read the image; once, at start. A newer schema or damage is a WorldError with its remedy."""
+
+        def loaded(reply: None, error: WorldError | None) -> None:
+            done(error)
+
+        self.submit(lambda image: Decision(None), loaded)
+
+    def submit(
+        self,
+        decide: Callable[[Image], Decision[Reply]],
+        done: Callable[[Reply | None, WorldError | None], None],
+    ) -> None:
+        """done(reply, None) when the decision's facts are durable and applied; done(None, error) if they may not be.
+
+        done never runs inside this call. decide is pure and quick; it may run more than once (S4).
+        """
+        self._waiting.append(Submission(decide, done))
+        if not self._busy:
+            self._next()
+
+    def listen(self, listener: Listener) -> None:
+        """Hear of every new image, before those who asked for the change do."""
+        self._listeners.append(listener)
+
+    def _next(self) -> None:
+        """Start on what waits: first an image to decide on, then one transaction."""
+        if not self._waiting:
+            return
+        self._busy = True
+        if self._stale:
+            self._meta.range(formats.PREFIX, self._loaded)
+        else:
+            self._commit()
+
+    def _loaded(self, found: dict[str, Versioned], error: WorldError | None) -> None:
+        if error is None:
+            try:
+                image = formats.decode(found)
+            except WorldError as damage:
+                error = damage
+        if error is not None:
+            self._fail(self._taken(), error)
+            return
+        self._stale = False
+        if image.version != self.image.version:
+            self._show(image, difference(self.image, image))
+        self._commit()
+
+    def _taken(self) -> list[Submission]:
+        return [self._waiting.popleft() for _ in range(min(len(self._waiting), DECISIONS_PER_COMMIT_MAX))]
+
+    def _commit(self) -> None:
+        batch = self._taken()
+        draft = Draft(self.image)
+        facts: list[Fact] = []
+        for submission in batch:
+            decision = submission.decide(draft.image)
+            submission.reply = decision.reply
+            for fact in decision.facts:
+                draft.take(fact)
+            facts += decision.facts
+        changes = formats.encode(facts)
+        puts = {key: value for key, value in changes.items() if value is not None}
+        if facts:
+            puts[formats.IMAGE_KEY] = str(formats.SCHEMA).encode()
+        self._meta.txn(
+            [Compare(formats.IMAGE_KEY, self.image.version)],
+            puts,
+            [key for key, value in changes.items() if value is None],
+            lambda succeeded, error: self._committed(batch, draft.image, facts, succeeded, error),
+        )
+
+    def _committed(
+        self,
+        batch: list[Submission],
+        image: Image,
+        facts: list[Fact],
+        succeeded: bool,
+        error: WorldError | None,
+    ) -> None:
+        if error is None and not succeeded:
+            self._conflicts += 1
+            if self._conflicts <= CONFLICTS_MAX:
+                self._stale = True
+                self._waiting.extendleft(reversed(batch))
+                self._next()
+                return
+            error = WorldError(f"the metadata store was changed by others {CONFLICTS_MAX} times in a row")
+        self._conflicts = 0
+        if error is not None:
+            self._fail(batch, error)
+            return
+        if facts:
+            self._show(image, facts)
+        self._finish(batch, None)
+
+    def _fail(self, batch: list[Submission], error: WorldError) -> None:
+        self._stale = True
+        for submission in batch:
+            submission.reply = None
+        self._finish(batch, error)
+
+    def _show(self, image: Image, facts: Sequence[Fact]) -> None:
+        self.image = image
+        for listener in self._listeners:
+            listener(image, facts)
+
+    def _finish(self, batch: list[Submission], error: WorldError | None) -> None:
+        """Tell them, then go on: what they submit while being told joins the next transaction."""
+        for submission in batch:
+            submission.done(submission.reply, error)
+        self._busy = False
+        self._next()

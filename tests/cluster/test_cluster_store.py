@@ -1,0 +1,284 @@
+"""The image in the MetaStore: one order of commits, answers after them, and the same image after a reload."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from barnabas.cluster import changes, formats
+from barnabas.cluster.changes import Decision
+from barnabas.cluster.image import (
+    BrokerImage,
+    Draft,
+    Endpoint,
+    Fact,
+    Image,
+    OverridesSet,
+    PartitionImage,
+    ProducerIdsTaken,
+    ReignTaken,
+    Topic,
+    TopicDeleted,
+    TopicSet,
+    apply,
+    difference,
+)
+from barnabas.cluster.store import CONFLICTS_MAX, ClusterStore
+from barnabas.ports import Versioned, WorldError
+
+HERE = BrokerImage(1, (Endpoint("PLAINTEXT", "localhost", 9092),), rack="r")
+
+
+class Told:
+    """What done was told, in order."""
+
+    def __init__(self) -> None:
+        self.replies: list[Any] = []
+        self.errors: list[str | None] = []
+
+    def __call__(self, reply: Any, error: WorldError | None) -> None:
+        self.replies.append(reply)
+        self.errors.append(None if error is None else error.what)
+
+
+def opened(meta, loop) -> ClusterStore:
+    store = ClusterStore(meta)
+    failures = []
+    store.load(failures.append)
+    loop.settle()
+    assert failures == [None]
+    return store
+
+
+def ids(image: Image) -> Decision[int]:
+    return changes.take_producer_ids(image)
+
+
+def reloaded(meta, loop) -> Image:
+    return opened(meta, loop).image
+
+
+def test_a_new_cluster_is_named_once_and_each_start_takes_a_higher_reign(meta, loop, entropy):
+    told = Told()
+    for start in range(3):
+        store = opened(meta, loop)
+        store.submit(lambda image: changes.start_node(image, HERE, entropy), told)
+        loop.settle()
+        assert store.image.reign == start + 1
+        assert store.image.brokers == {1: HERE}
+        assert store.image.cluster_id == "AAAAAAAAAAAAAAAAAAAAAQ"
+    assert told.replies == [1, 2, 3]
+    assert entropy.given == 1
+
+
+def test_nothing_is_shown_or_told_before_the_commit(meta, loop):
+    store, told = opened(meta, loop), Told()
+    store.submit(ids, told)
+    assert store.image.producer_id_next == 0 and told.replies == []
+    loop.settle()
+    assert store.image.producer_id_next == 1000 and told.replies == [0]
+
+
+def test_what_waits_goes_into_one_transaction_and_is_answered_in_order(meta, loop):
+    store, told = opened(meta, loop), Told()
+    before = meta.commits
+    for _ in range(5):
+        store.submit(ids, told)
+    loop.settle()
+    assert told.replies == [0, 1000, 2000, 3000, 4000]
+    assert meta.commits - before == 2, "the first alone, the four that came meanwhile together"
+    assert reloaded(meta, loop) == store.image
+    assert store.image.version == 2
+
+
+def test_more_decisions_than_one_transaction_takes(meta, loop):
+    store, told = opened(meta, loop), Told()
+    for _ in range(600):
+        store.submit(ids, told)
+    loop.settle()
+    assert told.replies == [number * 1000 for number in range(600)]
+
+
+def test_a_decision_without_facts_leaves_the_version_alone(meta, loop):
+    store, told = opened(meta, loop), Told()
+    store.submit(ids, told)
+    loop.settle()
+    store.submit(lambda image: Decision(image.producer_id_next), told)
+    loop.settle()
+    assert told.replies == [0, 1000]
+    assert store.image.version == 1
+
+
+def test_two_nodes_on_one_store_never_get_the_same_ids(meta, loop):
+    stores, told = [opened(meta, loop), opened(meta, loop)], Told()
+    for _ in range(10):
+        for store in stores:
+            store.submit(ids, told)
+    loop.settle()
+    assert sorted(told.replies) == [number * 1000 for number in range(20)]
+    assert told.errors == [None] * 20
+    assert max(store.image.producer_id_next for store in stores) == 20_000
+
+
+def test_a_node_hears_of_what_another_one_did(meta, loop):
+    store, other, told = opened(meta, loop), opened(meta, loop), Told()
+    heard: list[Fact] = []
+    store.listen(lambda image, facts: heard.extend(facts))
+    topic = Topic("t", b"1" * 16, (PartitionImage(1, 0, (1,), (1,)),), {})
+    other.submit(lambda image: Decision(None, [TopicSet(topic)]), told)
+    loop.settle()
+    store.submit(ids, told)
+    loop.settle()
+    assert heard == [TopicSet(topic), ProducerIdsTaken(1000)]
+    assert store.image.topics == {"t": topic}
+
+
+def test_races_that_never_end_are_an_error(meta, loop):
+    store, told = opened(meta, loop), Told()
+
+    def overtaken(image: Image) -> Decision[int]:
+        meta._put(formats.IMAGE_KEY, str(formats.SCHEMA).encode())
+        return ids(image)
+
+    store.submit(overtaken, told)
+    loop.settle()
+    assert told.errors == [f"the metadata store was changed by others {CONFLICTS_MAX} times in a row"]
+    store.submit(ids, told)
+    loop.settle()
+    assert told.replies == [None, 0], "and the store goes on"
+
+
+@pytest.mark.parametrize("moment", ["fail_before", "fail_after"])
+def test_after_an_error_the_image_is_read_anew(meta, loop, moment):
+    store, told = opened(meta, loop), Told()
+    getattr(meta, moment).append(True)
+    store.submit(ids, told)
+    loop.settle()
+    assert told.errors[0] in ("disk full", "gone") and told.replies == [None]
+    store.submit(ids, told)
+    loop.settle()
+    assert told.replies[1] == (0 if moment == "fail_before" else 1000), (
+        "ids that may be taken are not given again"
+    )
+
+
+def test_a_submission_from_within_an_answer_is_served(meta, loop):
+    store, told = opened(meta, loop), Told()
+    store.submit(ids, lambda reply, error: store.submit(ids, told))
+    loop.settle()
+    assert told.replies == [1000]
+
+
+def test_listeners_hear_before_the_asker(meta, loop):
+    store, order = opened(meta, loop), []
+    store.listen(lambda image, facts: order.append("listener"))
+    store.submit(ids, lambda reply, error: order.append("asker"))
+    loop.settle()
+    assert order == ["listener", "asker"]
+
+
+def test_another_schema_is_refused_with_the_remedy(meta, loop):
+    meta._put(formats.IMAGE_KEY, b"2")
+    failures: list[WorldError | None] = []
+    ClusterStore(meta).load(failures.append)
+    loop.settle()
+    assert failures[0] is not None and "upgrade the package" in failures[0].what
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("cluster/topic/t", b"{"),
+        ("cluster/topic/t", b"[]"),
+        ("cluster/topic/t", b'{"id":"00","partitions":[[1]],"overrides":{}}'),
+        ("cluster/reign", b"x"),
+        ("cluster/broker/x", b'{"endpoints":[],"rack":null}'),
+        ("cluster/overrides/planet/x", b"{}"),
+        ("cluster/unheard-of", b""),
+    ],
+)
+def test_damage_names_its_key(key, value):
+    with pytest.raises(WorldError, match=key):
+        formats.decode({formats.IMAGE_KEY: Versioned(b"1", 1), key: Versioned(value, 1)})
+
+
+def test_ten_thousand_partitions_are_one_short_value(entropy):
+    image = Image(brokers={1: HERE})
+    topic = Topic("t", b"1" * 16, changes.placed_partitions(image, 10_000, first=0), {"retention.ms": "1"})
+    value = formats.encode_topic(topic)
+    assert value == (
+        b'{"id":"31313131313131313131313131313131","overrides":{"retention.ms":"1"},'
+        b'"partitions":[[10000,1,0,[1],[1]]]}'
+    )
+    assert formats.decode_topic("t", value) == TopicSet(topic)
+
+
+# -- any history reloads to the same image -----------------------------------------------------------
+
+names = st.sampled_from(["a", "a.b", "a_b", "c/d", ""])
+maps = st.dictionaries(names, st.text(max_size=3), max_size=2)
+partition = st.builds(
+    lambda leader, epoch, replicas: PartitionImage(leader, epoch, tuple(replicas), tuple(replicas)),
+    st.integers(1, 2),
+    st.integers(0, 2),
+    st.lists(st.integers(1, 3), min_size=1, max_size=2),
+)
+facts_of_any_kind = st.one_of(
+    st.builds(
+        lambda name, number, partitions, overrides: TopicSet(
+            Topic(name, name.encode().ljust(15, b"\0") + bytes([number]), tuple(partitions), overrides)
+        ),
+        names,
+        st.integers(1, 3),
+        st.lists(partition, min_size=1, max_size=4),
+        maps,
+    ),
+    st.builds(TopicDeleted, names),
+    st.builds(OverridesSet, st.sampled_from(["broker", "group", "client-metrics"]), names, maps),
+    st.builds(ReignTaken, st.integers(0, 9)),
+    st.builds(ProducerIdsTaken, st.integers(0, 9)),
+    st.builds(changes.BrokerRegistered, st.just(HERE)),
+)
+
+
+def possible(image: Image, wanted: list[Fact]) -> Decision[None]:
+    """Those of the facts that can happen: an absent topic is not deleted."""
+    draft, facts = Draft(image), []
+    for fact in wanted:
+        if not isinstance(fact, TopicDeleted) or fact.name in draft.image.topics:
+            draft.take(fact)
+            facts.append(fact)
+    return Decision(None, facts)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(facts_of_any_kind, max_size=4), max_size=8), st.integers(1, 3))
+def test_a_reload_gives_the_image_that_was(new_meta, histories, together):
+    meta = new_meta()
+    loop = meta.loop
+    store, told = opened(meta, loop), Told()
+    for number, wanted in enumerate(histories):
+        before = store.image
+        snapshot = (
+            dict(before.topics),
+            dict(before.topics_by_id),
+            dict(before.overrides),
+            dict(before.collisions),
+        )
+        store.submit(lambda image, wanted=wanted: possible(image, wanted), told)
+        if number % together == 0:
+            loop.settle()
+        assert snapshot == (before.topics, before.topics_by_id, before.overrides, before.collisions), "I1"
+    loop.settle()
+    assert told.errors == [None] * len(histories)
+    assert reloaded(meta, loop) == store.image
+    assert store.image.topics_by_id == {topic.topic_id: topic for topic in store.image.topics.values()}
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(facts_of_any_kind, max_size=6), st.lists(facts_of_any_kind, max_size=6))
+def test_the_difference_of_two_images_leads_from_one_to_the_other(first, second):
+    before = apply(Image(), possible(Image(), first).facts)
+    after = apply(before, possible(before, second).facts)
+    assert apply(before, difference(before, after)) == after
