@@ -1,9 +1,11 @@
-"""The system's two clocks."""
+"""The system's two clocks, in whole milliseconds."""
 
 import time
 
 
 class SystemClock:
+    """wall_ms may step, mono_ms never goes back (and counts on while no one looks)."""
+
     def wall_ms(self) -> int:
         return time.time_ns() // 1_000_000
 

@@ -1,4 +1,4 @@
-"""Files of the operating system. OSError becomes WorldError with its number and path.
+"""Files of the operating system (POSIX). OSError becomes WorldError with its number, its path and what to do.
 
 Durability  `sync` is fdatasync (F_FULLFSYNC on macOS, where fdatasync does not reach the platter); a new, renamed or
             unlinked name is durable after `sync_folder` of its folder.
@@ -24,15 +24,29 @@ REMEDIES: Final = {
 }
 
 
+def refusal(path: str, error: OSError) -> WorldError:
+    """What the system said, as the one kind of error that the layers below know."""
+    number = error.errno or 0
+    text = REMEDIES.get(number) or (os.strerror(number) if number > 0 else str(error))
+    return WorldError(f"{path}: {text}", number)
+
+
 @contextmanager
 def blame(path: str) -> Iterator[None]:
     """Turns what the system refuses into WorldError."""
     try:
         yield
     except OSError as error:
-        number = error.errno or 0
-        text = REMEDIES.get(number, os.strerror(number) if number else str(error))
-        raise WorldError(f"{path}: {text}", number) from error
+        raise refusal(path, error) from error
+
+
+def sync_descriptor(fd: int) -> None:
+    """Data and size reach the platter: macOS keeps them in the drive's cache unless it is asked by F_FULLFSYNC."""
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is None:
+        os.fdatasync(fd)
+    else:
+        fcntl.fcntl(fd, full)
 
 
 class OsFile:
@@ -59,12 +73,13 @@ class OsFile:
                 total += wanted
             return total
         except OSError as error:
-            raise WorldError(f"{self.path}: {os.strerror(error.errno or 0)}", error.errno or 0) from error
+            raise refusal(self.path, error) from error
 
     def _write_rest(self, position: int, content: bytes, written: int) -> None:
         """A short write: the disk is nearly full, or a signal came. What is left is tried until an error says why."""
+        rest = memoryview(content)
         while written < len(content):
-            more = os.pwrite(self._fd, content[written:], position + written)
+            more = os.pwrite(self._fd, rest[written:], position + written)
             if more == 0:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             written += more
@@ -94,15 +109,14 @@ class OsFile:
 
     def sync(self) -> None:
         with blame(self.path):
-            if hasattr(fcntl, "F_FULLFSYNC"):
-                fcntl.fcntl(self._fd, fcntl.F_FULLFSYNC)
-            else:
-                os.fdatasync(self._fd)
+            sync_descriptor(self._fd)
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """A second close does nothing: the number may already belong to another file."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with blame(self.path):
+                os.close(fd)
 
 
 class OsFiles:
@@ -122,7 +136,7 @@ class OsFiles:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise WorldError(f"{folder}: {error.strerror}", error.errno or 0) from error
+            raise refusal(folder, error) from error
 
     def make_folder(self, folder: str) -> None:
         with blame(folder):
@@ -161,11 +175,15 @@ class OsFiles:
     def write_atomic(self, path: str, content: bytes) -> None:
         beside = path + ".tmp"
         with blame(path):
-            with open(beside, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
+            try:
+                with open(beside, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    sync_descriptor(file.fileno())
+                os.replace(beside, path)
+            except OSError:
+                self.unlink(beside)  # a half-written file would hold space that a full disk lacks
+                raise
         self.sync_folder(os.path.dirname(path) or ".")
 
     def free_bytes(self, folder: str) -> int:
@@ -178,10 +196,46 @@ class OsFiles:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            except OSError as error:
                 os.close(fd)
-                return None
-            return lambda: os.close(fd)
+                if isinstance(error, BlockingIOError):
+                    return None
+                raise
+        return OsFile(path, fd).close
+
+
+def storage_warning(folder: str) -> str | None:
+    """A sentence when folder lies where a broker's log should not; None when nothing speaks against it.
+
+    Network file systems answer a sync from caches of their own and their locks may not reach other machines; what a
+    container writes to its overlay is gone with the container; tmpfs is gone with the power.
+    """
+    kind = file_system_kind(folder)
+    if kind in ("nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs"):
+        return f"{folder} is on a network file system ({kind}): use a local disk, or syncs and locks cannot be trusted"
+    if kind == "overlay":
+        return f"{folder} is inside a container's overlay: mount a volume, or all records vanish with the container"
+    if kind in ("tmpfs", "ramfs"):
+        return f"{folder} is in memory ({kind}): records vanish when the machine stops"
+    return None
+
+
+def file_system_kind(folder: str, mounts: str = "/proc/self/mountinfo") -> str:
+    """The type of the file system that holds folder, as Linux names it; "" where there is no such table."""
+    try:
+        with open(mounts, encoding="utf-8", errors="replace") as table:
+            lines = table.read().splitlines()
+    except OSError:
+        return ""
+    found, longest = "", -1
+    whole = os.path.realpath(folder) + "/"
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        # proc(5): octal escapes stand for space, tab, newline and backslash.
+        point = before.split(" ")[4].encode().decode("unicode_escape")
+        if whole.startswith(point.rstrip("/") + "/") and len(point) >= longest:
+            found, longest = after.split(" ")[0], len(point)
+    return found
 
 
 def raise_descriptor_limit() -> int:

@@ -1,6 +1,8 @@
 """The Loop port over asyncio (uvloop where it is installed): one thread owns all state, pools do slow work for it."""
 
 import asyncio
+import signal
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -39,9 +41,9 @@ class AsyncLoop:
             self._timer.cancel()
             self._timer = None
         if mono_ms is not None:
-            # The loop's clock and mono_ms are the same clock: seconds there, milliseconds here. Half a millisecond
-            # more, so that the deadline has passed when the callback asks.
-            delay = max(mono_ms / 1000 - self.asyncio.time(), 0.0) + 0.0005
+            # The monotonic clock is asked itself: uvloop's time() is that of the turn's start. Half a millisecond
+            # more, because the loop counts in whole ones: the deadline must have passed when the callback asks.
+            delay = max(mono_ms / 1000 - time.monotonic(), 0.0) + 0.0005
             self._timer = self.asyncio.call_later(delay, callback)
 
     def run_in(self, pool: Pool, work: Callable[[], object], done: Done) -> None:
@@ -74,17 +76,29 @@ class AsyncLoop:
 
     def _answer(self) -> None:
         self._answering = False
-        while self._answers:
-            done, result, error = self._answers.popleft()
-            done(result, error)
+        try:
+            while self._answers:
+                done, result, error = self._answers.popleft()
+                done(result, error)
+        finally:
+            # A callback that raised must not swallow the answers behind it.
+            if self._answers and not self._answering:
+                self._answering = True
+                self._wake()
 
     def from_thread(self, callback: Callable[[], None]) -> None:
         self.asyncio.call_soon_threadsafe(callback)
 
+    def on_stop_signal(self, callback: Callable[[str], None]) -> None:
+        """callback("SIGTERM" or "SIGINT") on the loop, at each such signal. The main thread's loop only."""
+        for wanted in (signal.SIGTERM, signal.SIGINT):
+            self.asyncio.add_signal_handler(wanted, callback, wanted.name)
+
     def close(self) -> None:
-        """Waits for the work that runs."""
+        """Ends the pools: waits for the work that was given to them and hands out its answers."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         for executor in self._pools.values():
             executor.shutdown(wait=True)
         self._answer()

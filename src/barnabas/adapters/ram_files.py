@@ -35,6 +35,8 @@ class RamFile:
         return written
 
     def _write_within(self, position: int, content: bytes) -> int:
+        if not content:
+            return 0
         whole = bytearray(self.read(0, self._size))
         if position > len(whole):
             whole.extend(bytes(position - len(whole)))
@@ -79,7 +81,7 @@ class RamFile:
 
 
 class RamFiles:
-    """A file system in memory. Folders exist as soon as they are made or something lies in them."""
+    """A file system in memory. As on a disk, a file or folder is made only in a folder that exists."""
 
     def __init__(self, capacity_bytes: int = 1 << 40) -> None:
         self._files: dict[str, RamFile] = {}
@@ -90,10 +92,18 @@ class RamFiles:
     def open(self, path: str, *, create: bool = False) -> File:
         file = self._files.get(path)
         if file is None:
+            if path in self._folders:
+                raise WorldError(f"{path}: is a folder", errno.EISDIR)
             if not create:
                 raise WorldError(f"{path}: no such file", errno.ENOENT)
+            self._require_folder_of(path)
             file = self._files[path] = RamFile(path)
         return file
+
+    def _require_folder_of(self, path: str) -> None:
+        folder = path.rpartition("/")[0]
+        if folder and folder not in self._folders:
+            raise WorldError(f"{path}: its folder does not exist", errno.ENOENT)
 
     def exists(self, path: str) -> bool:
         return path in self._files or path in self._folders
@@ -108,11 +118,19 @@ class RamFiles:
         return sorted(names)
 
     def make_folder(self, folder: str) -> None:
-        self._folders.add(folder)
+        folder = folder.rstrip("/")
+        while folder and folder not in self._folders:
+            if folder in self._files:
+                raise WorldError(f"{folder}: is a file", errno.EEXIST)
+            self._folders.add(folder)
+            folder = folder.rpartition("/")[0]
 
     def rename(self, old: str, new: str) -> None:
         if not self.exists(old):
             raise WorldError(f"{old}: no such file", errno.ENOENT)
+        self._require_folder_of(new)
+        if old in self._folders and self.list(new):
+            raise WorldError(f"{new}: is a folder that is not empty", errno.ENOTEMPTY)
         for name in [name for name in self._files if name == old or name.startswith(old + "/")]:
             moved = self._files.pop(name)
             moved.path = new + name[len(old) :]
@@ -141,6 +159,7 @@ class RamFiles:
         return file.read(0, file.size())
 
     def write_atomic(self, path: str, content: bytes) -> None:
+        self._require_folder_of(path)
         file = RamFile(path)
         file.write(0, [content])
         self._files[path] = file
@@ -155,5 +174,6 @@ class RamFiles:
     def lock(self, path: str) -> Callable[[], None] | None:
         if path in self._locks:
             return None
+        self._require_folder_of(path)
         self._locks.add(path)
         return lambda: self._locks.discard(path)

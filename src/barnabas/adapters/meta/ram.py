@@ -1,20 +1,57 @@
-"""MetaStore in memory: the twin of the SQLite one, for tests and brokers without a disk."""
+"""MetaStore in memory: the twin of the SQLite one, for tests and brokers without a disk.
 
+R1  Nothing happens inside a call: each transaction, range and change is one step of one queue, so all of them take
+    effect, and are told, in the order in which they were asked.
+R2  A transaction's done() comes before the watches hear of it, as with SQLite.
+"""
+
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from barnabas.ports import Clock, Compare, Loop, Versioned, WorldError
 
+Step = Callable[[], None]
+
+
+class MetaContents:
+    """What a store holds. Give it to a second store to open the same content again, as after a restart."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Versioned] = {}
+        self.leases: dict[str, int] = {}
+
+    def put(self, key: str, value: bytes, lease: int) -> Versioned:
+        before = self.values.get(key)
+        now = Versioned(value, 1 if before is None else before.version + 1)
+        self.values[key] = now
+        if lease:
+            self.leases[key] = lease
+        else:
+            self.leases.pop(key, None)
+        return now
+
+    def delete(self, key: str) -> bool:
+        self.leases.pop(key, None)
+        return self.values.pop(key, None) is not None
+
+    def version(self, key: str) -> int:
+        found = self.values.get(key)
+        return 0 if found is None else found.version
+
 
 class RamMetaStore:
-    """Answers on the next turn, never inside the call, as a real store would."""
+    """Answers on a later turn, never inside the call, as a real store would."""
 
-    def __init__(self, loop: Loop, clock: Clock) -> None:
+    def __init__(self, loop: Loop, clock: Clock, contents: MetaContents | None = None) -> None:
         self._loop = loop
         self._clock = clock
-        self._values: dict[str, Versioned] = {}
+        self._contents = MetaContents() if contents is None else contents
+        for key in sorted(self._contents.leases):
+            self._contents.delete(key)  # leases end with the store that granted them
         self._watches: list[tuple[str, Callable[[str, Versioned | None], None]]] = []
-        self._leases: dict[int, tuple[int, int, set[str]]] = {}
+        self._leases: dict[int, tuple[int, int]] = {}
         self._next_lease = 1
+        self._steps: deque[Step] = deque()
 
     def txn(
         self,
@@ -25,67 +62,77 @@ class RamMetaStore:
         lease: int = 0,
     ) -> None:
         self._expire()
-        holds = all(self._version(compare.key) == compare.version for compare in compares)
-        if lease and lease not in self._leases:
-            holds = False
-        if holds:
-            for key, value in puts.items():
-                self._put(key, value)
-                if lease:
-                    self._leases[lease][2].add(key)
-            for key in deletes:
-                self._delete(key)
-        self._loop.soon(lambda: done(holds, None))
+
+        def step() -> None:
+            holds = all(self._contents.version(compare.key) == compare.version for compare in compares)
+            if not holds or (lease and lease not in self._leases):
+                done(False, None)
+                return
+            changes: list[tuple[str, Versioned | None]] = [
+                (key, self._contents.put(key, value, lease)) for key, value in puts.items()
+            ]
+            changes += [(key, None) for key in deletes if self._contents.delete(key)]
+            done(True, None)
+            self._tell(changes)
+
+        self._next(step)
 
     def range(self, prefix: str, done: Callable[[dict[str, Versioned], WorldError | None], None]) -> None:
         self._expire()
-        found = {key: self._values[key] for key in sorted(self._values) if key.startswith(prefix)}
-        self._loop.soon(lambda: done(found, None))
+
+        def step() -> None:
+            values = self._contents.values
+            done({key: values[key] for key in sorted(values) if key.startswith(prefix)}, None)
+
+        self._next(step)
 
     def watch(self, prefix: str, on_change: Callable[[str, Versioned | None], None]) -> Callable[[], None]:
         entry = (prefix, on_change)
         self._watches.append(entry)
-        return lambda: self._watches.remove(entry)
+        return lambda: self._watches.remove(entry) if entry in self._watches else None
 
     def grant(self, ttl_ms: int, done: Callable[[int, WorldError | None], None]) -> None:
         lease = self._next_lease
         self._next_lease += 1
-        self._leases[lease] = (ttl_ms, self._clock.mono_ms() + ttl_ms, set())
-        self._loop.soon(lambda: done(lease, None))
+        self._leases[lease] = (ttl_ms, self._clock.mono_ms() + ttl_ms)
+        self._next(lambda: done(lease, None))
 
     def keep_alive(self, lease: int) -> None:
         self._expire()
         if lease in self._leases:
-            ttl_ms, _, keys = self._leases[lease]
-            self._leases[lease] = (ttl_ms, self._clock.mono_ms() + ttl_ms, keys)
+            ttl_ms, _ = self._leases[lease]
+            self._leases[lease] = (ttl_ms, self._clock.mono_ms() + ttl_ms)
 
     def revoke(self, lease: int) -> None:
-        _, _, keys = self._leases.pop(lease, (0, 0, set()))
-        for key in sorted(keys):
-            self._delete(key)
+        if self._leases.pop(lease, None) is None:
+            return
+
+        def step() -> None:
+            keys = sorted(key for key, owner in self._contents.leases.items() if owner == lease)
+            self._tell([(key, None) for key in keys if self._contents.delete(key)])
+
+        self._next(step)
 
     def close(self) -> None:
         self._watches.clear()
+        self._steps.clear()
+
+    def _next(self, step: Step) -> None:
+        """Append to the queue; each entry has one turn of the loop, and takes whichever step is first by then."""
+        self._steps.append(step)
+        self._loop.soon(self._turn)
+
+    def _turn(self) -> None:
+        if self._steps:
+            self._steps.popleft()()
 
     def _expire(self) -> None:
         now_ms = self._clock.mono_ms()
-        for lease in [lease for lease, (_, end_ms, _) in self._leases.items() if end_ms <= now_ms]:
+        for lease in [lease for lease, (_, end_ms) in self._leases.items() if end_ms <= now_ms]:
             self.revoke(lease)
 
-    def _version(self, key: str) -> int:
-        found = self._values.get(key)
-        return 0 if found is None else found.version
-
-    def _put(self, key: str, value: bytes) -> None:
-        self._values[key] = Versioned(value, self._version(key) + 1)
-        self._tell(key)
-
-    def _delete(self, key: str) -> None:
-        if self._values.pop(key, None) is not None:
-            self._tell(key)
-
-    def _tell(self, key: str) -> None:
-        found = self._values.get(key)
-        for prefix, on_change in self._watches:
-            if key.startswith(prefix):
-                self._loop.soon(lambda on_change=on_change: on_change(key, found))  # type: ignore[misc]
+    def _tell(self, changes: Sequence[tuple[str, Versioned | None]]) -> None:
+        for key, value in changes:
+            for prefix, on_change in list(self._watches):
+                if key.startswith(prefix):
+                    on_change(key, value)

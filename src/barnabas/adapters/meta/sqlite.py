@@ -3,6 +3,10 @@
 Layout   table meta(key TEXT PRIMARY KEY, value BLOB, version INTEGER, lease INTEGER), and PRAGMA user_version = SCHEMA.
 Durable  WAL with synchronous=FULL: a commit is synced before its callback runs. One writer thread (the `metadata` pool).
 Crash    a transaction is whole or absent.
+Order    all calls go through the one writer thread in the order they were made; a transaction's done() comes before the
+         watches hear of it.
+Leases   live in memory and are looked at when the store is used: an expired lease is revoked before the next
+         transaction or range, and all leased keys go when the store is opened anew.
 """
 
 import sqlite3
@@ -19,7 +23,7 @@ Change = tuple[str, Versioned | None]
 
 
 class SqliteMetaStore:
-    """The store of one data folder. Leases live in memory: their keys go when the store is opened anew."""
+    """The store of one data folder."""
 
     def __init__(self, path: str, loop: Loop, clock: Clock) -> None:
         self._loop = loop
@@ -27,21 +31,7 @@ class SqliteMetaStore:
         self._watches: list[tuple[str, Callable[[str, Versioned | None], None]]] = []
         self._leases: dict[int, tuple[int, int]] = {}
         self._next_lease = 1
-        try:
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            (schema,) = self._db.execute("PRAGMA user_version").fetchone()
-            if schema > SCHEMA:
-                raise WorldError(
-                    f"{path} was written by a newer Barnabas (schema {schema}, this one knows {SCHEMA}): "
-                    "upgrade the package, or restore a backup made by this version"
-                )
-            self._db.execute(TABLE)
-            self._db.execute(f"PRAGMA user_version={SCHEMA}")
-            self._db.execute("DELETE FROM meta WHERE lease <> 0")
-        except sqlite3.Error as error:
-            raise WorldError(f"{path}: {error}") from error
+        self._db = _open(path)
 
     def txn(
         self,
@@ -51,12 +41,11 @@ class SqliteMetaStore:
         done: Callable[[bool, WorldError | None], None],
         lease: int = 0,
     ) -> None:
-        if lease and lease not in self._leases:
-            self._loop.soon(lambda: done(False, None))
-            return
+        self._expire()
+        known = not lease or lease in self._leases
 
         def work() -> list[Change] | None:
-            return self._commit(compares, puts, deletes, lease)
+            return self._commit(compares, puts, deletes, lease) if known else None
 
         def answer(changes: object | None, error: BaseException | None) -> None:
             if error is not None:
@@ -98,6 +87,8 @@ class SqliteMetaStore:
             raise
 
     def range(self, prefix: str, done: Callable[[dict[str, Versioned], WorldError | None], None]) -> None:
+        self._expire()
+
         def work() -> dict[str, Versioned]:
             rows = self._db.execute(
                 "SELECT key, value, version FROM meta WHERE key >= ? AND key < ? ORDER BY key",
@@ -116,7 +107,7 @@ class SqliteMetaStore:
     def watch(self, prefix: str, on_change: Callable[[str, Versioned | None], None]) -> Callable[[], None]:
         entry = (prefix, on_change)
         self._watches.append(entry)
-        return lambda: self._watches.remove(entry)
+        return lambda: self._watches.remove(entry) if entry in self._watches else None
 
     def grant(self, ttl_ms: int, done: Callable[[int, WorldError | None], None]) -> None:
         lease = self._next_lease
@@ -125,12 +116,10 @@ class SqliteMetaStore:
         self._loop.soon(lambda: done(lease, None))
 
     def keep_alive(self, lease: int) -> None:
-        now_ms = self._clock.mono_ms()
-        ttl_ms, end_ms = self._leases.get(lease, (0, 0))
-        if end_ms > now_ms:
-            self._leases[lease] = (ttl_ms, now_ms + ttl_ms)
-        else:
-            self.revoke(lease)
+        self._expire()
+        if lease in self._leases:
+            ttl_ms, _ = self._leases[lease]
+            self._leases[lease] = (ttl_ms, self._clock.mono_ms() + ttl_ms)
 
     def revoke(self, lease: int) -> None:
         if self._leases.pop(lease, None) is None:
@@ -138,7 +127,7 @@ class SqliteMetaStore:
 
         def work() -> list[Change]:
             rows = self._db.execute("DELETE FROM meta WHERE lease=? RETURNING key", (lease,)).fetchall()
-            return [(row[0], None) for row in rows]
+            return [(key, None) for (key,) in sorted(rows)]
 
         def answer(changes: object | None, error: BaseException | None) -> None:
             if isinstance(changes, list):
@@ -151,8 +140,38 @@ class SqliteMetaStore:
         self._watches.clear()
         self._db.close()
 
+    def _expire(self) -> None:
+        now_ms = self._clock.mono_ms()
+        for lease in [lease for lease, (_, end_ms) in self._leases.items() if end_ms <= now_ms]:
+            self.revoke(lease)
+
     def _tell(self, changes: list[Change]) -> None:
         for key, value in changes:
             for prefix, on_change in list(self._watches):
                 if key.startswith(prefix):
                     on_change(key, value)
+
+
+def _open(path: str) -> sqlite3.Connection:
+    """The database, its schema checked before anything is written to it."""
+    db: sqlite3.Connection | None = None
+    try:
+        db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        (schema,) = db.execute("PRAGMA user_version").fetchone()
+        if schema > SCHEMA:
+            raise WorldError(
+                f"{path} was written by a newer Barnabas (schema {schema}, this one knows {SCHEMA}): "
+                "upgrade the package, or restore a backup made by this version"
+            )
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute(TABLE)
+        db.execute(f"PRAGMA user_version={SCHEMA}")
+        db.execute("DELETE FROM meta WHERE lease <> 0")
+        return db
+    except (sqlite3.Error, WorldError) as error:
+        if db is not None:
+            db.close()
+        if isinstance(error, WorldError):
+            raise
+        raise WorldError(f"{path}: {error}") from error
