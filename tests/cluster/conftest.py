@@ -92,6 +92,10 @@ class FailingMetaStore(RamMetaStore):
         else:
             super().txn(compares, puts, deletes, done, lease)
 
+    def put_behind(self, key: str, value: bytes) -> None:
+        """What another node puts."""
+        super().txn((), {key: value}, (), lambda ok, error: None)
+
 
 @pytest.fixture
 def loop() -> HandLoop:

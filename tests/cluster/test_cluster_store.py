@@ -138,7 +138,7 @@ def test_races_that_never_end_are_an_error(meta, loop):
     store, told = opened(meta, loop), Told()
 
     def overtaken(image: Image) -> Decision[int]:
-        meta._put(formats.IMAGE_KEY, str(formats.SCHEMA).encode())
+        meta.put_behind(formats.IMAGE_KEY, str(formats.SCHEMA).encode())
         return ids(image)
 
     store.submit(overtaken, told)
@@ -179,7 +179,7 @@ def test_listeners_hear_before_the_asker(meta, loop):
 
 
 def test_another_schema_is_refused_with_the_remedy(meta, loop):
-    meta._put(formats.IMAGE_KEY, b"2")
+    meta.put_behind(formats.IMAGE_KEY, b"2")
     failures: list[WorldError | None] = []
     ClusterStore(meta).load(failures.append)
     loop.settle()
