@@ -1,10 +1,13 @@
 """Plaintext sockets of our own on the event loop: recv_into one shared buffer, sendmsg, sendfile.
 
 N1  The receiver sees the shared buffer during its call only.
-N2  Pieces leave in the order they were queued. At most GATHER_BYTES of bytes are put together for one sendmsg; a file
-    range goes by sendfile where the file has a descriptor, in slices of RANGE_BYTES where it has none, so a slow
-    reader costs no memory.
+N2  Pieces leave in the order they were queued. What one turn queues for a connection leaves together: when the turn is
+    that connection's own reading, at its end, else in one callback for all connections. At most GATHER_BYTES of bytes
+    go into one sendmsg; a file range goes by sendfile where the file has a descriptor, in slices of RANGE_BYTES where
+    it has none, so a slow reader costs no memory; a fast one gets TURN_BYTES before the others have their turn.
 N3  After closed() a connection calls nobody.
+N4  An orderly close reads what lies unread first: a socket closed over unread bytes sends RST, and the peer would lose
+    the reply that it has not read yet.
 """
 
 import errno
@@ -14,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from barnabas.adapters.dial import Dial
 from barnabas.adapters.loop import AsyncLoop
 from barnabas.ports import Connection, FileRange, Listening, Piece, Receiver, WorldError
 
@@ -21,6 +25,10 @@ RECEIVE_BYTES: Final = 256 * 1024
 GATHER_BYTES: Final = 256 * 1024
 GATHER_PIECES: Final = 64
 RANGE_BYTES: Final = 256 * 1024
+TURN_BYTES: Final = 1024 * 1024
+UNREAD_BYTES_MAX: Final = 1024 * 1024
+MSG_MORE: Final[int] = getattr(socket, "MSG_MORE", 0)
+"""Linux: more follows at once, so a header and the file range behind it share their packets."""
 ACCEPTS_PER_WAKE: Final = 64
 ACCEPT_PAUSE_S: Final = 0.1
 
@@ -35,6 +43,7 @@ class SocketConnection:
         "_loop",
         "_network",
         "_outbox",
+        "_queued",
         "_reading",
         "_receiver",
         "_socket",
@@ -46,14 +55,15 @@ class SocketConnection:
         "peer_port",
     )
 
-    def __init__(self, network: "SocketNetwork", connected: socket.socket, loop: AsyncLoop) -> None:
+    def __init__(self, network: "SocketNetwork", connected: socket.socket) -> None:
         self._network = network
         self._socket = connected
         self._fd = connected.fileno()
-        self._loop = loop.asyncio
+        self._loop = network.loop.asyncio
         self._receiver: Receiver | None = None
-        self._outbox: deque[Piece | memoryview] = deque()
+        self._outbox: deque[Piece | memoryview] | None = None
         self._unsent = 0
+        self._queued = False
         self._reading = False
         self._writing = False
         self._closing = False
@@ -79,9 +89,9 @@ class SocketConnection:
             self._loop.add_reader(self._fd, self._readable)
 
     def _readable(self) -> None:
-        view = self._network.receive_view
+        network = self._network
         try:
-            size = self._socket.recv_into(view)
+            size = self._socket.recv_into(network.receive_view)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -90,98 +100,109 @@ class SocketConnection:
         if size == 0:
             self._end("the peer closed")
             return
-        assert self._receiver is not None
-        self._receiver.received(view[:size])
+        receiver = self._receiver
+        assert receiver is not None, "reading begins with a receiver"
+        network.reading = True
+        try:
+            receiver.received(network.receive_view[:size])
+        finally:
+            network.reading = False
+            if network.queued:
+                network.flush()
 
     # -- writing
 
     def send(self, pieces: Sequence[Piece]) -> None:
         if not self._connected or self._closing:
             return
-        if not self._outbox and len(pieces) == 1:
-            piece = pieces[0]
-            if isinstance(piece, bytes):
-                # The common case: one reply, nothing queued before it.
-                try:
-                    sent = self._socket.send(piece)
-                except (BlockingIOError, InterruptedError):
-                    sent = 0
-                except OSError as error:
-                    self._loop.call_soon(self._end, os.strerror(error.errno or 0))
-                    return
-                if sent == len(piece):
-                    return
-                self._outbox.append(memoryview(piece)[sent:])
-                self._unsent += len(piece) - sent
-                self._write_later()
-                return
+        outbox = self._outbox
+        if outbox is None:
+            outbox = self._outbox = deque()
         for piece in pieces:
             size = piece.size if isinstance(piece, FileRange) else len(piece)
             if size:
-                self._outbox.append(piece)
+                outbox.append(piece)
                 self._unsent += size
-        if not self._writing:
-            self._drain()
+        if not self._queued and not self._writing:
+            self._queued = True
+            self._network.flush_later(self)
 
     def unsent_bytes(self) -> int:
         return self._unsent
 
-    def _write_later(self) -> None:
-        if not self._writing:
-            self._writing = True
-            self._loop.add_writer(self._fd, self._drain)
+    def flush(self) -> None:
+        """The turn's end."""
+        self._queued = False
+        if self._connected and not self._writing:
+            self._drain()
 
     def _drain(self) -> None:
-        outbox = self._outbox
+        turn_bytes = 0
         try:
-            while outbox:
-                first = outbox[0]
+            while self._outbox:
+                first = self._outbox[0]
                 sent = self._send_range(first) if isinstance(first, FileRange) else self._send_bytes()
-                if sent == 0:
+                self._unsent -= sent
+                turn_bytes += sent
+                if turn_bytes >= TURN_BYTES and self._outbox:
                     self._write_later()
                     return
-                self._unsent -= sent
         except (BlockingIOError, InterruptedError):
             self._write_later()
             return
         except WorldError as error:
-            self._loop.call_soon(self._end, error.what)
+            self._end(error.what)
             return
         except OSError as error:
-            self._loop.call_soon(self._end, os.strerror(error.errno or 0))
+            self._end(os.strerror(error.errno or 0))
             return
+        self._outbox = None  # an idle connection holds no empty deque: 624 bytes each
         if self._writing:
             self._writing = False
             self._loop.remove_writer(self._fd)
         if self._closing:
             self._end("closed")
 
+    def _write_later(self) -> None:
+        if not self._writing:
+            self._writing = True
+            self._loop.add_writer(self._fd, self._drain)
+
     def _send_bytes(self) -> int:
         outbox = self._outbox
+        assert outbox
         gathered: list[bytes | memoryview] = []
         size = 0
+        more = 0
         for piece in outbox:
-            if isinstance(piece, FileRange) or size >= GATHER_BYTES or len(gathered) == GATHER_PIECES:
+            if isinstance(piece, FileRange):
+                more = MSG_MORE
+                break
+            if size >= GATHER_BYTES or len(gathered) == GATHER_PIECES:
                 break
             gathered.append(piece)
             size += len(piece)
-        sent = self._socket.send(gathered[0]) if len(gathered) == 1 else self._socket.sendmsg(gathered)
-        left = sent
-        while left:
-            piece = outbox[0]
-            assert not isinstance(piece, FileRange)
-            if left >= len(piece):
-                left -= len(piece)
+        if len(gathered) == 1:
+            sent = self._socket.send(gathered[0], more)
+        else:
+            sent = self._socket.sendmsg(gathered, (), more)
+        if sent == size:
+            for _ in gathered:
                 outbox.popleft()
-            else:
+            return sent
+        left = sent
+        for piece in gathered:
+            if left < len(piece):
                 outbox[0] = memoryview(piece)[left:]
-                left = 0
+                break
+            left -= len(piece)
+            outbox.popleft()
         return sent
 
     def _send_range(self, piece: FileRange) -> int:
         fd = piece.file.fileno()
         if fd >= 0:
-            sent = os.sendfile(self._fd, fd, piece.position, piece.size)
+            sent = os.sendfile(self._fd, fd, piece.position, min(piece.size, TURN_BYTES))
             if sent == 0:
                 raise WorldError(f"{piece.file.path}: shorter than a reply that names it")
         else:
@@ -189,6 +210,7 @@ class SocketConnection:
             if not content:
                 raise WorldError(f"{piece.file.path}: shorter than a reply that names it")
             sent = self._socket.send(content)
+        assert self._outbox is not None
         if sent == piece.size:
             self._outbox.popleft()
         else:
@@ -198,7 +220,7 @@ class SocketConnection:
     # -- the end
 
     def close(self, *, after_sending: bool = True) -> None:
-        if not self._connected or self._closing:
+        if not self._connected or (self._closing and after_sending):
             return
         self._closing = True
         self.pause()
@@ -213,12 +235,25 @@ class SocketConnection:
             self._writing = False
             self._loop.remove_writer(self._fd)
         self._connected = False
-        self._outbox.clear()
+        if self._closing and not self._outbox:
+            self._read_what_is_left()
+        self._outbox = None
         self._unsent = 0
         self._network.forget(self)
         self._socket.close()
-        if self._receiver is not None:
-            self._receiver.closed(reason)
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.closed(reason)
+
+    def _read_what_is_left(self) -> None:
+        """N4. Bounded, for the peer may write faster than we throw away."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+            for _ in range(UNREAD_BYTES_MAX // RECEIVE_BYTES):
+                if self._socket.recv_into(self._network.receive_view) == 0:
+                    return
+        except OSError:
+            return  # nothing is left, or the peer is gone
 
 
 class SocketListening:
@@ -256,6 +291,7 @@ class SocketListening:
 
 
 OnConnect = Callable[[Connection], Receiver]
+OnDialled = Callable[[Connection | None, WorldError | None], Receiver | None]
 
 
 class SocketNetwork:
@@ -264,78 +300,73 @@ class SocketNetwork:
     def __init__(self, loop: AsyncLoop) -> None:
         self.loop = loop
         self.receive_view = memoryview(bytearray(RECEIVE_BYTES))
+        self.reading = False
+        self.queued: list[SocketConnection] = []
         self._connections: set[SocketConnection] = set()
+
+    def flush_later(self, connection: SocketConnection) -> None:
+        if not self.queued and not self.reading:
+            self.loop.asyncio.call_soon(self.flush)
+        self.queued.append(connection)
+
+    def flush(self) -> None:
+        """Send what this turn has queued; what the ends of connections queue meanwhile too."""
+        while self.queued:
+            queued, self.queued = self.queued, []
+            for connection in queued:
+                connection.flush()
 
     def listen(self, host: str, port: int, on_connect: OnConnect) -> Listening:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # "::" takes IPv4 peers too
             listener.setblocking(False)
             listener.bind((host, port))
             listener.listen(max(1024, socket.SOMAXCONN))
         except OSError as error:
             listener.close()
-            text = os.strerror(error.errno or 0)
+            text = error.strerror or str(error)
             if error.errno == errno.EADDRINUSE:
                 text = "another process listens there: stop it or choose another port"
             raise WorldError(f"{host}:{port}: {text}", error.errno or 0) from error
         return SocketListening(self, listener, on_connect)
 
-    def connect(
-        self,
-        host: str,
-        port: int,
-        on_connect: Callable[[Connection | None, WorldError | None], Receiver | None],
-    ) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        stream = socket.socket(family, socket.SOCK_STREAM)
-        stream.setblocking(False)
-        loop = self.loop.asyncio
-
-        def finish() -> None:
-            loop.remove_writer(stream.fileno())
-            number = stream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if number:
-                fail(number)
+    def connect(self, host: str, port: int, on_connect: OnDialled) -> None:
+        def dialled(stream: socket.socket | None, error: WorldError | None) -> None:
+            if stream is None:
+                on_connect(None, error)
+                return
+            connection = self._connection(stream)
+            if connection is None:
+                on_connect(None, WorldError(f"{host}:{port}: the peer closed at once", errno.ECONNRESET))
+                return
+            receiver = on_connect(connection, None)
+            if receiver is None:
+                connection.close(after_sending=False)
             else:
-                self._adopt_outgoing(stream, on_connect)
+                connection.start(receiver)
 
-        def fail(number: int) -> None:
-            stream.close()
-            on_connect(None, WorldError(f"{host}:{port}: {os.strerror(number)}", number))
-
-        number = stream.connect_ex((host, port))
-        if number in (0, errno.EINPROGRESS):
-            loop.add_writer(stream.fileno(), finish)
-        else:
-            loop.call_soon(fail, number)
-
-    def _adopt_outgoing(
-        self,
-        stream: socket.socket,
-        on_connect: Callable[[Connection | None, WorldError | None], Receiver | None],
-    ) -> None:
-        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = SocketConnection(self, stream, self.loop)
-        self._connections.add(connection)
-        receiver = on_connect(connection, None)
-        if receiver is None:
-            connection.close(after_sending=False)
-        else:
-            connection.start(receiver)
+        Dial(self.loop, host, port, dialled).start()
 
     def adopt(self, accepted: socket.socket, on_connect: OnConnect) -> None:
         """A peer came in."""
+        accepted.setblocking(False)
+        connection = self._connection(accepted)
+        if connection is not None:
+            connection.start(on_connect(connection))
+
+    def _connection(self, stream: socket.socket) -> SocketConnection | None:
         try:
-            accepted.setblocking(False)
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = SocketConnection(self, accepted, self.loop)
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = SocketConnection(self, stream)
         except OSError:
-            accepted.close()  # it left again before we looked
-            return
+            stream.close()  # it left again before we looked
+            return None
         self._connections.add(connection)
-        connection.start(on_connect(connection))
+        return connection
 
     def forget(self, connection: SocketConnection) -> None:
         self._connections.discard(connection)
