@@ -15,7 +15,7 @@ from barnabas.cluster.image import (
     TopicSet,
     apply,
 )
-from barnabas.config.effective import BrokerOptions
+from barnabas.config.effective import topic_fault
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.messages.create_partitions import CreatePartitionsAssignment, CreatePartitionsTopic
 from barnabas.wire.messages.create_topics import (
@@ -24,6 +24,10 @@ from barnabas.wire.messages.create_topics import (
     CreatableTopicConfig,
 )
 from barnabas.wire.messages.delete_topics import DeleteTopicState
+
+
+def rules(**given):
+    return TopicRules(topic_fault, **given)
 
 
 def new(name, partitions=1, factor=1, assigned=(), configs=()):
@@ -153,7 +157,7 @@ DELETE = [
 def image(entropy) -> Image:
     """One broker; topics have (3 partitions) and have.dot."""
     start = apply(Image(), [BrokerRegistered(broker(1))])
-    made = changes.create_topics(start, [new("have", 3), new("have.dot")], TopicRules(), entropy)
+    made = changes.create_topics(start, [new("have", 3), new("have.dot")], rules(), entropy)
     return apply(start, made.facts)
 
 
@@ -165,7 +169,7 @@ def told(results) -> dict:
     return {result.name: (result.code, result.message is None) for result in results}
 
 
-EXACT = TopicRules(replication_exact=True)
+EXACT = rules(replication_exact=True)
 
 
 @pytest.mark.parametrize(("label", "asks", "expected"), CREATE, ids=[case[0] for case in CREATE])
@@ -186,7 +190,7 @@ def test_create_partitions_answers_as_kafka(image, label, asks, expected):
 
 @pytest.mark.parametrize(("label", "asks", "expected"), DELETE, ids=[case[0] for case in DELETE])
 def test_delete_answers_as_kafka(image, label, asks, expected):
-    decision = changes.delete_topics(image, asks, TopicRules(), 6)
+    decision = changes.delete_topics(image, asks, rules(), 6)
     got = [(result.name, result.code, result.message is None) for result in decision.reply]
     assert sorted(got, key=str) == sorted(expected, key=str)
     assert decision.facts == [TopicDeleted(name) for name, code, _ in expected if code == 0]
@@ -194,7 +198,7 @@ def test_delete_answers_as_kafka(image, label, asks, expected):
 
 def test_a_created_topic_is_what_was_asked(image, entropy):
     ask = new("new", -1, -1, configs=[("retention.ms", "1"), ("segment.bytes", "1048576")])
-    decision = changes.create_topics(image, [ask], TopicRules(partitions_default=4), entropy)
+    decision = changes.create_topics(image, [ask], rules(partitions_default=4), entropy)
     [result] = decision.reply
     topic = result.topic
     assert (topic.name, topic.topic_id, len(topic.partitions)) == ("new", result.topic_id, 4)
@@ -207,7 +211,7 @@ def test_a_created_topic_is_what_was_asked(image, entropy):
 
 def test_validate_only_answers_without_a_fact(image, entropy):
     asks = [new("new", 2), new("have")]
-    decision = changes.create_topics(image, asks, TopicRules(), entropy, validate_only=True)
+    decision = changes.create_topics(image, asks, rules(), entropy, validate_only=True)
     assert told(decision.reply) == {"new": (0, True), "have": (36, False)}
     assert len(decision.reply[0].topic.partitions) == 2
     assert decision.facts == []
@@ -216,34 +220,34 @@ def test_validate_only_answers_without_a_fact(image, entropy):
 
 @pytest.mark.parametrize("factor", [2, 3, 32_767])
 def test_any_replication_factor_is_taken_and_shows_the_true_replica(image, entropy, factor):
-    decision = changes.create_topics(image, [new("new", 1, factor)], TopicRules(), entropy)
+    decision = changes.create_topics(image, [new("new", 1, factor)], rules(), entropy)
     assert decision.reply[0].topic.partitions[0].replicas == (1,)
 
 
 def test_exact_replication_counts_the_default_factor_too(image, entropy):
-    rules = TopicRules(replication_exact=True, replication_default=3)
-    decision = changes.create_topics(image, [new("new", 1, -1)], rules, entropy)
+    exact = rules(replication_exact=True, replication_default=3)
+    decision = changes.create_topics(image, [new("new", 1, -1)], exact, entropy)
     assert told(decision.reply) == {"new": (38, False)}
 
 
 def test_assigned_partitions_take_their_own_place(image, entropy):
     two = apply(image, [BrokerRegistered(broker(2))])
-    decision = changes.create_topics(two, manual((1, [2]), (0, [1])), TopicRules(), entropy)
+    decision = changes.create_topics(two, manual((1, [2]), (0, [1])), rules(), entropy)
     assert [partition.leader for partition in decision.reply[0].topic.partitions] == [1, 2]
-    unequal = changes.create_topics(two, manual((0, [1]), (1, [1, 2])), TopicRules(), entropy)
+    unequal = changes.create_topics(two, manual((0, [1]), (1, [1, 2])), rules(), entropy)
     assert told(unequal.reply) == {"new": (39, False)}
 
 
 def test_partitions_are_spread_over_brokers_and_growth_goes_on_in_turn(image, entropy):
     two = apply(image, [BrokerRegistered(broker(2))])
-    decision = changes.create_topics(two, [new("new", 3)], TopicRules(), entropy)
+    decision = changes.create_topics(two, [new("new", 3)], rules(), entropy)
     assert [partition.leader for partition in decision.reply[0].topic.partitions] == [1, 2, 1]
     grown = changes.create_partitions(apply(two, decision.facts), [grow("new", 5)])
     assert [partition.leader for partition in grown.reply[0].topic.partitions] == [1, 2, 1, 2, 1]
 
 
 def test_growing_keeps_id_and_overrides(image, entropy):
-    made = changes.create_topics(image, [new("new", configs=[("retention.ms", "1")])], TopicRules(), entropy)
+    made = changes.create_topics(image, [new("new", configs=[("retention.ms", "1")])], rules(), entropy)
     before = made.reply[0].topic
     grown = changes.create_partitions(apply(image, made.facts), [grow("new", 2)]).reply[0].topic
     assert (grown.topic_id, grown.overrides) == (before.topic_id, before.overrides)
@@ -259,18 +263,18 @@ def test_growing_by_too_many_is_refused(image):
 
 def test_a_topic_is_deleted_by_its_id_and_its_name_is_free_again(image, entropy):
     topic_id = image.topics["have.dot"].topic_id
-    decision = changes.delete_topics(image, [by_id(topic_id)], TopicRules(), 6)
+    decision = changes.delete_topics(image, [by_id(topic_id)], rules(), 6)
     [result] = decision.reply
     assert (result.name, result.topic_id, result.code) == ("have.dot", topic_id, 0)
     after = apply(image, decision.facts)
     assert "have.dot" not in after.topics and topic_id not in after.topics_by_id
-    again = changes.create_topics(after, [new("have_dot")], TopicRules(), entropy)
+    again = changes.create_topics(after, [new("have_dot")], rules(), entropy)
     assert told(again.reply) == {"have_dot": (0, True)}
 
 
 def test_a_topic_named_by_name_and_by_its_id_is_kept(image):
     topic_id = image.topics["have"].topic_id
-    decision = changes.delete_topics(image, [by_name("have"), by_id(topic_id)], TopicRules(), 6)
+    decision = changes.delete_topics(image, [by_name("have"), by_id(topic_id)], rules(), 6)
     [result] = decision.reply
     assert (result.name, result.topic_id, result.code) == ("have", topic_id, 42)
     assert decision.facts == []
@@ -278,17 +282,9 @@ def test_a_topic_named_by_name_and_by_its_id_is_kept(image):
 
 @pytest.mark.parametrize(("version", "code"), [(1, 42), (2, 42), (3, 73), (6, 73)])
 def test_deletion_may_be_disabled(image, version, code):
-    decision = changes.delete_topics(image, [by_name("have")], TopicRules(delete_enabled=False), version)
+    decision = changes.delete_topics(image, [by_name("have")], rules(delete_enabled=False), version)
     assert told(decision.reply) == {"have": (code, True)}
     assert not decision.facts
-
-
-def test_rules_come_from_the_options():
-    options = BrokerOptions(
-        {"num.partitions": "7", "barnabas.replication": "exact", "delete.topic.enable": "false"}
-    )
-    assert TopicRules.of(options) == TopicRules(7, 1, True, False)
-    assert TopicRules.of(BrokerOptions({})) == TopicRules(1, 1, False, True)
 
 
 # -- nodes -----------------------------------------------------------------------------------------

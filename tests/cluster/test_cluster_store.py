@@ -178,6 +178,24 @@ def test_listeners_hear_before_the_asker(meta, loop):
     assert order == ["listener", "asker"]
 
 
+def test_a_decision_that_breaks_is_heard_of_and_the_store_goes_on(meta, loop):
+    store, told = opened(meta, loop), Told()
+
+    def broken(image: Image) -> Decision[int]:
+        raise AssertionError("our mistake")
+
+    with pytest.raises(AssertionError, match="our mistake"):
+        store.submit(broken, told)
+    store.submit(ids, told)
+    for decide in (ids, broken, ids):
+        store.submit(decide, told)
+    with pytest.raises(AssertionError, match="our mistake"):
+        loop.settle()
+    store.submit(ids, told)
+    loop.settle()
+    assert told.replies == [0, 1000, 2000, 3000]
+
+
 def test_another_schema_is_refused_with_the_remedy(meta, loop):
     meta.put_behind(formats.IMAGE_KEY, b"2")
     failures: list[WorldError | None] = []

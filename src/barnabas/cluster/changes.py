@@ -11,9 +11,9 @@ unless replication_exact (decision 26).
 
 from base64 import urlsafe_b64encode
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, Self, TypeVar
+from typing import Final, Generic, TypeVar
 
 from barnabas import errors
 from barnabas.cluster.image import (
@@ -30,7 +30,6 @@ from barnabas.cluster.image import (
     TopicSet,
     metric_name,
 )
-from barnabas.config.effective import BrokerOptions, topic_fault
 from barnabas.ids import ZERO_UUID
 from barnabas.ports import Entropy
 from barnabas.wire.messages.create_partitions import CreatePartitionsTopic
@@ -58,21 +57,13 @@ class Decision(Generic[Reply]):
 
 @dataclass(slots=True)
 class TopicRules:
-    """What the broker's options say about topics."""
+    """What the broker's options say about topics. overrides_fault names what is wrong with a set, or gives None."""
 
+    overrides_fault: Callable[[Mapping[str, str]], str | None]
     partitions_default: int = 1
     replication_default: int = 1
     replication_exact: bool = False
     delete_enabled: bool = True
-
-    @classmethod
-    def of(cls, broker: BrokerOptions) -> Self:
-        return cls(
-            partitions_default=broker.get_int("num.partitions"),
-            replication_default=broker.get_int("default.replication.factor"),
-            replication_exact=broker.get_str("barnabas.replication") == "exact",
-            delete_enabled=broker.get_bool("delete.topic.enable"),
-        )
 
 
 @dataclass(slots=True)
@@ -137,7 +128,7 @@ def create_topics(
 def create_topic(image: Image, ask: CreatableTopic, rules: TopicRules, entropy: Entropy) -> TopicResult:
     fault = new_name_fault(image, ask.name)
     if fault is None and ask.configs:
-        fault = new_overrides_fault(ask)
+        fault = new_overrides_fault(ask, rules)
     if fault is None:
         fault = new_shape_fault(image, ask, rules)
     if fault is not None:
@@ -168,11 +159,11 @@ def new_name_fault(image: Image, name: str) -> Fault | None:
     return None
 
 
-def new_overrides_fault(ask: CreatableTopic) -> Fault | None:
+def new_overrides_fault(ask: CreatableTopic, rules: TopicRules) -> Fault | None:
     for config in ask.configs:
         if config.value is None:
             return errors.INVALID_CONFIG, f"A topic config may not be null: {config.name}"
-    text = topic_fault({config.name: config.value or "" for config in ask.configs})
+    text = rules.overrides_fault({config.name: config.value or "" for config in ask.configs})
     return None if text is None else (errors.INVALID_CONFIG, text)
 
 

@@ -113,7 +113,13 @@ class ClusterStore:
         draft = Draft(self.image)
         facts: list[Fact] = []
         for submission in batch:
-            decision = submission.decide(draft.image)
+            try:
+                decision = submission.decide(draft.image)
+            except BaseException:
+                # Our own mistake: whoever called hears of it, and the others are decided with the next submission.
+                self._waiting.extendleft(other for other in reversed(batch) if other is not submission)
+                self._busy = False
+                raise
             submission.reply = decision.reply
             for fact in decision.facts:
                 draft.take(fact)
