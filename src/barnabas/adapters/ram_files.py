@@ -86,7 +86,7 @@ class RamFiles:
     def __init__(self, capacity_bytes: int = 1 << 40) -> None:
         self._files: dict[str, RamFile] = {}
         self._folders: set[str] = set()
-        self._locks: set[str] = set()
+        self._locks: dict[str, object] = {}
         self._capacity_bytes = capacity_bytes
 
     def open(self, path: str, *, create: bool = False) -> File:
@@ -174,6 +174,12 @@ class RamFiles:
     def lock(self, path: str) -> Callable[[], None] | None:
         if path in self._locks:
             return None
-        self._require_folder_of(path)
-        self._locks.add(path)
-        return lambda: self._locks.discard(path)
+        self.open(path, create=True)
+        holder = object()
+        self._locks[path] = holder
+
+        def release() -> None:
+            if self._locks.get(path) is holder:
+                del self._locks[path]
+
+        return release

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from barnabas.ports import Clock, Compare, Loop, Versioned, WorldError
 
-Step = Callable[[], None]
+Step = Callable[[], Callable[[], None]]
+"""Changes the content, and returns what tells of it."""
 
 
 class MetaContents:
@@ -63,26 +64,30 @@ class RamMetaStore:
     ) -> None:
         self._expire()
 
-        def step() -> None:
+        def step() -> Callable[[], None]:
             holds = all(self._contents.version(compare.key) == compare.version for compare in compares)
             if not holds or (lease and lease not in self._leases):
-                done(False, None)
-                return
+                return lambda: done(False, None)
             changes: list[tuple[str, Versioned | None]] = [
                 (key, self._contents.put(key, value, lease)) for key, value in puts.items()
             ]
             changes += [(key, None) for key in deletes if self._contents.delete(key)]
-            done(True, None)
-            self._tell(changes)
+
+            def tell() -> None:
+                done(True, None)
+                self._tell(changes)
+
+            return tell
 
         self._next(step)
 
     def range(self, prefix: str, done: Callable[[dict[str, Versioned], WorldError | None], None]) -> None:
         self._expire()
 
-        def step() -> None:
+        def step() -> Callable[[], None]:
             values = self._contents.values
-            done({key: values[key] for key in sorted(values) if key.startswith(prefix)}, None)
+            found = {key: values[key] for key in sorted(values) if key.startswith(prefix)}
+            return lambda: done(found, None)
 
         self._next(step)
 
@@ -95,7 +100,7 @@ class RamMetaStore:
         lease = self._next_lease
         self._next_lease += 1
         self._leases[lease] = (ttl_ms, self._clock.mono_ms() + ttl_ms)
-        self._next(lambda: done(lease, None))
+        self._next(lambda: lambda: done(lease, None))
 
     def keep_alive(self, lease: int) -> None:
         self._expire()
@@ -107,9 +112,10 @@ class RamMetaStore:
         if self._leases.pop(lease, None) is None:
             return
 
-        def step() -> None:
+        def step() -> Callable[[], None]:
             keys = sorted(key for key, owner in self._contents.leases.items() if owner == lease)
-            self._tell([(key, None) for key in keys if self._contents.delete(key)])
+            gone = [(key, None) for key in keys if self._contents.delete(key)]
+            return lambda: self._tell(gone)
 
         self._next(step)
 
@@ -124,7 +130,7 @@ class RamMetaStore:
 
     def _turn(self) -> None:
         if self._steps:
-            self._steps.popleft()()
+            self._steps.popleft()()()
 
     def _expire(self) -> None:
         now_ms = self._clock.mono_ms()

@@ -1,0 +1,49 @@
+"""A metadata store whose transactions take time and may be in flight when the process dies.
+
+The content outlives the store: `MetaContents` is the disk, `VirtualMetaStore` the process that has it open. After
+`loop.kill()` a transaction in flight has happened or has not, and its asker never hears.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from barnabas.adapters.meta.ram import MetaContents, RamMetaStore, Step
+from barnabas.ports import Compare, WorldError
+from barnabas.testing.virtual import VirtualLoop
+
+
+class VirtualMetaStore(RamMetaStore):
+    """RamMetaStore on the `metadata` pool of a virtual loop, with scripted failures."""
+
+    def __init__(self, loop: VirtualLoop, contents: MetaContents | None = None) -> None:
+        super().__init__(loop, loop.time, contents)
+        self._virtual = loop
+        self._failures: list[bool] = []
+
+    def fail_next(self, *, happened: bool = False) -> None:
+        """The next transaction answers an error; happened: it took effect nevertheless, as when an answer is lost."""
+        self._failures.append(happened)
+
+    def txn(
+        self,
+        compares: Sequence[Compare],
+        puts: Mapping[str, bytes],
+        deletes: Sequence[str],
+        done: Callable[[bool, WorldError | None], None],
+        lease: int = 0,
+    ) -> None:
+        if not self._failures:
+            super().txn(compares, puts, deletes, done, lease)
+            return
+        happened = self._failures.pop(0)
+
+        def fail() -> None:
+            done(False, WorldError("metadata store: a scripted failure"))
+
+        if happened:
+            super().txn(compares, puts, deletes, lambda _succeeded, _error: fail(), lease)
+        else:
+            self._next(lambda: fail)
+
+    def _next(self, step: Step) -> None:
+        tells: list[Callable[[], None]] = []
+        self._virtual.run_in("metadata", lambda: tells.append(step()), lambda _result, _error: tells[0]())

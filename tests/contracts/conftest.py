@@ -1,0 +1,69 @@
+"""The worlds every contract runs in: the real adapters, and their doubles on virtual time."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from barnabas.adapters.clock import SystemClock
+from barnabas.adapters.loop import AsyncLoop, new_event_loop
+from barnabas.ports import Clock, Loop
+from barnabas.testing.virtual import VirtualLoop, VirtualTime
+
+ROUNDS_MAX = 5_000
+
+
+class RealDriver:
+    """Turns a real loop until something has happened."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.clock: Clock = SystemClock()
+        self.real = AsyncLoop(loop)
+        self.loop: Loop = self.real
+
+    def run_until(self, reached: Callable[[], bool]) -> None:
+        async def wait() -> None:
+            for _ in range(ROUNDS_MAX):
+                if reached():
+                    return
+                await asyncio.sleep(0.001)
+            raise AssertionError("not reached")
+
+        self.real.asyncio.run_until_complete(wait())
+
+    def close(self) -> None:
+        self.real.close()
+        self.real.asyncio.close()
+
+
+class VirtualDriver:
+    """Turns a virtual loop until something has happened."""
+
+    def __init__(self, seed: int) -> None:
+        self.time = VirtualTime(seed)
+        self.clock: Clock = self.time
+        self.virtual = VirtualLoop(self.time)
+        self.loop: Loop = self.virtual
+
+    def run_until(self, reached: Callable[[], bool]) -> None:
+        self.time.run_until(reached)
+
+    def close(self) -> None:
+        self.virtual.kill()
+
+
+Driver = RealDriver | VirtualDriver
+
+
+@pytest.fixture(params=["uvloop", "asyncio", "virtual-1", "virtual-2"])
+def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    kind = str(request.param)
+    made: Driver
+    if kind == "uvloop":
+        made = RealDriver(new_event_loop())
+    elif kind == "asyncio":
+        made = RealDriver(asyncio.new_event_loop())
+    else:
+        made = VirtualDriver(int(kind.removeprefix("virtual-")))
+    yield made
+    made.close()
