@@ -111,6 +111,12 @@ class OsFile:
         with blame(self.path):
             sync_descriptor(self._fd)
 
+    def __del__(self) -> None:
+        """Whoever dropped the file without closing it may still have ranges of it being sent: the last one closes it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
     def close(self) -> None:
         """A second close does nothing: the number may already belong to another file."""
         fd, self._fd = self._fd, -1

@@ -173,9 +173,7 @@ class Partitions:
         folder = partition.log.folder
         if not self._files.exists(folder):
             return
-        gone = names.deleted_folder(
-            self.folder.root, partition.topic, partition.index, self._entropy.uuid()
-        )
+        gone = names.deleted_folder(self.folder.root, partition.topic, partition.index, self._entropy.uuid())
         try:
             self._files.rename(folder, gone)
         except WorldError as error:

@@ -195,6 +195,11 @@ class Partition:
             callback(errors.NOT_LEADER_OR_FOLLOWER)
         self._waits.wake(self)
 
+    @property
+    def is_committing(self) -> bool:
+        """Something is appended and not committed yet."""
+        return not self.offline and self.high_watermark < self.log.end_offset
+
     def when_committed(self, end_offset: int, callback: Callable[[int], None]) -> None:
         """callback(0) once everything below end_offset is committed, callback(code) when that failed."""
         if end_offset <= self.high_watermark:

@@ -60,6 +60,20 @@ class BatchHeader:
         "size",
     )
 
+    base_offset: int
+    leader_epoch: int
+    magic: int
+    crc: int
+    attributes: int
+    last_offset_delta: int
+    base_timestamp: int
+    max_timestamp: int
+    producer_id: int
+    producer_epoch: int
+    base_sequence: int
+    record_count: int
+    size: int
+
     def __init__(self, content: bytes | memoryview, at: int) -> None:
         (
             self.base_offset,

@@ -1,16 +1,16 @@
 """What handlers may touch: the parts of a running node, and nothing of the outside but its clock and its chance."""
 
+from collections.abc import Callable
 
 from barnabas.cluster.image import Image
 from barnabas.cluster.store import ClusterStore
 from barnabas.config.effective import BrokerOptions
-from barnabas.config.load import Listener
 from barnabas.coordinators.group.coordinator import GroupCoordinator
 from barnabas.partitions.fetch_session import FetchSessions
 from barnabas.partitions.open import Partitions
 from barnabas.partitions.producer_ids import ProducerIds
 from barnabas.partitions.waits import Waits
-from barnabas.ports import Clock
+from barnabas.ports import Clock, WorldError
 from barnabas.server.topics import TopicChanges
 from barnabas.telemetry import Log, Telemetry
 
@@ -21,9 +21,9 @@ class Broker:
     __slots__ = (
         "clock",
         "cluster",
+        "disk_bytes",
         "fetch_sessions",
         "groups",
-        "listeners",
         "log",
         "node_id",
         "options",
@@ -32,6 +32,7 @@ class Broker:
         "telemetry",
         "topics",
         "waits",
+        "write_checkpoints",
     )
 
     def __init__(
@@ -48,6 +49,8 @@ class Broker:
         waits: Waits,
         telemetry: Telemetry,
         log: Log,
+        write_checkpoints: Callable[[Callable[[WorldError | None], None]], None],
+        disk_bytes: Callable[[], tuple[int, int]],
     ) -> None:
         self.node_id = node_id
         self.clock = clock
@@ -61,8 +64,8 @@ class Broker:
         self.waits = waits
         self.telemetry = telemetry
         self.log = log
-        self.listeners: dict[str, Listener] = {}
-        """What each listener advertises: name → listener with host and port that clients can reach."""
+        self.write_checkpoints = write_checkpoints
+        self.disk_bytes = disk_bytes
 
     @property
     def image(self) -> Image:

@@ -65,9 +65,17 @@ class ServerConnection:
         self._starting = False
         self._paused = False
         self._closed = False
+        self._heard = False
         self.held = False
         self.caller = Caller(connection, listener)
         self.last_active_ms = dispatch.clock.mono_ms()
+
+    def is_idle_since(self, mono_ms: int) -> bool:
+        """No request came after that time and none is unanswered."""
+        if self._heard:
+            self._heard = False
+            self.last_active_ms = self._dispatch.clock.mono_ms()
+        return self.last_active_ms < mono_ms and not self._slots
 
     @property
     def frame_bytes(self) -> int:
@@ -81,6 +89,7 @@ class ServerConnection:
             self._refuse(str(error))
             return
         if frames:
+            self._heard = True
             self._unstarted.extend(frames)
             self._start_what_may()
 

@@ -1,0 +1,523 @@
+"""The classic group protocol: join, sync, heartbeat, leave (KIP-62, 134, 345, 394, 559, 735, 800, 814).
+
+J1  A generation begins when all members have joined, or when the rebalance timeout has passed without the late ones.
+J2  The leader's assignment is durable before any member of the generation gets its part.
+J3  Liveness is session state: after a fail-over members of a stable group have a whole session timeout to be heard again.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from barnabas import errors
+from barnabas.config.effective import BrokerOptions
+from barnabas.coordinators.group.facts import group_fact
+from barnabas.coordinators.group.group import Group, Member, State
+from barnabas.coordinators.runtime import Shard
+from barnabas.partitions.waits import Parked, Waits
+from barnabas.ports import Clock
+from barnabas.wire.messages.heartbeat import HeartbeatRequest
+from barnabas.wire.messages.join_group import JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember
+from barnabas.wire.messages.leave_group import (
+    LeaveGroupRequest,
+    LeaveGroupResponse,
+    MemberIdentity,
+    MemberResponse,
+)
+from barnabas.wire.messages.sync_group import SyncGroupRequest, SyncGroupResponse
+
+MEMBER_ID_REQUIRED_SINCE: Final = 4
+SKIP_ASSIGNMENT_SINCE: Final = 9
+
+
+class Client:
+    """What the rules need to know of who asks."""
+
+    __slots__ = ("client_id", "host")
+
+    def __init__(self, client_id: str, host: str) -> None:
+        self.client_id = client_id
+        self.host = host
+
+
+class Classic:
+    """The rules, for groups of one shard."""
+
+    def __init__(
+        self,
+        shard: Shard,
+        clock: Clock,
+        waits: Waits,
+        options: BrokerOptions,
+        new_id: Callable[[], str],
+        forget: Callable[[Group], None],
+    ) -> None:
+        self._shard = shard
+        self._clock = clock
+        self._waits = waits
+        self._options = options
+        self._new_id = new_id
+        self._forget = forget
+
+    # -- join
+
+    def join(
+        self, group: Group, ask: JoinGroupRequest, version: int, client: Client
+    ) -> JoinGroupResponse | Parked:
+        protocols = [(each.name, each.metadata) for each in ask.protocols]
+        if group.state is State.DEAD:
+            return refuse_join(errors.COORDINATOR_NOT_AVAILABLE, ask.member_id)
+        if not group.supports(ask.protocol_type, protocols):
+            return refuse_join(errors.INCONSISTENT_GROUP_PROTOCOL, ask.member_id)
+        known = group.members.get(ask.member_id)
+        is_new = known is None and ask.member_id not in group.pending
+        if is_new and len(group.members) + len(group.pending) >= self._options.get_int("group.max.size"):
+            return refuse_join(errors.GROUP_MAX_SIZE_REACHED, ask.member_id)
+        if not ask.member_id:
+            return self._join_unknown(group, ask, version, client, protocols)
+        if group.forget_pending(ask.member_id):
+            if ask.group_instance_id is not None:
+                return refuse_join(errors.UNKNOWN_MEMBER_ID, ask.member_id)
+            return self._add(group, ask.member_id, ask, version, client, protocols)
+        code = member_fault(group, ask.member_id, ask.group_instance_id)
+        if code:
+            return refuse_join(code, ask.member_id)
+        assert known is not None
+        return self._rejoin(group, known, ask, version, client, protocols)
+
+    def _join_unknown(
+        self,
+        group: Group,
+        ask: JoinGroupRequest,
+        version: int,
+        client: Client,
+        protocols: list[tuple[str, bytes]],
+    ) -> JoinGroupResponse | Parked:
+        instance = ask.group_instance_id
+        member_id = f"{instance if instance is not None else client.client_id}-{self._new_id()}"
+        if instance is not None:
+            if instance in group.static:
+                return self._replace_static(group, member_id, ask, version, client, protocols)
+            return self._add(group, member_id, ask, version, client, protocols)
+        if version >= MEMBER_ID_REQUIRED_SINCE:
+            group.pending[member_id] = self._waits.call_after(
+                ask.session_timeout_ms, lambda: self._pending_expired(group, member_id)
+            )
+            return refuse_join(errors.MEMBER_ID_REQUIRED, member_id)
+        return self._add(group, member_id, ask, version, client, protocols)
+
+    def _pending_expired(self, group: Group, member_id: str) -> None:
+        if group.pending.pop(member_id, None) is not None and group.state is State.PREPARING:
+            self._complete_join_if_all_are_here(group)
+
+    def _new_member(
+        self, member_id: str, ask: JoinGroupRequest, client: Client, protocols: list[tuple[str, bytes]]
+    ) -> Member:
+        return Member(
+            member_id,
+            ask.group_instance_id,
+            client.client_id,
+            client.host,
+            ask.rebalance_timeout_ms if ask.rebalance_timeout_ms >= 0 else ask.session_timeout_ms,
+            ask.session_timeout_ms,
+            protocols,
+        )
+
+    def _add(
+        self,
+        group: Group,
+        member_id: str,
+        ask: JoinGroupRequest,
+        version: int,
+        client: Client,
+        protocols: list[tuple[str, bytes]],
+    ) -> Parked:
+        member = self._new_member(member_id, ask, client, protocols)
+        if not group.members:
+            group.protocol_type = ask.protocol_type
+        group.add(member)
+        group.new_member_joined = True
+        return self._await_join(group, member, version)
+
+    def _replace_static(
+        self,
+        group: Group,
+        member_id: str,
+        ask: JoinGroupRequest,
+        version: int,
+        client: Client,
+        protocols: list[tuple[str, bytes]],
+    ) -> JoinGroupResponse | Parked:
+        """A static member came back without its id: it gets a new one, and the old one is fenced (KIP-345)."""
+        assert ask.group_instance_id is not None
+        old = group.members[group.static[ask.group_instance_id]]
+        was_leader = group.leader == old.member_id
+        self._end_waits(old, errors.FENCED_INSTANCE_ID)
+        old.stop()
+        member = self._new_member(member_id, ask, client, protocols)
+        member.assignment, member.has_synced = old.assignment, old.has_synced
+        group.members = {
+            (member_id if key == old.member_id else key): (member if key == old.member_id else value)
+            for key, value in group.members.items()
+        }
+        group.static[ask.group_instance_id] = member_id
+        if was_leader:
+            group.leader = member_id
+        same = member.metadata(group.protocol) == old.metadata(group.protocol)
+        if group.state is State.STABLE and same and group.select_protocol() == group.protocol:
+            self._keep_alive(group, member)
+            code = self._shard.append([group_fact(group.group_id, group.to_value())])
+            if code:
+                return refuse_join(code, member_id)
+            skips = was_leader and version >= SKIP_ASSIGNMENT_SINCE
+            parked = Parked()
+            response = self._join_response(group, member, version, skip=skips)
+            if was_leader and not skips:
+                response.leader, response.members = old.member_id, []  # an older leader must not assign anew
+            self._shard.when_durable(
+                lambda code: parked.complete(refuse_join(code, member_id) if code else response)
+            )
+            return parked
+        if group.state is State.COMPLETING and same:
+            self._keep_alive(group, member)
+            return self._join_response(group, member, version)
+        return self._await_join(group, member, version)
+
+    def _rejoin(
+        self,
+        group: Group,
+        member: Member,
+        ask: JoinGroupRequest,
+        version: int,
+        client: Client,
+        protocols: list[tuple[str, bytes]],
+    ) -> JoinGroupResponse | Parked:
+        unchanged = member.protocols == protocols
+        if group.state is State.EMPTY:
+            return refuse_join(errors.UNKNOWN_MEMBER_ID, ask.member_id)
+        if group.state is State.COMPLETING and unchanged:
+            self._keep_alive(group, member)
+            return self._join_response(group, member, version)
+        if group.state is State.STABLE and unchanged and group.leader != member.member_id:
+            self._keep_alive(group, member)
+            return self._join_response(group, member, version)
+        member.protocols = protocols
+        member.session_timeout_ms = ask.session_timeout_ms
+        if ask.rebalance_timeout_ms >= 0:
+            member.rebalance_timeout_ms = ask.rebalance_timeout_ms
+        member.client_id, member.client_host = client.client_id, client.host
+        return self._await_join(group, member, version)
+
+    def _await_join(self, group: Group, member: Member, version: int) -> Parked:
+        if member.join is not None:
+            member.join.complete(refuse_join(errors.UNKNOWN_MEMBER_ID, member.member_id))
+        parked = member.join = Parked()
+        member.join_version = version
+        self._keep_alive(group, member)
+        if group.state in (State.EMPTY, State.COMPLETING, State.STABLE):
+            self._prepare_rebalance(group)
+        self._complete_join_if_all_are_here(group)
+        return parked
+
+    # -- rebalance
+
+    def _prepare_rebalance(self, group: Group) -> None:
+        initial = group.state is State.EMPTY
+        if group.state is State.COMPLETING:
+            self._end_syncs(group, errors.REBALANCE_IN_PROGRESS)
+        group.become(State.PREPARING, self._clock.wall_ms())
+        if group.join_timer is not None:
+            group.join_timer.cancel()
+        delay_ms = self._options.get_int("group.initial.rebalance.delay.ms") if initial else 0
+        timeout_ms = group.rebalance_timeout_ms
+        if delay_ms > 0:
+            first_ms = min(delay_ms, timeout_ms)
+            group.new_member_joined = False
+            group.join_timer = self._waits.call_after(
+                first_ms, lambda: self._initial_delay_over(group, delay_ms, timeout_ms - first_ms)
+            )
+        else:
+            group.join_timer = self._waits.call_after(timeout_ms, lambda: self._complete_join(group))
+        group.new_member_joined = False
+
+    def _initial_delay_over(self, group: Group, delay_ms: int, left_ms: int) -> None:
+        """While members keep coming the first assignment waits on, up to the rebalance timeout."""
+        if group.new_member_joined and left_ms > 0:
+            group.new_member_joined = False
+            next_ms = min(delay_ms, left_ms)
+            group.join_timer = self._waits.call_after(
+                next_ms, lambda: self._initial_delay_over(group, delay_ms, left_ms - next_ms)
+            )
+            return
+        self._complete_join(group)
+
+    def _complete_join_if_all_are_here(self, group: Group) -> None:
+        if group.state is not State.PREPARING or not group.has_all_joined:
+            return
+        delay_ms = self._options.get_int("group.initial.rebalance.delay.ms")
+        if group.generation == 0 and delay_ms > 0 and group.members:
+            return  # the initial delay decides
+        self._complete_join(group)
+
+    def _complete_join(self, group: Group) -> None:
+        """J1."""
+        if group.state is not State.PREPARING:
+            return
+        if group.join_timer is not None:
+            group.join_timer.cancel()
+            group.join_timer = None
+        for member in [each for each in group.members.values() if each.join is None]:
+            if member.instance_id is None:
+                group.remove(member)
+        if group.leader is not None and group.members and group.members[group.leader].join is None:
+            joined = next((each.member_id for each in group.members.values() if each.join is not None), None)
+            if joined is None:
+                group.join_timer = self._waits.call_after(
+                    group.rebalance_timeout_ms, lambda: self._complete_join(group)
+                )
+                return
+            group.leader = joined
+        group.generation += 1
+        if not group.members:
+            self._become_empty(group)
+            return
+        group.protocol = group.select_protocol()
+        group.become(State.COMPLETING, self._clock.wall_ms())
+        for member in group.members.values():
+            member.has_synced = False
+            member.assignment = b""
+        for member in list(group.members.values()):
+            parked, member.join = member.join, None
+            if parked is not None:
+                self._keep_alive(group, member)
+                parked.complete(self._join_response(group, member, member.join_version))
+        self._expect_syncs(group)
+
+    def _expect_syncs(self, group: Group) -> None:
+        if group.sync_timer is not None:
+            group.sync_timer.cancel()
+        generation = group.generation
+
+        def late() -> None:
+            if group.generation != generation or group.state not in (State.COMPLETING, State.STABLE):
+                return
+            late_ones = [each for each in group.members.values() if not each.has_synced]
+            for member in late_ones:
+                self._end_waits(member, errors.UNKNOWN_MEMBER_ID)
+                group.remove(member)
+            if late_ones:
+                self._membership_changed(group)
+
+        group.sync_timer = self._waits.call_after(group.rebalance_timeout_ms, late)
+
+    def _become_empty(self, group: Group) -> None:
+        group.protocol = None
+        group.leader = None
+        group.become(State.EMPTY, self._clock.wall_ms())
+        self._shard.append([group_fact(group.group_id, group.to_value())])
+
+    def _membership_changed(self, group: Group) -> None:
+        if group.state in (State.STABLE, State.COMPLETING):
+            self._prepare_rebalance(group)
+        self._complete_join_if_all_are_here(group)
+
+    def _join_response(
+        self, group: Group, member: Member, version: int, skip: bool = False
+    ) -> JoinGroupResponse:
+        is_leader = group.leader == member.member_id
+        members = [
+            JoinGroupResponseMember(
+                member_id=each.member_id,
+                group_instance_id=each.instance_id,
+                metadata=each.metadata(group.protocol),
+            )
+            for each in group.members.values()
+        ]
+        return JoinGroupResponse(
+            generation_id=group.generation,
+            protocol_type=group.protocol_type,
+            protocol_name=group.protocol if group.protocol is not None else "",
+            leader=group.leader or "",
+            skip_assignment=skip,
+            member_id=member.member_id,
+            members=members if is_leader else [],
+        )
+
+    # -- sync
+
+    def sync(self, group: Group, ask: SyncGroupRequest) -> SyncGroupResponse | Parked:
+        code = member_fault(group, ask.member_id, ask.group_instance_id)
+        if group.state is State.DEAD:
+            code = errors.COORDINATOR_NOT_AVAILABLE
+        if code:
+            return SyncGroupResponse(error_code=code)
+        if ask.generation_id != group.generation:
+            return SyncGroupResponse(error_code=errors.ILLEGAL_GENERATION)
+        if (ask.protocol_type is not None and ask.protocol_type != group.protocol_type) or (
+            ask.protocol_name is not None and ask.protocol_name != group.protocol
+        ):
+            return SyncGroupResponse(error_code=errors.INCONSISTENT_GROUP_PROTOCOL)
+        member = group.members[ask.member_id]
+        if group.state is State.PREPARING:
+            return SyncGroupResponse(error_code=errors.REBALANCE_IN_PROGRESS)
+        if group.state is State.EMPTY:
+            return SyncGroupResponse(error_code=errors.UNKNOWN_MEMBER_ID)
+        member.has_synced = True
+        self._keep_alive(group, member)
+        if group.state is State.STABLE:
+            return self._sync_response(group, member)
+        if member.sync is not None:
+            member.sync.complete(SyncGroupResponse(error_code=errors.UNKNOWN_MEMBER_ID))
+        parked = member.sync = Parked()
+        if group.leader == member.member_id:
+            self._assign(group, ask)
+        return parked
+
+    def _assign(self, group: Group, ask: SyncGroupRequest) -> None:
+        """J2."""
+        assignments = {each.member_id: each.assignment for each in ask.assignments}
+        for member in group.members.values():
+            member.assignment = assignments.get(member.member_id, b"")
+        generation = group.generation
+        code = self._shard.append([group_fact(group.group_id, group.to_value())])
+
+        def durable(code: int) -> None:
+            if group.generation != generation or group.state is not State.COMPLETING:
+                return
+            if code:
+                self._end_syncs(group, code)
+                self._prepare_rebalance(group)
+                return
+            group.become(State.STABLE, self._clock.wall_ms())
+            for member in group.members.values():
+                parked, member.sync = member.sync, None
+                if parked is not None:
+                    self._keep_alive(group, member)
+                    parked.complete(self._sync_response(group, member))
+
+        if code:
+            durable(code)
+        else:
+            self._shard.when_durable(durable)
+
+    def _sync_response(self, group: Group, member: Member) -> SyncGroupResponse:
+        return SyncGroupResponse(
+            protocol_type=group.protocol_type, protocol_name=group.protocol, assignment=member.assignment
+        )
+
+    def _end_syncs(self, group: Group, code: int) -> None:
+        for member in group.members.values():
+            member.assignment = b""
+            member.has_synced = False
+            parked, member.sync = member.sync, None
+            if parked is not None:
+                parked.complete(SyncGroupResponse(error_code=code))
+
+    def _end_waits(self, member: Member, code: int) -> None:
+        join, member.join = member.join, None
+        if join is not None:
+            join.complete(refuse_join(code, member.member_id))
+        sync, member.sync = member.sync, None
+        if sync is not None:
+            sync.complete(SyncGroupResponse(error_code=code))
+
+    # -- heartbeat and sessions
+
+    def heartbeat(self, group: Group, ask: HeartbeatRequest) -> int:
+        """An error code."""
+        if group.state is State.DEAD:
+            return errors.COORDINATOR_NOT_AVAILABLE
+        code = member_fault(group, ask.member_id, ask.group_instance_id)
+        if code:
+            return code
+        if group.state is State.EMPTY:
+            return errors.UNKNOWN_MEMBER_ID
+        if ask.generation_id != group.generation:
+            return errors.ILLEGAL_GENERATION
+        self._keep_alive(group, group.members[ask.member_id])
+        return errors.REBALANCE_IN_PROGRESS if group.state is State.PREPARING else 0
+
+    def keep_alive(self, group: Group, member_id: str) -> None:
+        """An offset commit is a sign of life, too."""
+        self._keep_alive(group, group.members[member_id])
+
+    def _keep_alive(self, group: Group, member: Member) -> None:
+        member.stop()
+        member.timer = self._waits.call_after(
+            member.session_timeout_ms, lambda: self._session_over(group, member)
+        )
+
+    def _session_over(self, group: Group, member: Member) -> None:
+        if group.members.get(member.member_id) is not member:
+            return
+        if member.join is not None or member.sync is not None:
+            self._keep_alive(group, member)  # it waits for us, not we for it
+            return
+        group.remove(member)
+        self._membership_changed(group)
+
+    def resume(self, group: Group) -> None:
+        """J3. After loading."""
+        for member in group.members.values():
+            self._keep_alive(group, member)
+
+    # -- leave
+
+    def leave(self, group: Group | None, ask: LeaveGroupRequest, version: int) -> LeaveGroupResponse:
+        identities = ask.members if version >= 3 else [MemberIdentity(member_id=ask.member_id)]
+        answers = [
+            MemberResponse(
+                member_id=identity.member_id,
+                group_instance_id=identity.group_instance_id,
+                error_code=self._leave(group, identity),
+            )
+            for identity in identities
+        ]
+        if group is not None and any(answer.error_code == 0 for answer in answers):
+            self._membership_changed(group)
+        if version >= 3:
+            return LeaveGroupResponse(members=answers)
+        return LeaveGroupResponse(error_code=answers[0].error_code)
+
+    def _leave(self, group: Group | None, identity: MemberIdentity) -> int:
+        if group is None or group.state is State.DEAD:
+            return errors.UNKNOWN_MEMBER_ID
+        member_id = identity.member_id
+        instance = identity.group_instance_id
+        if instance is not None:
+            if instance not in group.static:
+                return errors.UNKNOWN_MEMBER_ID
+            if member_id and group.static[instance] != member_id:
+                return errors.FENCED_INSTANCE_ID
+            member_id = group.static[instance]
+        if group.forget_pending(member_id):
+            return 0
+        member = group.members.get(member_id)
+        if member is None:
+            return errors.UNKNOWN_MEMBER_ID
+        self._end_waits(member, errors.UNKNOWN_MEMBER_ID)
+        group.remove(member)
+        return 0
+
+    def end(self, group: Group, code: int) -> None:
+        """The shard goes away, or the group is deleted: whoever waits is told, no timer is left."""
+        for timer in (group.join_timer, group.sync_timer, *group.pending.values()):
+            if timer is not None:
+                timer.cancel()
+        for member in list(group.members.values()):
+            self._end_waits(member, code)
+            member.stop()
+
+
+def member_fault(group: Group, member_id: str, instance_id: str | None) -> int:
+    """UNKNOWN_MEMBER_ID, or FENCED_INSTANCE_ID when a static member's id belongs to another one by now."""
+    if instance_id is not None:
+        owner = group.static.get(instance_id)
+        if owner is None:
+            return errors.UNKNOWN_MEMBER_ID
+        if owner != member_id:
+            return errors.FENCED_INSTANCE_ID
+    return 0 if member_id in group.members else errors.UNKNOWN_MEMBER_ID
+
+
+def refuse_join(code: int, member_id: str) -> JoinGroupResponse:
+    return JoinGroupResponse(error_code=code, member_id=member_id, protocol_name="")

@@ -1,0 +1,467 @@
+"""The group coordinator's face: requests in, replies out, each from the shard of its group.
+
+A group belongs to the partition of __consumer_offsets that Java's hash of its id names, so every broker and tool agrees.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from barnabas import errors
+from barnabas.cluster.image import Image
+from barnabas.config.effective import BrokerOptions
+from barnabas.coordinators.group import offsets
+from barnabas.coordinators.group.classic import Client, refuse_join
+from barnabas.coordinators.group.group import CONSUMER, Group, State
+from barnabas.coordinators.group.shard import GroupShard
+from barnabas.coordinators.runtime import ShardPartition
+from barnabas.partitions.waits import Parked, Waits
+from barnabas.ports import Clock, Entropy, Loop
+from barnabas.wire.messages.delete_groups import (
+    DeletableGroupResult,
+    DeleteGroupsRequest,
+    DeleteGroupsResponse,
+)
+from barnabas.wire.messages.describe_groups import (
+    DescribedGroup,
+    DescribedGroupMember,
+    DescribeGroupsRequest,
+    DescribeGroupsResponse,
+)
+from barnabas.wire.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
+from barnabas.wire.messages.join_group import JoinGroupRequest, JoinGroupResponse
+from barnabas.wire.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse
+from barnabas.wire.messages.list_groups import ListedGroup, ListGroupsRequest, ListGroupsResponse
+from barnabas.wire.messages.offset_commit import OffsetCommitRequest, OffsetCommitResponse
+from barnabas.wire.messages.offset_delete import (
+    OffsetDeleteRequest,
+    OffsetDeleteResponse,
+    OffsetDeleteResponsePartition,
+    OffsetDeleteResponseTopic,
+)
+from barnabas.wire.messages.offset_fetch import (
+    OffsetFetchRequest,
+    OffsetFetchRequestGroup,
+    OffsetFetchRequestTopics,
+    OffsetFetchResponse,
+    OffsetFetchResponseGroup,
+    OffsetFetchResponsePartition,
+    OffsetFetchResponsePartitions,
+    OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
+)
+from barnabas.wire.messages.sync_group import SyncGroupRequest, SyncGroupResponse
+
+GROUPS_SINCE: Final = 8
+BY_ID_SINCE: Final = 10
+NOT_FOUND_SINCE: Final = 6
+CLASSIC: Final = "classic"
+
+
+class Asking(Protocol):
+    """Who asks, as the server knows them."""
+
+    client_id: str
+    host: str
+
+
+def java_hash(text: str) -> int:
+    """Java's String.hashCode: over UTF-16 units, as a signed 32-bit number."""
+    value = 0
+    encoded = text.encode("utf-16-be", "surrogatepass")
+    for at in range(0, len(encoded), 2):
+        value = (31 * value + (encoded[at] << 8) + encoded[at + 1]) & 0xFFFFFFFF
+    return value - (1 << 32) if value >= 1 << 31 else value
+
+
+class GroupCoordinator:
+    """All shards that this node has."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        waits: Waits,
+        loop: Loop,
+        entropy: Entropy,
+        image: Callable[[], Image],
+        options: BrokerOptions,
+        count: Callable[[], int],
+    ) -> None:
+        self._clock = clock
+        self._waits = waits
+        self._loop = loop
+        self._entropy = entropy
+        self._image = image
+        self._options = options
+        self._count = count
+        self._shards: dict[int, GroupShard] = {}
+        self._stopped = False
+
+    def start(self) -> None:
+        self._waits.call_after(self._options.get_int("offsets.retention.check.interval.ms"), self._expire)
+
+    def stop(self) -> None:
+        self._stopped = True
+        for shard in self._shards.values():
+            shard.drop()
+        self._shards.clear()
+
+    def partition_for(self, group_id: str) -> int:
+        """Kafka's Utils.abs: the sign bit is dropped."""
+        return (java_hash(group_id) & 0x7FFFFFFF) % max(self._count(), 1)
+
+    def on_partition_opened(self, index: int, partition: ShardPartition) -> None:
+        shard = self._shards[index] = GroupShard(
+            index, partition, self._clock, self._loop, self._waits, self._options, self._new_id
+        )
+        shard.load()
+
+    def on_partition_closed(self, index: int) -> None:
+        shard = self._shards.pop(index, None)
+        if shard is not None:
+            shard.drop()
+
+    def on_topic_deleted(self, topic: str) -> None:
+        for shard in self._shards.values():
+            if shard.loaded:
+                shard.drop_topic(topic)
+
+    def _new_id(self) -> str:
+        text = self._entropy.uuid().hex()
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    def _expire(self) -> None:
+        if self._stopped:
+            return
+        for shard in list(self._shards.values()):
+            if shard.loaded:
+                shard.expire_offsets(self._clock.wall_ms())
+        self._waits.call_after(self._options.get_int("offsets.retention.check.interval.ms"), self._expire)
+
+    def _find(self, group_id: str) -> tuple[GroupShard | None, int]:
+        """The shard that serves the group, or the error that says why there is none."""
+        shard = self._shards.get(self.partition_for(group_id))
+        if shard is None:
+            return None, errors.NOT_COORDINATOR
+        return (shard, 0) if shard.loaded else (None, errors.COORDINATOR_LOAD_IN_PROGRESS)
+
+    # -- membership
+
+    def join_group(self, ask: JoinGroupRequest, version: int, caller: Asking) -> JoinGroupResponse | Parked:
+        if not ask.group_id:
+            return refuse_join(errors.INVALID_GROUP_ID, ask.member_id)
+        low = self._options.get_int("group.min.session.timeout.ms")
+        high = self._options.get_int("group.max.session.timeout.ms")
+        shard, code = self._find(ask.group_id)
+        if shard is None:
+            return refuse_join(code, ask.member_id)
+        if not low <= ask.session_timeout_ms <= high:
+            return refuse_join(errors.INVALID_SESSION_TIMEOUT, ask.member_id)
+        group = shard.groups.get(ask.group_id)
+        if group is None:
+            if ask.member_id:
+                return refuse_join(errors.UNKNOWN_MEMBER_ID, ask.member_id)
+            group = shard.group_for(ask.group_id)
+        answer = shard.classic.join(group, ask, version, Client(caller.client_id, caller.host))
+        shard.forget(group)
+        return answer
+
+    def sync_group(self, ask: SyncGroupRequest, version: int, caller: Asking) -> SyncGroupResponse | Parked:
+        shard, code = self._find(ask.group_id)
+        if not ask.group_id:
+            code = errors.INVALID_GROUP_ID
+        if shard is None or code:
+            # A sync while loading starts the rebalance over: the generation it speaks of may be older than what loads.
+            code = errors.REBALANCE_IN_PROGRESS if code == errors.COORDINATOR_LOAD_IN_PROGRESS else code
+            return SyncGroupResponse(error_code=code)
+        group = shard.groups.get(ask.group_id)
+        if group is None:
+            return SyncGroupResponse(error_code=errors.UNKNOWN_MEMBER_ID)
+        return shard.classic.sync(group, ask)
+
+    def heartbeat(self, ask: HeartbeatRequest, version: int, caller: Asking) -> HeartbeatResponse:
+        if not ask.group_id:
+            return HeartbeatResponse(error_code=errors.INVALID_GROUP_ID)
+        shard, code = self._find(ask.group_id)
+        if shard is None:
+            # While loading a beat is taken as heard, as in Kafka: the member is surely alive.
+            return HeartbeatResponse(error_code=0 if code == errors.COORDINATOR_LOAD_IN_PROGRESS else code)
+        group = shard.groups.get(ask.group_id)
+        return HeartbeatResponse(
+            error_code=errors.UNKNOWN_MEMBER_ID if group is None else shard.classic.heartbeat(group, ask)
+        )
+
+    def leave_group(self, ask: LeaveGroupRequest, version: int, caller: Asking) -> LeaveGroupResponse:
+        if not ask.group_id:
+            return LeaveGroupResponse(error_code=errors.INVALID_GROUP_ID)
+        shard, code = self._find(ask.group_id)
+        if shard is None:
+            return LeaveGroupResponse(error_code=code)
+        return shard.classic.leave(shard.groups.get(ask.group_id), ask, version)
+
+    # -- offsets
+
+    def offset_commit(
+        self, ask: OffsetCommitRequest, version: int, caller: Asking
+    ) -> OffsetCommitResponse | Parked:
+        shard, code = self._find(ask.group_id)
+        if shard is None:
+            return offsets.refuse_commit(ask, code)
+        group = shard.groups.get(ask.group_id)
+        code = offsets.commit_fault(group, ask)
+        if code:
+            return offsets.refuse_commit(ask, code)
+        facts, response = offsets.commit_facts(
+            ask,
+            version,
+            self._image(),
+            self._clock.wall_ms(),
+            self._options.get_int("offset.metadata.max.bytes"),
+        )
+        if group is not None and ask.member_id in group.members:
+            shard.classic.keep_alive(group, ask.member_id)
+        if not facts:
+            return response
+        code = shard.append(facts)
+        if code:
+            return offsets.fail_accepted(response, code)
+        return durable(shard, response, lambda code: offsets.fail_accepted(response, code))
+
+    def offset_fetch(
+        self, ask: OffsetFetchRequest, version: int, caller: Asking
+    ) -> OffsetFetchResponse | Parked:
+        if version >= GROUPS_SINCE:
+            answers = [self._fetch_group(each, version) for each in ask.groups]
+            return OffsetFetchResponse(groups=answers)
+        topics = (
+            None
+            if ask.topics is None
+            else [
+                OffsetFetchRequestTopics(name=topic.name, partition_indexes=topic.partition_indexes)
+                for topic in ask.topics
+            ]
+        )
+        one = self._fetch_group(OffsetFetchRequestGroup(group_id=ask.group_id, topics=topics), version)
+        response = OffsetFetchResponse(error_code=one.error_code)
+        if one.error_code and version < 2 and topics is not None:
+            one.topics = [
+                OffsetFetchResponseTopics(
+                    name=topic.name,
+                    partitions=[absent(index, one.error_code) for index in topic.partition_indexes],
+                )
+                for topic in topics
+            ]
+        response.topics = [
+            OffsetFetchResponseTopic(
+                name=topic.name,
+                partitions=[
+                    OffsetFetchResponsePartition(
+                        partition_index=part.partition_index,
+                        committed_offset=part.committed_offset,
+                        committed_leader_epoch=part.committed_leader_epoch,
+                        metadata=part.metadata,
+                        error_code=part.error_code,
+                    )
+                    for part in topic.partitions
+                ],
+            )
+            for topic in one.topics
+        ]
+        return response
+
+    def _fetch_group(self, ask: OffsetFetchRequestGroup, version: int) -> OffsetFetchResponseGroup:
+        shard, code = self._find(ask.group_id)
+        if shard is None:
+            return OffsetFetchResponseGroup(group_id=ask.group_id, error_code=code)
+        group = shard.groups.get(ask.group_id)
+        answer = OffsetFetchResponseGroup(group_id=ask.group_id)
+        image = self._image()
+        if ask.topics is None:
+            by_topic: dict[str, list[int]] = {}
+            for topic, index in group.offsets if group is not None else ():
+                by_topic.setdefault(topic, []).append(index)
+            wanted = [
+                (name, image.topics[name].topic_id if name in image.topics else bytes(16), indexes, 0)
+                for name, indexes in by_topic.items()
+                if version < BY_ID_SINCE or name in image.topics
+            ]
+        else:
+            wanted = []
+            for asked in ask.topics:
+                known = image.topics_by_id.get(asked.topic_id) if version >= BY_ID_SINCE else None
+                name = asked.name if version < BY_ID_SINCE else known.name if known is not None else ""
+                missing = version >= BY_ID_SINCE and known is None
+                wanted.append(
+                    (name, asked.topic_id, asked.partition_indexes, errors.UNKNOWN_TOPIC_ID if missing else 0)
+                )
+        for name, topic_id, indexes, code in wanted:
+            answer.topics.append(
+                OffsetFetchResponseTopics(
+                    name=name,
+                    topic_id=topic_id,
+                    partitions=[committed(group, name, index, code) for index in indexes],
+                )
+            )
+        return answer
+
+    def offset_delete(
+        self, ask: OffsetDeleteRequest, version: int, caller: Asking
+    ) -> OffsetDeleteResponse | Parked:
+        shard, code = self._find(ask.group_id)
+        if not ask.group_id:
+            code = errors.INVALID_GROUP_ID
+        if shard is None or code:
+            return OffsetDeleteResponse(error_code=code)
+        group = shard.groups.get(ask.group_id)
+        if group is None or group.state is State.DEAD:
+            return OffsetDeleteResponse(error_code=errors.GROUP_ID_NOT_FOUND)
+        subscribed: set[str] = set()
+        if group.state is not State.EMPTY:
+            if group.protocol_type != CONSUMER:
+                return OffsetDeleteResponse(error_code=errors.NON_EMPTY_GROUP)
+            subscribed = group.subscribed_topics() or {topic.name for topic in ask.topics}
+        response = OffsetDeleteResponse()
+        gone: list[tuple[str, int]] = []
+        for topic in ask.topics:
+            answers = OffsetDeleteResponseTopic(name=topic.name)
+            response.topics.append(answers)
+            for asked in topic.partitions:
+                code = errors.GROUP_SUBSCRIBED_TO_TOPIC if topic.name in subscribed else 0
+                if code == 0 and (topic.name, asked.partition_index) in group.offsets:
+                    gone.append((topic.name, asked.partition_index))
+                answers.partitions.append(
+                    OffsetDeleteResponsePartition(partition_index=asked.partition_index, error_code=code)
+                )
+        code = shard.append(offsets.tombstones(group, gone))
+        if code:
+            return OffsetDeleteResponse(error_code=code)
+        return durable(shard, response, lambda code: OffsetDeleteResponse(error_code=code))
+
+    # -- administration
+
+    def describe_groups(
+        self, ask: DescribeGroupsRequest, version: int, caller: Asking
+    ) -> DescribeGroupsResponse:
+        return DescribeGroupsResponse(groups=[self._describe(group_id, version) for group_id in ask.groups])
+
+    def _describe(self, group_id: str, version: int) -> DescribedGroup:
+        shard, code = self._find(group_id)
+        if shard is None:
+            return DescribedGroup(group_id=group_id, error_code=code)
+        group = shard.groups.get(group_id)
+        if group is None:
+            described = DescribedGroup(group_id=group_id, group_state=State.DEAD.value)
+            if version >= NOT_FOUND_SINCE:
+                described.error_code = errors.GROUP_ID_NOT_FOUND
+                described.error_message = f"Group {group_id} not found."
+            return described
+        shown = group.state in (State.STABLE,)
+        return DescribedGroup(
+            group_id=group_id,
+            group_state=group.state.value,
+            protocol_type=group.protocol_type or "",
+            protocol_data=(group.protocol or "") if shown else "",
+            members=[
+                DescribedGroupMember(
+                    member_id=member.member_id,
+                    group_instance_id=member.instance_id,
+                    client_id=member.client_id,
+                    client_host=member.client_host,
+                    member_metadata=member.metadata(group.protocol) if shown else b"",
+                    member_assignment=member.assignment if shown else b"",
+                )
+                for member in group.members.values()
+            ],
+        )
+
+    def list_groups(self, ask: ListGroupsRequest, version: int, caller: Asking) -> ListGroupsResponse:
+        states = {state.lower() for state in ask.states_filter}
+        types = {kind.lower() for kind in ask.types_filter}
+        response = ListGroupsResponse()
+        for shard in self._shards.values():
+            if not shard.loaded:
+                response.error_code = errors.COORDINATOR_LOAD_IN_PROGRESS
+                continue
+            for group in shard.groups.values():
+                if states and group.state.value.lower() not in states:
+                    continue
+                if types and CLASSIC not in types:
+                    continue
+                response.groups.append(
+                    ListedGroup(
+                        group_id=group.group_id,
+                        protocol_type=group.protocol_type or "",
+                        group_state=group.state.value,
+                        group_type=CLASSIC,
+                    )
+                )
+        return response
+
+    def delete_groups(
+        self, ask: DeleteGroupsRequest, version: int, caller: Asking
+    ) -> DeleteGroupsResponse | Parked:
+        response = DeleteGroupsResponse()
+        touched: list[GroupShard] = []
+        for group_id in ask.groups_names:
+            code, shard = self._delete(group_id)
+            response.results.append(DeletableGroupResult(group_id=group_id, error_code=code))
+            if code == 0 and shard is not None and shard not in touched:
+                touched.append(shard)
+        if not touched:
+            return response
+        parked = Parked()
+        left = len(touched)
+
+        def one(code: int) -> None:
+            nonlocal left
+            left -= 1
+            if code:
+                for result in response.results:
+                    result.error_code = result.error_code or code
+            if left == 0:
+                parked.complete(response)
+
+        for shard in touched:
+            shard.when_durable(one)
+        return parked
+
+    def _delete(self, group_id: str) -> tuple[int, GroupShard | None]:
+        if not group_id:
+            return errors.INVALID_GROUP_ID, None
+        shard, code = self._find(group_id)
+        if shard is None:
+            return code, None
+        group = shard.groups.get(group_id)
+        if group is None or group.state is State.DEAD:
+            return errors.GROUP_ID_NOT_FOUND, shard
+        if group.state is not State.EMPTY:
+            return errors.NON_EMPTY_GROUP, shard
+        return shard.delete(group), shard
+
+
+def durable(shard: GroupShard, response: Any, failed: Callable[[int], Any]) -> Parked:
+    """K1: the response once all that the shard has applied is committed."""
+    parked = Parked()
+    shard.when_durable(lambda code: parked.complete(failed(code) if code else response))
+    return parked
+
+
+def committed(group: Group | None, topic: str, index: int, code: int) -> OffsetFetchResponsePartitions:
+    value = None if group is None else group.offsets.get((topic, index))
+    if value is None or code:
+        return absent(index, code)
+    return OffsetFetchResponsePartitions(
+        partition_index=index,
+        committed_offset=value.offset,
+        committed_leader_epoch=value.leader_epoch,
+        metadata=value.metadata,
+    )
+
+
+def absent(index: int, code: int) -> OffsetFetchResponsePartitions:
+    return OffsetFetchResponsePartitions(
+        partition_index=index,
+        committed_offset=offsets.NO_OFFSET,
+        committed_leader_epoch=-1,
+        metadata="",
+        error_code=code,
+    )

@@ -1,0 +1,209 @@
+"""A classic group: members, generation, state. State only; the rules are in classic.py.
+
+    EMPTY → PREPARING_REBALANCE → COMPLETING_REBALANCE → STABLE → PREPARING_REBALANCE …
+Any state with members goes back to PREPARING_REBALANCE when membership or a subscription changes, and to EMPTY when the
+last member leaves. A group that is EMPTY and has no offsets is forgotten.
+"""
+
+from collections import Counter
+from enum import Enum
+from typing import Final
+
+from barnabas.partitions.waits import Parked, Timer
+from barnabas.wire.internal import consumer_protocol_subscription
+from barnabas.wire.internal.group_metadata_value import GroupMetadataValue, MemberMetadata
+from barnabas.wire.internal.offset_commit_value import OffsetCommitValue
+from barnabas.wire.primitives import Malformed
+
+CONSUMER: Final = "consumer"
+NO_GENERATION: Final = 0
+
+
+class State(Enum):
+    """Names as DescribeGroups and ListGroups show them."""
+
+    EMPTY = "Empty"
+    PREPARING = "PreparingRebalance"
+    COMPLETING = "CompletingRebalance"
+    STABLE = "Stable"
+    DEAD = "Dead"
+
+
+class Member:
+    """One member. Everything but what a GroupMetadataValue holds is session state: lost at fail-over."""
+
+    def __init__(
+        self,
+        member_id: str,
+        instance_id: str | None,
+        client_id: str,
+        client_host: str,
+        rebalance_timeout_ms: int,
+        session_timeout_ms: int,
+        protocols: list[tuple[str, bytes]],
+    ) -> None:
+        self.member_id = member_id
+        self.instance_id = instance_id
+        self.client_id = client_id
+        self.client_host = client_host
+        self.rebalance_timeout_ms = rebalance_timeout_ms
+        self.session_timeout_ms = session_timeout_ms
+        self.protocols = protocols
+        self.assignment = b""
+        self.join: Parked | None = None
+        self.join_version = 0
+        self.sync: Parked | None = None
+        self.has_synced = False
+        self.timer: Timer | None = None
+
+    def metadata(self, protocol: str | None) -> bytes:
+        return next((metadata for name, metadata in self.protocols if name == protocol), b"")
+
+    def stop(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+
+class Group:
+    """One group of one shard."""
+
+    def __init__(self, group_id: str, now_ms: int) -> None:
+        self.group_id = group_id
+        self.state = State.EMPTY
+        self.generation = NO_GENERATION
+        self.protocol_type: str | None = None
+        self.protocol: str | None = None
+        self.leader: str | None = None
+        self.members: dict[str, Member] = {}
+        self.static: dict[str, str] = {}
+        self.pending: dict[str, Timer] = {}
+        self.offsets: dict[tuple[str, int], OffsetCommitValue] = {}
+        self.state_since_ms = now_ms
+        self.join_timer: Timer | None = None
+        self.sync_timer: Timer | None = None
+        self.new_member_joined = False
+
+    def become(self, state: State, now_ms: int) -> None:
+        self.state = state
+        self.state_since_ms = now_ms
+
+    # -- members
+
+    def add(self, member: Member) -> None:
+        if not self.members:
+            self.leader = None
+        if self.leader is None:
+            self.leader = member.member_id
+        self.members[member.member_id] = member
+        if member.instance_id is not None:
+            self.static[member.instance_id] = member.member_id
+
+    def remove(self, member: Member) -> None:
+        member.stop()
+        self.members.pop(member.member_id, None)
+        if member.instance_id is not None and self.static.get(member.instance_id) == member.member_id:
+            del self.static[member.instance_id]
+        if self.leader == member.member_id:
+            self.leader = next(iter(self.members), None)
+
+    def forget_pending(self, member_id: str) -> bool:
+        timer = self.pending.pop(member_id, None)
+        if timer is not None:
+            timer.cancel()
+        return timer is not None
+
+    @property
+    def rebalance_timeout_ms(self) -> int:
+        return max((member.rebalance_timeout_ms for member in self.members.values()), default=0)
+
+    @property
+    def has_all_joined(self) -> bool:
+        return not self.pending and all(member.join is not None for member in self.members.values())
+
+    # -- protocols
+
+    def common_protocols(self) -> set[str]:
+        sets = [{name for name, _ in member.protocols} for member in self.members.values()]
+        return set.intersection(*sets) if sets else set()
+
+    def supports(self, protocol_type: str, protocols: list[tuple[str, bytes]]) -> bool:
+        """Whether a member with these protocols may be in the group."""
+        if not self.members:
+            return bool(protocol_type) and bool(protocols)
+        names = {name for name, _ in protocols}
+        return protocol_type == self.protocol_type and not names.isdisjoint(self.common_protocols())
+
+    def select_protocol(self) -> str | None:
+        """Each member votes for the first of its protocols that all have; the most votes win, then the first vote."""
+        common = self.common_protocols()
+        votes = Counter(
+            next(name for name, _ in member.protocols if name in common) for member in self.members.values()
+        )
+        return votes.most_common(1)[0][0] if votes else None
+
+    def subscribed_topics(self) -> set[str] | None:
+        """Topics of a consumer group's members; None when they cannot be known."""
+        if self.protocol_type != CONSUMER or not self.protocol:
+            return None
+        topics: set[str] = set()
+        for member in self.members.values():
+            metadata = member.metadata(self.protocol)
+            version = min(int.from_bytes(metadata[:2], "big"), consumer_protocol_subscription.VERSION_MAX)
+            try:
+                topics.update(consumer_protocol_subscription.decode(metadata, 2, version).topics)
+            except Malformed:
+                return None
+        return topics
+
+    # -- facts
+
+    def to_value(self) -> GroupMetadataValue:
+        """What is kept of the group: with its assignments when it is stable."""
+        return GroupMetadataValue(
+            protocol_type=self.protocol_type or "",
+            generation=self.generation,
+            protocol=self.protocol,
+            leader=self.leader,
+            current_state_timestamp=self.state_since_ms,
+            members=[
+                MemberMetadata(
+                    member_id=member.member_id,
+                    group_instance_id=member.instance_id,
+                    client_id=member.client_id,
+                    client_host=member.client_host,
+                    rebalance_timeout=member.rebalance_timeout_ms,
+                    session_timeout=member.session_timeout_ms,
+                    subscription=member.metadata(self.protocol),
+                    assignment=member.assignment,
+                )
+                for member in self.members.values()
+            ],
+        )
+
+    def take_value(self, value: GroupMetadataValue, now_ms: int) -> None:
+        """The group as its fact says: members return with the sessions they had, which begin anew."""
+        self.generation = value.generation
+        self.protocol_type = value.protocol_type or None
+        self.protocol = value.protocol
+        self.leader = value.leader
+        self.members.clear()
+        self.static.clear()
+        for kept in value.members:
+            rebalance_ms = kept.rebalance_timeout if kept.rebalance_timeout >= 0 else kept.session_timeout
+            member = Member(
+                kept.member_id,
+                kept.group_instance_id,
+                kept.client_id,
+                kept.client_host,
+                rebalance_ms,
+                kept.session_timeout,
+                [(value.protocol or "", kept.subscription)],
+            )
+            member.assignment = kept.assignment
+            member.has_synced = True
+            self.members[member.member_id] = member
+            if member.instance_id is not None:
+                self.static[member.instance_id] = member.member_id
+        self.state = State.STABLE if self.members else State.EMPTY
+        self.state_since_ms = value.current_state_timestamp if value.current_state_timestamp >= 0 else now_ms

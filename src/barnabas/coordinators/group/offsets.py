@@ -1,0 +1,134 @@
+"""Committed offsets: who may commit, what is answered, what expires (KIP-211, KIP-496, KIP-709, KIP-848's codes).
+
+K1  A commit is answered when its records are committed; a fetch shows what has been applied, and waits for it, too.
+K2  Offsets of a group with members are kept; those of an empty one go offsets.retention.minutes after it became empty,
+    those of a group that never had members as long after their commit. An expiry that the client set holds before both.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from barnabas import errors
+from barnabas.cluster.image import Image
+from barnabas.coordinators.group.facts import offset_fact
+from barnabas.coordinators.group.group import Group, State
+from barnabas.records.record import Record
+from barnabas.wire.internal.offset_commit_value import OffsetCommitValue
+from barnabas.wire.messages.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitResponse,
+    OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic,
+)
+
+NO_OFFSET: Final = -1
+NO_EXPIRY: Final = -1
+BY_ID_SINCE: Final = 10
+
+
+def commit_fault(group: Group | None, ask: OffsetCommitRequest) -> int:
+    """Who may commit: members of the current generation, and anybody while nobody is a member."""
+    generation = ask.generation_id_or_member_epoch
+    if group is None or group.state is State.EMPTY:
+        if generation < 0:
+            return 0
+        if group is None:
+            return errors.ILLEGAL_GENERATION
+    if group.state is State.DEAD:
+        return errors.COORDINATOR_NOT_AVAILABLE
+    if generation < 0 and not ask.member_id and ask.group_instance_id is None:
+        return errors.UNKNOWN_MEMBER_ID
+    if ask.group_instance_id is not None:
+        owner = group.static.get(ask.group_instance_id)
+        if owner is None:
+            return errors.UNKNOWN_MEMBER_ID
+        if owner != ask.member_id:
+            return errors.FENCED_INSTANCE_ID
+    if ask.member_id not in group.members:
+        return errors.UNKNOWN_MEMBER_ID
+    if generation != group.generation:
+        return errors.ILLEGAL_GENERATION
+    return errors.REBALANCE_IN_PROGRESS if group.state is State.COMPLETING else 0
+
+
+def commit_facts(
+    ask: OffsetCommitRequest, version: int, image: Image, now_ms: int, metadata_bytes_max: int
+) -> tuple[list[Record], OffsetCommitResponse]:
+    """The facts of an allowed commit, and the answer when they are durable."""
+    facts: list[Record] = []
+    response = OffsetCommitResponse()
+    expire_ms = now_ms + ask.retention_time_ms if ask.retention_time_ms >= 0 else NO_EXPIRY
+    for topic in ask.topics:
+        known = image.topics_by_id.get(topic.topic_id) if version >= BY_ID_SINCE else None
+        name = topic.name if version < BY_ID_SINCE else known.name if known is not None else ""
+        answers = OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id)
+        response.topics.append(answers)
+        for asked in topic.partitions:
+            code = 0
+            if version >= BY_ID_SINCE and known is None:
+                code = errors.UNKNOWN_TOPIC_ID
+            elif len((asked.committed_metadata or "").encode()) > metadata_bytes_max:
+                code = errors.OFFSET_METADATA_TOO_LARGE
+            else:
+                value = OffsetCommitValue(
+                    offset=asked.committed_offset,
+                    leader_epoch=asked.committed_leader_epoch,
+                    metadata=asked.committed_metadata or "",
+                    commit_timestamp=now_ms,
+                    expire_timestamp=expire_ms,
+                )
+                facts.append(offset_fact(ask.group_id, name, asked.partition_index, value))
+            answers.partitions.append(
+                OffsetCommitResponsePartition(partition_index=asked.partition_index, error_code=code)
+            )
+    return facts, response
+
+
+def refuse_commit(ask: OffsetCommitRequest, code: int) -> OffsetCommitResponse:
+    """The same code for each partition."""
+    return OffsetCommitResponse(
+        topics=[
+            OffsetCommitResponseTopic(
+                name=topic.name,
+                topic_id=topic.topic_id,
+                partitions=[
+                    OffsetCommitResponsePartition(partition_index=asked.partition_index, error_code=code)
+                    for asked in topic.partitions
+                ],
+            )
+            for topic in ask.topics
+        ]
+    )
+
+
+def fail_accepted(response: OffsetCommitResponse, code: int) -> OffsetCommitResponse:
+    """The append failed: partitions that had been accepted get its code."""
+    for topic in response.topics:
+        for part in topic.partitions:
+            part.error_code = part.error_code or code
+    return response
+
+
+def expired(group: Group, now_ms: int, retention_ms: int) -> list[tuple[str, int]]:
+    """K2."""
+    may_expire = group.state in (State.EMPTY, State.STABLE)
+    since_empty = group.state is State.EMPTY and bool(group.protocol_type)
+    subscribed: set[str] | None = set()
+    if group.state is State.STABLE:
+        subscribed = group.subscribed_topics()
+    gone = []
+    for key, value in group.offsets.items():
+        if value.expire_timestamp >= 0:
+            if now_ms >= value.expire_timestamp:
+                gone.append(key)
+        elif may_expire and subscribed is not None and key[0] not in subscribed:
+            base_ms = (
+                max(group.state_since_ms, value.commit_timestamp) if since_empty else value.commit_timestamp
+            )
+            if now_ms - base_ms >= retention_ms:
+                gone.append(key)
+    return gone
+
+
+def tombstones(group: Group, keys: Sequence[tuple[str, int]]) -> list[Record]:
+    return [offset_fact(group.group_id, topic, index, None) for topic, index in keys]

@@ -1,0 +1,121 @@
+"""One partition of __consumer_offsets: its groups, what its records mean, its clockwork."""
+
+from collections.abc import Callable
+
+from barnabas import errors
+from barnabas.config.effective import BrokerOptions
+from barnabas.coordinators.group import offsets
+from barnabas.coordinators.group.classic import Classic
+from barnabas.coordinators.group.facts import group_fact, read_group, read_key, read_offset
+from barnabas.coordinators.group.group import Group, State
+from barnabas.coordinators.runtime import Shard, ShardPartition
+from barnabas.partitions.waits import Waits
+from barnabas.ports import Clock, Loop
+from barnabas.records.record import Record
+from barnabas.wire.internal.group_metadata_key import GroupMetadataKey
+
+
+class GroupShard(Shard):
+    """Groups whose ids hash to one partition."""
+
+    def __init__(
+        self,
+        index: int,
+        partition: ShardPartition,
+        clock: Clock,
+        loop: Loop,
+        waits: Waits,
+        options: BrokerOptions,
+        new_id: Callable[[], str],
+    ) -> None:
+        super().__init__(index, partition, clock, loop)
+        self.groups: dict[str, Group] = {}
+        self._options = options
+        self.classic = Classic(self, clock, waits, options, new_id, self.forget)
+
+    def apply(self, record: Record) -> None:
+        key = read_key(record.key or b"\xff\xff")
+        if key is None:
+            return
+        if isinstance(key, GroupMetadataKey):
+            self._apply_group(key.group, record)
+            return
+        group = self.groups.get(key.group)
+        if record.value is None:
+            if group is not None:
+                group.offsets.pop((key.topic, key.partition), None)
+            return
+        if group is None:
+            group = self.groups[key.group] = Group(key.group, self.clock.wall_ms())
+        group.offsets[key.topic, key.partition] = read_offset(record.value)
+
+    def _apply_group(self, group_id: str, record: Record) -> None:
+        """While the shard serves, a group's own fact changes nothing: its state is what the fact was made from."""
+        if self.loaded:
+            return
+        if record.value is None:
+            group = self.groups.get(group_id)
+            if group is not None and not group.offsets:
+                del self.groups[group_id]
+            elif group is not None:
+                kept = group.offsets
+                group = self.groups[group_id] = Group(group_id, self.clock.wall_ms())
+                group.offsets = kept
+            return
+        group = self.groups.get(group_id)
+        if group is None:
+            group = self.groups[group_id] = Group(group_id, self.clock.wall_ms())
+        group.take_value(read_group(record.value), self.clock.wall_ms())
+
+    def on_loaded(self) -> None:
+        for group in self.groups.values():
+            self.classic.resume(group)
+
+    def group_for(self, group_id: str) -> Group:
+        """The group, made when there is none."""
+        group = self.groups.get(group_id)
+        if group is None:
+            group = self.groups[group_id] = Group(group_id, self.clock.wall_ms())
+        return group
+
+    def forget(self, group: Group) -> None:
+        """A group without members, offsets or anybody on the way in leaves no trace."""
+        if group.state is State.EMPTY and not group.offsets and not group.pending:
+            self.groups.pop(group.group_id, None)
+
+    def delete(self, group: Group) -> int:
+        """Tombstones for all that is kept of an empty group."""
+        facts = offsets.tombstones(group, list(group.offsets))
+        facts.append(group_fact(group.group_id, None))
+        code = self.append(facts)
+        if code == 0:
+            self.classic.end(group, errors.GROUP_ID_NOT_FOUND)
+            group.state = State.DEAD
+            self.groups.pop(group.group_id, None)
+        return code
+
+    def expire_offsets(self, now_ms: int) -> None:
+        retention_ms = self._options.get_int("offsets.retention.minutes") * 60_000
+        for group in list(self.groups.values()):
+            gone = offsets.expired(group, now_ms, retention_ms)
+            if gone and self.append(offsets.tombstones(group, gone)):
+                return
+            if group.state is State.EMPTY and not group.offsets and not group.pending:
+                if group.generation == 0 and not gone:
+                    self.forget(group)
+                else:
+                    self.delete(group)
+
+    def drop_topic(self, topic: str) -> None:
+        """The topic was deleted: its offsets mean nothing any more."""
+        for group in self.groups.values():
+            gone = [key for key in group.offsets if key[0] == topic]
+            if gone:
+                self.append(offsets.tombstones(group, gone))
+
+    def drop(self) -> None:
+        """The partition went away: sessions end, clients look for the coordinator again."""
+        self.dropped = True
+        for group in self.groups.values():
+            self.classic.end(group, errors.NOT_COORDINATOR)
+        self.groups.clear()

@@ -1,0 +1,115 @@
+"""What every coordinator shares: shards over the partitions of an internal topic.
+
+A shard is one partition and the state that its records lead to. Facts are appended to the partition by its normal append
+and applied at once; a reply waits until every fact it could have seen is committed. Loading is applying all records from
+the beginning, in slices, so that the loop turns meanwhile.
+
+R1  Nothing is answered from a shard that has not loaded: COORDINATOR_LOAD_IN_PROGRESS.
+R2  A shard whose partition fails is dropped whole, with its sessions, and loaded anew when the partition is back:
+    there is no rollback code.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from barnabas import errors
+from barnabas.ports import Clock, Loop
+from barnabas.records.record import Record, batches, build_batch, records_of
+
+LOAD_SLICE_BYTES: Final = 256 * 1024
+BATCH_BYTES_MAX: Final = 900_000
+
+
+class ShardPartition(Protocol):
+    """What a shard needs of its partition."""
+
+    @property
+    def log_start_offset(self) -> int: ...
+    @property
+    def high_watermark(self) -> int: ...
+    def append_own(self, batch: bytes, now_ms: int) -> int: ...
+    def when_committed(self, end_offset: int, callback: Callable[[int], None]) -> None: ...
+    def read_bytes(self, offset: int, max_bytes: int) -> bytes: ...
+
+
+class Shard:
+    """One partition's worth of a coordinator. Subclasses hold the state and say how a record changes it."""
+
+    def __init__(self, index: int, partition: ShardPartition, clock: Clock, loop: Loop) -> None:
+        self.index = index
+        self.partition = partition
+        self.clock = clock
+        self.loaded = False
+        self.dropped = False
+        self._loop = loop
+        self._seen_offset = 0
+
+    def apply(self, record: Record) -> None:
+        """The only way state that is kept changes."""
+        raise AssertionError("a shard says what its records mean")
+
+    def on_loaded(self) -> None:
+        """All records are applied: timers may start."""
+
+    def load(self) -> None:
+        """In slices; R1 holds until the end."""
+        self._slice(self.partition.log_start_offset)
+
+    def _slice(self, offset: int) -> None:
+        if self.dropped:
+            return
+        content = self.partition.read_bytes(offset, LOAD_SLICE_BYTES)
+        read_to = offset
+        for header, at in batches(content):
+            if not header.is_control:
+                for record in records_of(content, header, at):
+                    self.apply(record)
+            read_to = header.next_offset
+        if read_to == offset or read_to >= self.partition.high_watermark:
+            self.loaded = True
+            self._seen_offset = max(read_to, self.partition.high_watermark)
+            self.on_loaded()
+            return
+        self._loop.soon(lambda: self._slice(read_to))
+
+    def append(self, facts: Sequence[Record]) -> int:
+        """Append facts and apply them; returns an error code, 0 when they are on their way to be durable."""
+        if not facts:
+            return 0
+        now_ms = self.clock.wall_ms()
+        for fact in facts:
+            fact.timestamp = now_ms
+        end_offset = 0
+        for part in parted(facts):
+            end_offset = self.partition.append_own(build_batch(part), now_ms)
+            if end_offset < 0:
+                return coordinator_code(-end_offset)
+        for fact in facts:
+            self.apply(fact)
+        self._seen_offset = end_offset
+        return 0
+
+    def when_durable(self, callback: Callable[[int], None]) -> None:
+        """callback(0) once all that was applied so far is committed; callback(code) when that failed."""
+        self.partition.when_committed(self._seen_offset, lambda code: callback(coordinator_code(code)))
+
+
+def parted(facts: Sequence[Record]) -> list[list[Record]]:
+    """Facts in order, in runs that fit a batch."""
+    parts: list[list[Record]] = [[]]
+    size = 0
+    for fact in facts:
+        bytes_of = len(fact.key or b"") + len(fact.value or b"") + 32
+        if size + bytes_of > BATCH_BYTES_MAX and parts[-1]:
+            parts.append([])
+            size = 0
+        parts[-1].append(fact)
+        size += bytes_of
+    return parts
+
+
+def coordinator_code(code: int) -> int:
+    """An append's error as clients of a coordinator understand it: look for the coordinator again."""
+    if code in (errors.KAFKA_STORAGE_ERROR, errors.NOT_LEADER_OR_FOLLOWER):
+        return errors.NOT_COORDINATOR
+    return code

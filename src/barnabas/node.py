@@ -1,0 +1,294 @@
+"""A node: the only place where parts are chosen and wired together. Start order is written once; stop is its reverse.
+
+Start   data folder (lock, clean mark; opened by running.py) → metadata (image) → a reign → partitions → coordinators → listeners → ready.
+Stop    listeners → coordinators → what is appended gets committed → logs (indexes, snapshots) → checkpoints → clean mark.
+Crash   between any two: the lock is freed by the kernel, the clean mark is absent, the next start recovers.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from barnabas.cluster import changes
+from barnabas.cluster.image import BrokerImage, Endpoint
+from barnabas.cluster.store import ClusterStore
+from barnabas.config.effective import BrokerOptions
+from barnabas.config.load import Listener, advertised_of, listeners_of
+from barnabas.coordinators.group.coordinator import GroupCoordinator
+from barnabas.partitions.data_folder import DataFolder
+from barnabas.partitions.fetch_session import FetchSessions
+from barnabas.partitions.open import OFFSETS_TOPIC, Partitions
+from barnabas.partitions.partition import Partition
+from barnabas.partitions.producer_ids import ProducerIds
+from barnabas.partitions.turn import Turn
+from barnabas.partitions.upkeep import Upkeep
+from barnabas.partitions.waits import Waits
+from barnabas.ports import World, WorldError
+from barnabas.server.broker import Broker
+from barnabas.server.dispatch import Dispatch
+from barnabas.server.health import Health
+from barnabas.server.listener import Listeners
+from barnabas.server.topics import TopicChanges
+from barnabas.telemetry import Log, Telemetry
+
+DEFAULT_NODE_ID: Final = 1
+DRAIN_MS: Final = 10_000
+DRAIN_CHECK_MS: Final = 5
+
+
+class StartFailed(Exception):
+    """The node cannot start; the text says why and what to do."""
+
+
+class Node:
+    """One broker: `start`, then `stop`. All calls on its loop."""
+
+    def __init__(
+        self,
+        world: World,
+        folder: DataFolder,
+        options: BrokerOptions,
+        telemetry: Telemetry,
+        log: Log,
+        durable: bool,
+        open_files_max: int = 4096,
+    ) -> None:
+        self._world = world
+        self._options = options
+        self._durable = durable
+        self.log = log
+        self.telemetry = telemetry
+        self.node_id = self._own_id()
+        self.bound: dict[str, tuple[str, int]] = {}
+        self.metrics_port = -1
+        self._started = False
+        self._stopping = False
+        clock, loop = world.clock, world.loop
+        self.waits = Waits(clock, loop)
+        self.turn = Turn(loop)
+        self.folder = folder
+        self.cluster = ClusterStore(world.meta)
+        self.partitions = Partitions(
+            clock,
+            loop,
+            self.turn,
+            self.waits,
+            world.files,
+            world.entropy,
+            self.folder,
+            options,
+            open_files_max,
+            self._new_reign,
+            log,
+            durable,
+        )
+        self.topics = TopicChanges(self.node_id, self.cluster, self.partitions, options, world.entropy)
+        self.groups = GroupCoordinator(
+            clock,
+            self.waits,
+            loop,
+            world.entropy,
+            lambda: self.cluster.image,
+            options,
+            self._offsets_count,
+        )
+        self.upkeep = Upkeep(clock, loop, self.waits, self.partitions, self.folder, options, log)
+        self.broker = Broker(
+            self.node_id,
+            clock,
+            options,
+            self.cluster,
+            self.partitions,
+            self.groups,
+            FetchSessions(options.get_int("max.incremental.fetch.session.cache.slots"), world.entropy.below),
+            ProducerIds(self._take_producer_ids),
+            self.topics,
+            self.waits,
+            telemetry,
+            log,
+            self.upkeep.write_checkpoints,
+            self._disk_bytes,
+        )
+        self.listeners = Listeners(
+            world.network,
+            Dispatch(self.broker),
+            self.turn,
+            self.waits,
+            self.partitions.uncommitted,
+            options.get_int,
+            telemetry,
+        )
+        self.health = Health(world.network, telemetry)
+        self.partitions.on_opened.append(self._opened)
+        self.partitions.on_closed.append(self._closed)
+        self._declare_gauges()
+
+    def _own_id(self) -> int:
+        for name in ("node.id", "broker.id"):
+            text = self._options.static.get(name)
+            if text is not None and int(text) >= 0:
+                return int(text)
+        return DEFAULT_NODE_ID
+
+    def _declare_gauges(self) -> None:
+        partitions = self.partitions
+        self.telemetry.gauge("barnabas_partitions", "Partitions of this node").read_from(partitions.count)
+        self.telemetry.gauge("barnabas_partitions_offline", "Partitions that do not serve").read_from(
+            lambda: sum(1 for partition in partitions.all() if partition.offline)
+        )
+        self.telemetry.gauge("barnabas_log_bytes", "Bytes of all logs").read_from(
+            lambda: sum(partition.log.size_bytes for partition in partitions.all())
+        )
+        self.telemetry.gauge("barnabas_fetch_sessions", "Open fetch sessions").read_from(
+            lambda: len(self.broker.fetch_sessions)
+        )
+        self.telemetry.gauge("barnabas_timers", "Timers that will fire").read_from(self.waits.pending)
+
+    # -- start
+
+    def start(self, done: Callable[[StartFailed | None], None]) -> None:
+        """done(None) when clients can connect, or the reason why they never will."""
+
+        def failed(text: str) -> None:
+            self.folder.close(clean=False)
+            done(StartFailed(text))
+
+        def loaded(error: WorldError | None) -> None:
+            if error is not None:
+                failed(error.what)
+                return
+            self.cluster.submit(
+                lambda image: changes.start_node(image, self._own_image(image.brokers), self._world.entropy),
+                reigned,
+            )
+
+        def reigned(reign: int | None, error: WorldError | None) -> None:
+            if reign is None:
+                failed(error.what if error else "the metadata store failed")
+                return
+            self.partitions.reign = reign
+            try:
+                self._open()
+            except WorldError as problem:
+                self.listeners.stop()
+                self.health.stop()
+                failed(problem.what)
+                return
+            self.cluster.submit(
+                lambda image: changes.register_broker(image, self._own_image(image.brokers)), registered
+            )
+
+        def registered(_: None, error: WorldError | None) -> None:
+            if error is not None:
+                failed(error.what)
+                return
+            self._started = True
+            self.health.ready = True
+            done(None)
+
+        self.cluster.load(loaded)
+
+    def _own_image(self, known: object) -> BrokerImage:
+        told = advertised_of(self._options.static, self.bound)
+        return BrokerImage(
+            self.node_id,
+            tuple(_endpoint(listener) for listener in told.values()),
+            self._options.get("broker.rack"),
+        )
+
+    def _open(self) -> None:
+        image = self.cluster.image
+        self.topics.use_broker_overrides(image)
+        self.folder.write_identity(image.cluster_id, self.node_id, self._world.entropy.uuid())
+        self.folder.set_aside(
+            {topic.name: (topic.topic_id, len(topic.partitions)) for topic in image.topics.values()},
+            self._world.entropy.uuid,
+        )
+        self.groups.start()
+        self.topics.take_up()
+        for listener in listeners_of(self._options.static):
+            listening = self.listeners.listen(listener.name, listener.host or "0.0.0.0", listener.port)
+            self.bound[listener.name] = (listening.host, listening.port)
+        port = self._options.get_int("barnabas.metrics.port")
+        if port >= 0:
+            self.metrics_port = self.health.listen(self._options.get_str("barnabas.metrics.host"), port).port
+        self.listeners.start()
+        self.upkeep.start()
+
+    # -- stop
+
+    def stop(self, done: Callable[[bool], None]) -> None:
+        """done(True) after a clean stop: nothing is scanned at the next start."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self.health.ready = False
+        if not self._started:
+            self.folder.close(clean=False)
+            done(False)
+            return
+        self.listeners.stop()
+        self.groups.stop()
+        self.upkeep.stop()
+        self._drain(self._world.clock.mono_ms() + DRAIN_MS, done)
+
+    def _drain(self, deadline_ms: int, done: Callable[[bool], None]) -> None:
+        busy = any(partition.is_committing for partition in self.partitions.all())
+        if busy and self._world.clock.mono_ms() < deadline_ms:
+            self.waits.call_after(DRAIN_CHECK_MS, lambda: self._drain(deadline_ms, done))
+            return
+        clean = not busy
+        for partition in self.partitions.all():
+            if partition.offline:
+                clean = clean and not partition.log.segments
+                continue
+            try:
+                partition.log.close(clean)
+            except WorldError as error:
+                self.log.error("a log did not close cleanly", partition=repr(partition), reason=error.what)
+                clean = False
+
+        def written(error: WorldError | None) -> None:
+            self.health.stop()
+            try:
+                self.folder.close(clean and error is None)
+            except WorldError as problem:
+                self.log.error("no clean mark", reason=problem.what)
+            done(clean and error is None)
+
+        self.upkeep.write_checkpoints(written)
+
+    # -- what parts ask of each other
+
+    def _offsets_count(self) -> int:
+        return len(self.partitions.by_name(OFFSETS_TOPIC) or ())
+
+    def _opened(self, partition: Partition) -> None:
+        if partition.topic == OFFSETS_TOPIC:
+            self.groups.on_partition_opened(partition.index, partition)
+
+    def _closed(self, partition: Partition) -> None:
+        if partition.topic == OFFSETS_TOPIC:
+            self.groups.on_partition_closed(partition.index)
+        elif partition.index == 0 and partition.topic not in self.cluster.image.topics:
+            self.groups.on_topic_deleted(partition.topic)
+
+    def _new_reign(self, done: Callable[[int, int], None]) -> None:
+        def told(reign: int | None, error: WorldError | None) -> None:
+            done(-1 if reign is None else 0, reign or 0)
+
+        self.cluster.submit(changes.take_reign, told)
+
+    def _take_producer_ids(self, done: Callable[[int, int, int], None]) -> None:
+        def told(first: int | None, error: WorldError | None) -> None:
+            done(-1 if first is None else 0, first or 0, changes.PRODUCER_ID_BLOCK)
+
+        self.cluster.submit(changes.take_producer_ids, told)
+
+    def _disk_bytes(self) -> tuple[int, int]:
+        """Total and usable bytes: usable is free, total is free and what our logs take."""
+        free = self._world.files.free_bytes(self.folder.root)
+        return free + sum(partition.log.size_bytes for partition in self.partitions.all()), free
+
+
+def _endpoint(listener: Listener) -> Endpoint:
+    return Endpoint(listener.name, listener.host, listener.port, listener.protocol or "PLAINTEXT")

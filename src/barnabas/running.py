@@ -1,0 +1,119 @@
+"""A node on the real world, on this thread's loop or on a thread of its own: shared by `serve`, `dev` and `Broker()`."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from barnabas.adapters.clock import SystemClock
+from barnabas.adapters.entropy import SystemEntropy
+from barnabas.adapters.files import OsFiles, raise_descriptor_limit, storage_warning
+from barnabas.adapters.loop import AsyncLoop
+from barnabas.adapters.meta.ram import RamMetaStore
+from barnabas.adapters.network import SocketNetwork
+from barnabas.adapters.ram_files import RamFiles
+from barnabas.config.effective import BrokerOptions
+from barnabas.node import Node, StartFailed
+from barnabas.partitions.data_folder import DATABASE, DataFolder, FolderRefused
+from barnabas.ports import Files, MetaStore, World, WorldError
+from barnabas.telemetry import Log, Telemetry
+
+RAM_ROOT = "/ram"
+DESCRIPTORS_FOR_OTHERS = 1024
+"""Left for sockets and indexes; the rest may be segment files."""
+
+Write = Callable[[str, str, dict[str, object]], None]
+
+
+class RunningNode:
+    """One node, its loop and its adapters. folder None: everything in memory."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        folder: str | None,
+        static: Mapping[str, str],
+        defaults: Mapping[str, str],
+        write: Write,
+    ) -> None:
+        self.loop = AsyncLoop(loop)
+        self.in_memory = folder is None
+        self.folder = RAM_ROOT if folder is None else folder
+        self.telemetry = Telemetry()
+        self._clock = SystemClock()
+        self.log = Log(write, self._clock.mono_ms)
+        self.network = SocketNetwork(self.loop)
+        self._options = BrokerOptions(static, defaults)
+        self._store: MetaStore | None = None
+        self._node: Node | None = None
+
+    @property
+    def node(self) -> Node:
+        assert self._node is not None, "the node has been started"
+        return self._node
+
+    def start(self, done: Callable[[StartFailed | None], None]) -> None:
+        """The folder is locked before the metadata store in it is opened."""
+        files: Files = RamFiles() if self.in_memory else OsFiles()
+        data = DataFolder(files, self.folder, self.log)
+        try:
+            data.open()
+            self._store = self._open_store()
+        except (FolderRefused, WorldError) as error:
+            data.close(clean=False)
+            done(StartFailed(str(error)))
+            return
+        limit = raise_descriptor_limit()
+        self._node = Node(
+            World(self._clock, self.loop, files, self.network, self._store, SystemEntropy()),
+            data,
+            self._options,
+            self.telemetry,
+            self.log,
+            durable=not self.in_memory,
+            open_files_max=max(limit - DESCRIPTORS_FOR_OTHERS, limit // 2),
+        )
+        self._node.start(done)
+
+    def _open_store(self) -> MetaStore:
+        if self.in_memory:
+            return RamMetaStore(self.loop, self._clock)
+        from barnabas.adapters.meta.sqlite import SqliteMetaStore
+
+        warning = storage_warning(self.folder)
+        if warning:
+            self.log.warning(warning)
+        return SqliteMetaStore(f"{self.folder}/{DATABASE}", self.loop, self._clock)
+
+    def stop(self, done: Callable[[bool], None]) -> None:
+        def stopped(clean: bool) -> None:
+            self.network.close()
+            done(clean)
+
+        if self._node is None:
+            stopped(False)
+        else:
+            self._node.stop(stopped)
+
+    def close(self) -> None:
+        """After stop: pools first, then the store they work for."""
+        self.loop.close()
+        if self._store is not None:
+            self._store.close()
+
+    async def started(self) -> None:
+        """Raises StartFailed."""
+        waiting: asyncio.Future[StartFailed | None] = asyncio.get_running_loop().create_future()
+        self.start(lambda error: waiting.set_result(error) if not waiting.done() else None)
+        error = await waiting
+        if error is not None:
+            self.network.close()
+            self.close()
+            raise error
+
+    async def stopped(self) -> bool:
+        """Whether the stop was clean."""
+        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.stop(lambda clean: waiting.set_result(clean) if not waiting.done() else None)
+        clean = await waiting
+        await asyncio.sleep(0)  # connections that were told to close have their last turn
+        self.close()
+        return clean

@@ -1,0 +1,78 @@
+"""DeleteRecords (21), v0-2. Moves log start forward, never back. -1 means the high watermark.
+
+The new log start is in the checkpoint before the answer (decision 17); segments below it go with retention.
+"""
+
+from typing import Final
+
+from barnabas import errors
+from barnabas.partitions.waits import Parked
+from barnabas.ports import WorldError
+from barnabas.server.api import Api
+from barnabas.server.broker import Broker
+from barnabas.server.caller import Caller
+from barnabas.wire.messages import delete_records as message
+from barnabas.wire.messages.delete_records import (
+    DeleteRecordsPartition,
+    DeleteRecordsPartitionResult,
+    DeleteRecordsRequest,
+    DeleteRecordsResponse,
+    DeleteRecordsTopicResult,
+)
+
+TO_HIGH_WATERMARK: Final = -1
+NO_OFFSET: Final = -1
+
+
+def handle(
+    broker: Broker, ask: DeleteRecordsRequest, version: int, caller: Caller
+) -> DeleteRecordsResponse | Parked:
+    response = DeleteRecordsResponse(
+        topics=[
+            DeleteRecordsTopicResult(
+                name=topic.name,
+                partitions=[advance(broker, topic.name, asked) for asked in topic.partitions],
+            )
+            for topic in ask.topics
+        ]
+    )
+    moved = [part for topic in response.topics for part in topic.partitions if part.error_code == 0]
+    if not moved:
+        return response
+    parked = Parked()
+
+    def written(error: WorldError | None) -> None:
+        if error is not None:
+            for part in moved:
+                part.error_code, part.low_watermark = errors.KAFKA_STORAGE_ERROR, NO_OFFSET
+        parked.complete(response)
+
+    broker.write_checkpoints(written)
+    return parked
+
+
+def advance(broker: Broker, topic: str, asked: DeleteRecordsPartition) -> DeleteRecordsPartitionResult:
+    result = DeleteRecordsPartitionResult(partition_index=asked.partition_index, low_watermark=NO_OFFSET)
+    partition = broker.partitions.get(topic, asked.partition_index)
+    if partition is None:
+        result.error_code = errors.UNKNOWN_TOPIC_OR_PARTITION
+        return result
+    options = partition.options
+    offset = partition.high_watermark if asked.offset == TO_HIGH_WATERMARK else asked.offset
+    if not options.cleanup_delete and options.cleanup_compact:
+        result.error_code = errors.POLICY_VIOLATION
+    elif partition.offline:
+        result.error_code = errors.KAFKA_STORAGE_ERROR
+    elif offset < 0 or offset > partition.high_watermark:
+        result.error_code = errors.OFFSET_OUT_OF_RANGE
+    else:
+        try:
+            partition.log.advance_log_start(offset)
+            result.low_watermark = partition.log.log_start_offset
+        except WorldError as error:
+            partition.failed(error)
+            result.error_code = errors.KAFKA_STORAGE_ERROR
+    return result
+
+
+API = Api(21, message, handle)

@@ -1,0 +1,46 @@
+"""DeleteTopics (20), v1-6. Rules: cluster/changes.py. Answered when the metadata is durable; folders go later.
+
+Versions   v5: error message. v6: topics by name or id.
+"""
+
+from barnabas.cluster import changes
+from barnabas.cluster.changes import TopicResult
+from barnabas.partitions.waits import Parked
+from barnabas.server.api import Api
+from barnabas.server.broker import Broker
+from barnabas.server.caller import Caller
+from barnabas.wire.messages import delete_topics as message
+from barnabas.wire.messages.delete_topics import (
+    DeletableTopicResult,
+    DeleteTopicsRequest,
+    DeleteTopicsResponse,
+    DeleteTopicState,
+)
+
+
+def handle(broker: Broker, ask: DeleteTopicsRequest, version: int, caller: Caller) -> Parked:
+    asks = ask.topics if version >= 6 else [DeleteTopicState(name=name) for name in ask.topic_names]
+    parked = Parked()
+
+    def told(results: list[TopicResult]) -> None:
+        parked.complete(
+            DeleteTopicsResponse(
+                responses=[
+                    DeletableTopicResult(
+                        name=each.name,
+                        topic_id=each.topic_id,
+                        error_code=each.code,
+                        error_message=each.message,
+                    )
+                    for each in results
+                ]
+            )
+        )
+
+    broker.topics.submit(
+        lambda image: changes.delete_topics(image, asks, broker.topics.rules(), version), told
+    )
+    return parked
+
+
+API = Api(20, message, handle)

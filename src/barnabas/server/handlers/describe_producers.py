@@ -1,0 +1,54 @@
+"""DescribeProducers (61), v0. Idempotent producers a partition knows (KIP-664)."""
+
+from barnabas import errors
+from barnabas.partitions.partition import Partition
+from barnabas.server.api import Api
+from barnabas.server.broker import Broker
+from barnabas.server.caller import Caller
+from barnabas.wire.messages import describe_producers as message
+from barnabas.wire.messages.describe_producers import (
+    DescribeProducersRequest,
+    DescribeProducersResponse,
+    PartitionResponse,
+    ProducerState,
+    TopicResponse,
+)
+
+
+def handle(
+    broker: Broker, ask: DescribeProducersRequest, version: int, caller: Caller
+) -> DescribeProducersResponse:
+    return DescribeProducersResponse(
+        topics=[
+            TopicResponse(
+                name=topic.name,
+                partitions=[
+                    describe(broker.partitions.get(topic.name, index), index)
+                    for index in topic.partition_indexes
+                ],
+            )
+            for topic in ask.topics
+        ]
+    )
+
+
+def describe(partition: Partition | None, index: int) -> PartitionResponse:
+    if partition is None:
+        return PartitionResponse(partition_index=index, error_code=errors.UNKNOWN_TOPIC_OR_PARTITION)
+    return PartitionResponse(
+        partition_index=index,
+        active_producers=[
+            ProducerState(
+                producer_id=producer.producer_id,
+                producer_epoch=producer.epoch,
+                last_sequence=producer.last_sequence,
+                last_timestamp=producer.last_timestamp,
+                coordinator_epoch=-1,
+                current_txn_start_offset=-1,
+            )
+            for producer in partition.log.producers.by_id.values()
+        ],
+    )
+
+
+API = Api(61, message, handle)

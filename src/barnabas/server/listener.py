@@ -1,0 +1,151 @@
+"""Listening sockets and the connections they bring, within limits.
+
+Limits  max.connections and max.connections.per.ip (a further one is closed at accept), connections.max.idle.ms,
+        and three memory budgets of the node: bytes of unfinished frames, uncommitted bytes, unsent reply bytes. Over a
+        budget the sockets that hold most of it are not read until it is free again: an error would lose data, a pause
+        only makes the peer wait.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from barnabas.partitions.committer import Uncommitted
+from barnabas.partitions.turn import Turn
+from barnabas.partitions.waits import Waits
+from barnabas.ports import Connection, Listening, Network, Receiver
+from barnabas.server.connection import ServerConnection
+from barnabas.server.dispatch import Dispatch
+from barnabas.telemetry import Telemetry
+
+FRAME_BYTES_BUDGET: Final = 256 * 1024 * 1024
+UNCOMMITTED_BYTES_BUDGET: Final = 64 * 1024 * 1024
+UNSENT_BYTES_BUDGET: Final = 256 * 1024 * 1024
+CHECK_MS: Final = 50
+IDLE_CHECK_MS: Final = 10_000
+
+
+class Refused:
+    """The receiver of a connection that is over a limit: it is closed at once."""
+
+    def received(self, content: memoryview) -> None:
+        return
+
+    def closed(self, reason: str) -> None:
+        return
+
+
+class Listeners:
+    """All listening sockets of one node and all their connections."""
+
+    def __init__(
+        self,
+        network: Network,
+        dispatch: Dispatch,
+        turn: Turn,
+        waits: Waits,
+        uncommitted: Uncommitted,
+        get_int: Callable[[str], int],
+        telemetry: Telemetry,
+    ) -> None:
+        self._network = network
+        self._dispatch = dispatch
+        self._turn = turn
+        self._waits = waits
+        self._uncommitted = uncommitted
+        self._get_int = get_int
+        self._sockets: list[Listening] = []
+        self._open: dict[ServerConnection, Connection] = {}
+        self._by_host: Counter[str] = Counter()
+        self._stopped = False
+        self._accepted = telemetry.counter("barnabas_connections_total", "Connections accepted")
+        self._turned_away = telemetry.counter(
+            "barnabas_connections_refused_total", "Connections closed at accept for a limit"
+        )
+        telemetry.gauge("barnabas_connections", "Open connections").read_from(lambda: len(self._open))
+        telemetry.gauge("barnabas_uncommitted_bytes", "Bytes appended and not committed").read_from(
+            lambda: uncommitted.bytes
+        )
+        telemetry.gauge("barnabas_frame_bytes", "Bytes of unfinished frames").read_from(self.frame_bytes)
+        telemetry.gauge("barnabas_unsent_bytes", "Reply bytes that wait for their readers").read_from(
+            self.unsent_bytes
+        )
+
+    def listen(self, name: str, host: str, port: int) -> Listening:
+        """Raises WorldError when the port is taken."""
+        listening = self._network.listen(host, port, lambda connection: self._connected(connection, name))
+        self._sockets.append(listening)
+        return listening
+
+    def start(self) -> None:
+        self._waits.call_after(CHECK_MS, self._check_budgets)
+        self._waits.call_after(IDLE_CHECK_MS, self._close_idle)
+
+    def stop(self) -> None:
+        """No new connections; the open ones close once what is answered is sent."""
+        self._stopped = True
+        for listening in self._sockets:
+            listening.close()
+        for connection in list(self._open):
+            connection.close()
+
+    def frame_bytes(self) -> int:
+        return sum(connection.frame_bytes for connection in self._open)
+
+    def unsent_bytes(self) -> int:
+        return sum(connection.unsent_bytes() for connection in self._open.values())
+
+    def _connected(self, connection: Connection, listener: str) -> Receiver:
+        host = connection.peer_host
+        if (
+            self._stopped
+            or len(self._open) >= self._get_int("max.connections")
+            or self._by_host[host] >= self._get_int("max.connections.per.ip")
+        ):
+            self._turned_away.add()
+            connection.close(after_sending=False)
+            return Refused()
+        self._accepted.add()
+        self._by_host[host] += 1
+        served = ServerConnection(
+            self._dispatch,
+            connection,
+            listener,
+            self._get_int("socket.request.max.bytes"),
+            self._turn,
+            self._closed,
+        )
+        self._open[served] = connection
+        return served
+
+    def _closed(self, served: ServerConnection) -> None:
+        connection = self._open.pop(served)
+        self._by_host[connection.peer_host] -= 1
+        if not self._by_host[connection.peer_host]:
+            del self._by_host[connection.peer_host]
+
+    def _check_budgets(self) -> None:
+        if self._stopped:
+            return
+        full = self._uncommitted.bytes > UNCOMMITTED_BYTES_BUDGET
+        frames_full = self.frame_bytes() > FRAME_BYTES_BUDGET
+        unsent_full = self.unsent_bytes() > UNSENT_BYTES_BUDGET
+        for served, connection in self._open.items():
+            hold = (
+                full
+                or (frames_full and served.frame_bytes > 0)
+                or (unsent_full and connection.unsent_bytes() > 0)
+            )
+            if hold != served.held:
+                served.hold(hold)
+        self._waits.call_after(CHECK_MS, self._check_budgets)
+
+    def _close_idle(self) -> None:
+        if self._stopped:
+            return
+        limit_ms = self._get_int("connections.max.idle.ms")
+        if limit_ms >= 0:
+            oldest_ms = self._dispatch.clock.mono_ms() - limit_ms
+            for served in [each for each in self._open if each.is_idle_since(oldest_ms)]:
+                served.close()
+        self._waits.call_after(IDLE_CHECK_MS, self._close_idle)
