@@ -106,12 +106,19 @@ def topic_value(name: str, overrides: Mapping[str, str], broker: BrokerOptions) 
     for synonym, unit in uses.SYNONYMS.get(name, ()):
         if broker.is_set(synonym):
             _, value, source = broker.synonyms(synonym)[0]
-            return (str(int(value) * unit) if value is not None and unit != 1 else value), source
+            return _in_unit(value, unit), source
     for synonym, unit in uses.SYNONYMS.get(name, ()):
         value = broker.default(synonym)
         if value is not None:
-            return (str(int(value) * unit) if unit != 1 else value), SOURCE_DEFAULT
+            return _in_unit(value, unit), SOURCE_DEFAULT
     return default
+
+
+def _in_unit(value: str | None, unit: int) -> str | None:
+    """Hours or minutes as milliseconds; below zero means "no limit" and stays -1."""
+    if value is None or unit == 1:
+        return value
+    return str(max(int(value) * unit, -1))
 
 
 class TopicOptions:

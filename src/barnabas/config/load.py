@@ -64,7 +64,7 @@ class Loaded:
 def parse_properties(text: str) -> list[tuple[str, str, int]]:
     """(key, value, line number) in order."""
     found = []
-    lines = text.splitlines()
+    lines = re.split(r"\r\n|\n|\r", text)
     at = 0
     while at < len(lines):
         number, line = at + 1, lines[at].lstrip(" \t\f")

@@ -2,6 +2,7 @@
 
 import re
 from difflib import get_close_matches
+from math import isfinite
 from typing import Final
 
 RANGE: Final = re.compile(r"\[(-?[\d.]+),\.\.\.(?:,(-?[\d.]+))?\]( or -1)?")
@@ -20,6 +21,31 @@ TYPE_CODES: Final = {
 
 WIDTHS: Final = {"short": 15, "int": 31, "long": 63}
 INERT: Final = "inert"
+NUMBER: Final = re.compile(r"\s*[+-]?[0-9]+\s*\Z")
+"""Java's own: Python would also take 1_000."""
+
+EMPTY_REFUSED: Final = frozenset(
+    {
+        "advertised.listeners",
+        "controller.listener.names",
+        "group.consumer.assignors",
+        "group.coordinator.rebalance.protocols",
+        "group.share.assignors",
+        "listeners",
+        "log.dir",
+        "log.dirs",
+        "process.roles",
+    }
+)
+"""Lists whose emptiness Kafka refuses without saying so in the bounds it prints."""
+
+REPEATS_TAKEN: Final = frozenset({"match", "metrics"})
+"""Lists that Kafka does not look into: repeated and empty items are taken."""
+
+THROTTLED: Final = re.compile(r"\*|[0-9]+:[0-9]+(,[0-9]+:[0-9]+)*|\Z")
+DURATION: Final = re.compile(
+    r"by_duration:\+?P(?=.)(\+?\d+D)?(T(?=.)(\+?\d+H)?(\+?\d+M)?(\+?\d+([.,]\d{0,9})?S)?)?", re.I
+)
 
 
 class Option:
@@ -27,11 +53,13 @@ class Option:
 
     __slots__ = (
         "acts",
+        "any_case",
         "choices",
         "default",
         "dynamic",
         "importance",
         "internal",
+        "is_throttled",
         "kind",
         "maximum",
         "minimum",
@@ -66,9 +94,12 @@ class Option:
         self.minimum = float(found[1]) if found else None
         self.maximum = float(found[2]) if found and found[2] else None
         self.minus_one = bool(found and found[3]) or " or -1" in bounds
+        self.any_case = bounds.startswith("(case insensitive) ")
+        listed = bounds.removeprefix("(case insensitive) ")
+        self.is_throttled = listed.startswith("[partitionId]")
         self.choices: tuple[str, ...] = ()
-        if not found and bounds.startswith("[") and kind in ("string", "list") and ":" not in bounds:
-            self.choices = tuple(bounds.strip("[]").split(", "))
+        if not found and listed.startswith("[") and kind in ("string", "list") and not self.is_throttled:
+            self.choices = tuple(listed.strip("[]").split(", "))
 
     @property
     def is_inert(self) -> bool:
@@ -89,20 +120,48 @@ class Option:
         if self.kind in WIDTHS or self.kind == "double":
             return self._number_fault(text)
         if self.kind == "list":
-            items = split_list(text)
-            if self.non_empty and not items:
-                return self._bad(text, "at least one item")
-            wrong = [item for item in items if self.choices and item not in self.choices]
-            return self._bad(wrong[0], " or ".join(self.choices)) if wrong else None
-        if self.choices and text not in self.choices:
+            return self._list_fault(text)
+        if self.choices and not self._is_choice(text):
             return self._bad(text, " or ".join(self.choices))
         return self._bad(text, "something") if self.non_empty and not text else None
 
+    def _is_choice(self, text: str) -> bool:
+        if self.any_case:
+            return text.upper() in self.choices
+        if any(choice.startswith("by_duration:") for choice in self.choices) and DURATION.fullmatch(text):
+            return True
+        return text in self.choices and ":" not in text
+
+    def _list_fault(self, text: str) -> str | None:
+        """Kafka refuses empty and repeated items of nearly every list."""
+        if self.is_throttled:
+            pairs = ",".join(item.strip() for item in text.split(","))
+            wanted = "partition:broker pairs by comma, or *"
+            return None if THROTTLED.fullmatch(pairs) else self._bad(text, wanted)
+        if not text.strip():
+            return self._bad(text, "at least one item") if self.name in EMPTY_REFUSED else None
+        items = [item.strip() for item in text.split(",")]
+        if self.name in REPEATS_TAKEN:
+            return None
+        if "" in items:
+            return self._bad(text, "no empty items")
+        if len(set(items)) < len(items):
+            return self._bad(text, "each item once")
+        wrong = [item for item in items if self.choices and item not in self.choices]
+        return self._bad(wrong[0], " or ".join(self.choices)) if wrong else None
+
     def _number_fault(self, text: str) -> str | None:
-        try:
-            value: float = float(text) if self.kind == "double" else int(text.strip())
-        except ValueError:
-            return self._bad(text, "a number" if self.kind == "double" else "a whole number")
+        if self.kind == "double":
+            try:
+                value = float(text.replace("_", "?"))
+            except ValueError:
+                return self._bad(text, "a number")
+            if not isfinite(value):
+                return self._bad(text, "a finite number")
+        elif NUMBER.match(text):
+            value = int(text)
+        else:
+            return self._bad(text, "a whole number")
         if self.kind in WIDTHS and not -(1 << WIDTHS[self.kind]) <= value < 1 << WIDTHS[self.kind]:
             return self._bad(text, f"a number of {WIDTHS[self.kind] + 1} bits")
         if value == -1 and self.minus_one:

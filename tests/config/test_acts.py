@@ -1,0 +1,44 @@
+"""No option claims an effect that it does not have: the module it names is there and reads it."""
+
+from pathlib import Path
+
+import pytest
+
+import barnabas.config
+from barnabas.config import uses
+from barnabas.config.tables import options
+
+SOURCE = Path(barnabas.config.__file__).parents[1]
+BUILDING = ("cli/", "node.py", "coordinators/", "partitions/upkeep.py", "log/log.py")
+"""Modules that are still being built: emptied as they are finished."""
+
+NAMED_OTHERWISE = {"cleanup.policy": "cleanup_delete", "log.dirs": "log_dirs"}
+ACTING = [
+    (scope, option)
+    for scope in ("broker", "topic")
+    for option in options(scope).values()
+    if not option.is_inert
+]
+
+
+def attribute(name):
+    plain = name.removeprefix("barnabas.").removeprefix("message.timestamp")
+    plain = plain if plain == name.removeprefix("barnabas.") else f"timestamp{plain}"
+    return NAMED_OTHERWISE.get(name, plain.replace(".", "_"))
+
+
+@pytest.mark.parametrize(("scope", "option"), ACTING, ids=lambda given: getattr(given, "name", given))
+def test_an_option_is_read_where_it_is_said_to_act(scope, option):
+    if option.acts.startswith(BUILDING):
+        pytest.skip(f"{option.acts} is being built")
+    module = SOURCE / option.acts
+    assert module.is_file()
+    text = module.read_text()
+    defaults = {name for names in uses.SYNONYMS.values() for name, _ in names}
+    if scope == "broker" and option.name in defaults and option.acts == "config/effective.py":
+        return
+    assert option.name in text or attribute(option.name) in text
+
+
+def test_every_acting_option_says_what_it_does():
+    assert [option.name for _, option in ACTING if not option.why.endswith(".")] == []
