@@ -55,15 +55,25 @@ class VirtualDriver:
 Driver = RealDriver | VirtualDriver
 
 
+@pytest.fixture
+def drive() -> Iterator[Callable[[str], Driver]]:
+    """Makes a driver by its name, and closes it after the test."""
+    made: list[Driver] = []
+
+    def make(kind: str) -> Driver:
+        if kind == "uvloop":
+            made.append(RealDriver(new_event_loop()))
+        elif kind == "asyncio":
+            made.append(RealDriver(asyncio.new_event_loop()))
+        else:
+            made.append(VirtualDriver(int(kind.removeprefix("virtual-"))))
+        return made[-1]
+
+    yield make
+    for driver in made:
+        driver.close()
+
+
 @pytest.fixture(params=["uvloop", "asyncio", "virtual-1", "virtual-2"])
-def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
-    kind = str(request.param)
-    made: Driver
-    if kind == "uvloop":
-        made = RealDriver(new_event_loop())
-    elif kind == "asyncio":
-        made = RealDriver(asyncio.new_event_loop())
-    else:
-        made = VirtualDriver(int(kind.removeprefix("virtual-")))
-    yield made
-    made.close()
+def driver(request: pytest.FixtureRequest, drive: Callable[[str], Driver]) -> Driver:
+    return drive(str(request.param))

@@ -1,0 +1,198 @@
+"""What every MetaStore holds, on real loops and on virtual time."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from barnabas.adapters.meta.ram import RamMetaStore
+from barnabas.adapters.meta.sqlite import SqliteMetaStore
+from barnabas.ports import Clock, Compare, Loop, MetaStore, Versioned, WorldError
+from barnabas.testing.meta import VirtualMetaStore
+from barnabas.testing.virtual import VirtualLoop
+
+
+class Driver(Protocol):
+    clock: Clock
+    loop: Loop
+
+    def run_until(self, reached: Callable[[], bool]) -> None: ...
+
+
+class MovableClock:
+    """Leases need minutes to pass, on real loops too."""
+
+    def __init__(self) -> None:
+        self.now_ms = 1_000
+
+    def wall_ms(self) -> int:
+        return self.now_ms
+
+    def mono_ms(self) -> int:
+        return self.now_ms
+
+
+class Store:
+    """A MetaStore asked and answered in one line."""
+
+    def __init__(self, driver: Driver, store: MetaStore, clock: MovableClock) -> None:
+        self.driver = driver
+        self.store = store
+        self.clock = clock
+
+    def txn(
+        self,
+        compares: Sequence[tuple[str, int]] = (),
+        puts: Mapping[str, bytes] | None = None,
+        deletes: Sequence[str] = (),
+        lease: int = 0,
+    ) -> bool:
+        answers: list[tuple[bool, WorldError | None]] = []
+        self.store.txn(
+            [Compare(key, version) for key, version in compares],
+            puts or {},
+            deletes,
+            lambda succeeded, error: answers.append((succeeded, error)),
+            lease,
+        )
+        assert answers == [], "nothing is answered inside the call"
+        self.driver.run_until(lambda: bool(answers))
+        assert answers[0][1] is None
+        return answers[0][0]
+
+    def range(self, prefix: str = "") -> dict[str, tuple[bytes, int]]:
+        answers: list[dict[str, Versioned]] = []
+        self.store.range(prefix, lambda found, error: answers.append(found))
+        self.driver.run_until(lambda: bool(answers))
+        return {key: (found.value, found.version) for key, found in answers[0].items()}
+
+    def grant(self, ttl_ms: int) -> int:
+        answers: list[int] = []
+        self.store.grant(ttl_ms, lambda lease, error: answers.append(lease))
+        self.driver.run_until(lambda: bool(answers))
+        return answers[0]
+
+
+WORLDS = [
+    ("uvloop", "sqlite"),
+    ("asyncio", "sqlite"),
+    ("virtual-1", "sqlite"),
+    ("uvloop", "ram"),
+    ("virtual-1", "ram"),
+    ("virtual-2", "ram"),
+    ("virtual-1", "in-flight"),
+    ("virtual-2", "in-flight"),
+]
+
+
+@pytest.fixture(params=WORLDS, ids=" ".join)
+def meta(request: pytest.FixtureRequest, drive: Callable[[str], Driver], tmp_path: Path) -> Iterator[Store]:
+    loop_kind, store_kind = request.param
+    driver = drive(loop_kind)
+    clock = MovableClock()
+    store: MetaStore
+    if store_kind == "sqlite":
+        store = SqliteMetaStore(f"{tmp_path}/barnabas.db", driver.loop, clock)
+    elif store_kind == "ram":
+        store = RamMetaStore(driver.loop, clock)
+    else:
+        assert isinstance(driver.loop, VirtualLoop)
+        store = VirtualMetaStore(driver.loop)
+        store._clock = clock
+    yield Store(driver, store, clock)
+    store.close()
+
+
+def test_a_put_is_found_with_its_version(meta: Store) -> None:
+    assert meta.txn(puts={"topics/a": b"1", "topics/b": b""})
+    assert meta.txn(puts={"topics/a": b"2"})
+    assert meta.range() == {"topics/a": (b"2", 2), "topics/b": (b"", 1)}
+
+
+def test_a_deleted_key_is_absent_and_starts_again(meta: Store) -> None:
+    meta.txn(puts={"a": b"1"})
+    meta.txn(puts={"a": b"2"})
+    assert meta.txn(deletes=["a", "never-there"])
+    assert meta.range() == {}
+    assert meta.txn([("a", 0)], {"a": b"3"})
+    assert meta.range() == {"a": (b"3", 1)}
+
+
+def test_one_compare_that_fails_stops_all(meta: Store) -> None:
+    meta.txn(puts={"a": b"1", "b": b"1"})
+    before = meta.range()
+    assert not meta.txn([("a", 1), ("b", 2)], {"a": b"2", "c": b"1"}, ["b"])
+    assert not meta.txn([("a", 0)], {"a": b"2"})
+    assert not meta.txn([("absent", 1)], {"a": b"2"})
+    assert meta.range() == before
+    assert meta.txn([("a", 1), ("b", 1), ("absent", 0)], {"a": b"2"}, ["b"])
+    assert meta.range() == {"a": (b"2", 2)}
+
+
+def test_a_range_is_a_prefix_in_order(meta: Store) -> None:
+    keys = ["a", "a/", "a/b", "a/é", "a/\U0001f600", "a0", "b/a"]
+    meta.txn(puts={key: key.encode() for key in reversed(keys)})
+    assert list(meta.range("a/")) == sorted(key for key in keys if key.startswith("a/"))
+    assert list(meta.range()) == sorted(keys)
+    assert meta.range("nothing") == {}
+
+
+def test_calls_take_effect_in_the_order_they_were_made(meta: Store) -> None:
+    told: list[object] = []
+    for at in range(20):
+        meta.store.txn([Compare("n", at)], {"n": bytes([at])}, (), lambda yes, error: told.append(yes))
+    meta.store.range("n", lambda found, error: told.append(found["n"].version))
+    meta.driver.run_until(lambda: len(told) == 21)
+    assert told == [True] * 20 + [20]
+
+
+def test_a_watch_hears_every_change_below_its_prefix_in_order(meta: Store) -> None:
+    heard: list[tuple[str, bytes | None]] = []
+    end = meta.store.watch("a/", lambda key, now: heard.append((key, now.value if now else None)))
+    meta.txn(puts={"a/1": b"x", "b/1": b"x", "a/2": b"y"})
+    meta.txn([("a/1", 7)], {"a/1": b"no"})
+    meta.txn(puts={"a/1": b"z"}, deletes=["a/2", "a/3"])
+    assert heard == [("a/1", b"x"), ("a/2", b"y"), ("a/1", b"z"), ("a/2", None)]
+    end()
+    end()
+    meta.txn(puts={"a/1": b"more"})
+    meta.range()
+    assert len(heard) == 4
+
+
+def test_the_asker_is_answered_before_the_watches(meta: Store) -> None:
+    told: list[str] = []
+    meta.store.watch("", lambda key, now: told.append(f"watch {key}"))
+    meta.store.txn((), {"a": b""}, (), lambda yes, error: told.append("done a"))
+    meta.store.txn((), {"b": b""}, (), lambda yes, error: told.append("done b"))
+    meta.driver.run_until(lambda: len(told) == 4)
+    assert told == ["done a", "watch a", "done b", "watch b"]
+
+
+def test_keys_of_a_lease_vanish_with_it(meta: Store) -> None:
+    gone: list[str] = []
+    lease = meta.grant(10_000)
+    assert meta.txn(puts={"session/1": b"", "session/2": b""}, lease=lease)
+    assert meta.txn(puts={"session/2": b"kept"})
+    meta.store.watch("", lambda key, now: gone.append(key))
+    meta.clock.now_ms += 9_000
+    meta.store.keep_alive(lease)
+    meta.clock.now_ms += 9_000
+    assert sorted(meta.range()) == ["session/1", "session/2"]
+    meta.clock.now_ms += 1_000
+    assert sorted(meta.range()) == ["session/2"]
+    assert gone == ["session/1"]
+    meta.store.keep_alive(lease)
+    assert not meta.txn(puts={"session/3": b""}, lease=lease)
+
+
+def test_a_revoked_lease_binds_nothing(meta: Store) -> None:
+    lease, other = meta.grant(1_000), meta.grant(1_000)
+    assert lease != other
+    meta.txn(puts={"a": b""}, lease=lease)
+    meta.txn(puts={"b": b""}, lease=other)
+    meta.store.revoke(lease)
+    meta.store.revoke(lease)
+    assert list(meta.range()) == ["b"]
+    assert not meta.txn(puts={"c": b""}, lease=lease)
