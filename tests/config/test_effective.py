@@ -5,6 +5,7 @@ import pytest
 from barnabas.config.effective import (
     BrokerOptions,
     broker_fault,
+    broker_synonyms,
     topic_fault,
     topic_options,
     topic_synonyms,
@@ -28,6 +29,34 @@ def test_a_topics_override_counts_above_every_layer_of_the_broker():
         ("log.retention.ms", "4", 4),
         ("log.retention.hours", "168", 5),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "listed"),
+    [
+        ("segment.ms", []),
+        ("flush.ms", []),
+        ("retention.ms", []),
+        ("cleanup.policy", [("log.cleanup.policy", "delete", 5)]),
+        ("retention.bytes", [("log.retention.bytes", "-1", 5)]),
+        ("follower.replication.throttled.replicas", []),
+    ],
+)
+def test_defaults_are_listed_as_apache_kafka_lists_them(name, listed):
+    assert topic_synonyms(name, {}, BrokerOptions({})) == listed
+
+
+def test_broker_options_of_one_meaning_are_listed_together():
+    broker = BrokerOptions({"log.retention.hours": "2", "num.partitions": "3"})
+    assert broker_synonyms("log.retention.ms", broker) == []
+    hours = [("log.retention.hours", "2", 4), ("log.retention.hours", "168", 5)]
+    assert broker_synonyms("log.retention.hours", broker) == hours
+    assert broker_synonyms("num.partitions", broker) == [
+        ("num.partitions", "3", 4),
+        ("num.partitions", "1", 5),
+    ]
+    broker.set_dynamic({}, {"log.retention.ms": "9"})
+    assert broker_synonyms("log.retention.ms", broker) == [("log.retention.ms", "9", 3), *hours]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,11 @@ SOURCE_DEFAULT: Final = 5
 SOURCE_CLIENT_METRICS: Final = 7
 SOURCE_GROUP: Final = 8
 
+FAMILIES: Final = tuple(
+    tuple(name for name, _ in names) for names in uses.SYNONYMS.values() if len(names) > 1
+)
+"""Broker options that say the same in different units."""
+
 Synonym = tuple[str, str | None, int]
 """Name, value, source: as DescribeConfigs lists them, the one that counts first."""
 
@@ -81,21 +86,34 @@ class BrokerOptions:
         return split_list(self.get_str(name))
 
 
+def broker_synonyms(name: str, broker: BrokerOptions) -> list[Synonym]:
+    """A broker option's values as DescribeConfigs lists them, by layer; options that share a meaning count as one.
+
+    As Kafka does, those before the first of this name are left out: log.retention.ms without a value lists
+    nothing, although log.retention.hours has one.
+    """
+    names = next((family for family in FAMILIES if name in family), (name,))
+    found = [
+        (one, layer[one], source)
+        for layer, source in (
+            (broker.dynamic, SOURCE_DYNAMIC_BROKER),
+            (broker.dynamic_default, SOURCE_DYNAMIC_DEFAULT),
+            (broker.static, SOURCE_STATIC),
+        )
+        for one in names
+        if one in layer
+    ]
+    defaults = [(one, broker.default(one), SOURCE_DEFAULT) for one in names]
+    listed = [*found, *(entry for entry in defaults if entry[1] is not None)]
+    first = next((at for at, entry in enumerate(listed) if entry[0] == name), len(listed))
+    return listed[first:]
+
+
 def topic_synonyms(name: str, overrides: Mapping[str, str], broker: BrokerOptions) -> list[Synonym]:
     """A topic option's values by strength, as DescribeConfigs lists them."""
-    found: list[Synonym] = [(name, overrides[name], SOURCE_TOPIC)] if name in overrides else []
-    option = options(TOPIC)[name]
-    last: list[Synonym] = []
-    for synonym, _ in uses.SYNONYMS.get(name, ()):
-        for entry in broker.synonyms(synonym):
-            if entry[2] == SOURCE_DEFAULT:
-                if entry[1] is not None and not last:
-                    last.append(entry)
-            else:
-                found.append(entry)
-    if name not in uses.SYNONYMS:
-        last.append((name, option.default, SOURCE_DEFAULT))
-    return found + last
+    own: list[Synonym] = [(name, overrides[name], SOURCE_TOPIC)] if name in overrides else []
+    names = uses.SYNONYMS.get(name)
+    return own + broker_synonyms(names[0][0], broker) if names else own
 
 
 def topic_value(name: str, overrides: Mapping[str, str], broker: BrokerOptions) -> tuple[str | None, int]:
