@@ -72,7 +72,7 @@ BROKER: Final[dict[str, tuple[str, str]]] = {
         "Codec of batches in __consumer_offsets.",
     ),
     "offsets.retention.minutes": (
-        "coordinators/group/coordinator.py",
+        "coordinators/group/offsets.py",
         "How long offsets of an empty group are kept.",
     ),
     "offsets.retention.check.interval.ms": (
@@ -80,7 +80,7 @@ BROKER: Final[dict[str, tuple[str, str]]] = {
         "How often expired offsets are looked for.",
     ),
     "offset.metadata.max.bytes": (
-        "coordinators/group/offsets.py",
+        "coordinators/group/coordinator.py",
         "Longest text kept with a committed offset.",
     ),
     "group.initial.rebalance.delay.ms": (
@@ -88,11 +88,11 @@ BROKER: Final[dict[str, tuple[str, str]]] = {
         "How long a new group waits for more members before its first assignment.",
     ),
     "group.min.session.timeout.ms": (
-        "coordinators/group/classic.py",
+        "coordinators/group/coordinator.py",
         "Shortest session timeout a member may ask.",
     ),
     "group.max.session.timeout.ms": (
-        "coordinators/group/classic.py",
+        "coordinators/group/coordinator.py",
         "Longest session timeout a member may ask.",
     ),
     "group.max.size": ("coordinators/group/classic.py", "Most members of a group."),
@@ -101,7 +101,6 @@ BROKER: Final[dict[str, tuple[str, str]]] = {
         "config/effective.py",
         "Counts as the smaller of itself and the replicas there are.",
     ),
-    "compression.type": ("config/effective.py", "Default of the topic option; 'producer' keeps what came."),
 }
 """Broker options. Those that are a topic option's default act where the topic option acts (synonyms.py)."""
 
@@ -138,7 +137,10 @@ TOPIC: Final[dict[str, tuple[str, str]]] = {
     "retention.ms": ("log/retention.py", "Age after which a closed segment may go; -1 keeps for ever."),
     "segment.bytes": ("log/log.py", "Size at which a new segment begins."),
     "segment.index.bytes": ("log/log.py", "Index size at which a new segment begins."),
-    "segment.jitter.ms": ("log/log.py", "Random part taken off segment.ms, so that not all roll at once."),
+    "segment.jitter.ms": (
+        "partitions/open.py",
+        "Random part taken off segment.ms, so that not all roll at once.",
+    ),
     "segment.ms": ("log/log.py", "Age at which a new segment begins, counted from its first record's time."),
     "barnabas.durability": (
         "partitions/open.py",
