@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Self, TypeVar
 
 from barnabas.adapters.loop import new_event_loop
+from barnabas.cluster.changes import TopicResult
 from barnabas.node import Node, StartFailed
 from barnabas.partitions.partition import Partition
 from barnabas.records.record import Header, Record, all_records, build_batch
@@ -202,7 +203,8 @@ class Broker:
                 for key, value in (config or {}).items()
             ],
         )
-        (result,) = self._call(lambda done: self._node.topics.create([ask], False, done))
+        results: list[TopicResult] = self._call(lambda done: self._node.topics.create([ask], False, done))
+        (result,) = results
         if result.code:
             raise BrokerError(result.message or f"error {result.code}")
 
@@ -243,7 +245,7 @@ class Broker:
     def records(self, topic: str, partition: int | None = None) -> list[Message]:
         """All records of a topic, oldest first within each partition."""
         found: list[Message] = []
-        for each in self._call(lambda done: done(list(self._node.partitions.by_name(topic) or ()))):
+        for each in self._partitions(topic):
             if partition is None or each.index == partition:
                 found += [Message(topic, each.index, record) for record in self._read(each)]
         return found
@@ -255,7 +257,7 @@ class Broker:
         deadline = time.monotonic() + timeout
         seen: dict[int, int] = {}
         while True:
-            for each in self._call(lambda done: done(list(self._node.partitions.by_name(topic) or ()))):
+            for each in self._partitions(topic):
                 for record in self._read(each, seen.get(each.index, 0)):
                     seen[each.index] = record.offset + 1
                     message = Message(topic, each.index, record)
@@ -290,14 +292,20 @@ class Broker:
 
         return [record for record in all_records(self._call(read)) if record.offset >= offset]
 
+    def _partitions(self, topic: str) -> list[Partition]:
+        return self._call(lambda done: done(list(self._node.partitions.by_name(topic) or ())))
+
     def _partition(self, topic: str, index: int, *, create: bool) -> Partition:
-        found = self._call(lambda done: done(self._node.partitions.get(topic, index)))
-        if found is None and create:
-            self._call(lambda done: self._node.topics.create_automatically([topic], done))
-            found = self._call(lambda done: done(self._node.partitions.get(topic, index)))
-        if found is None:
+        found = self._partitions(topic)
+        if not found and create:
+            self._create(topic)
+            found = self._partitions(topic)
+        if not 0 <= index < len(found):
             raise BrokerError(f"there is no partition {index} of {topic}")
-        return found
+        return found[index]
+
+    def _create(self, topic: str) -> dict[str, int]:
+        return self._call(lambda done: self._node.topics.create_automatically([topic], done))
 
     def _call(self, ask: Callable[[Callable[[Result], None]], None]) -> Result:
         """ask(done) on the broker's thread; what done was given comes back here."""

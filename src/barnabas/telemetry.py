@@ -27,6 +27,9 @@ LATENCY_BUCKETS_US: Final = (
 )
 
 
+LEVELS: Final = ("debug", "info", "warning", "error", "off")
+
+
 class Counter:
     """A number that only grows."""
 
@@ -134,6 +137,13 @@ class Log:
         self._write = write
         self._mono_ms = mono_ms
         self._window: dict[str, tuple[int, int]] = {}
+        self._start_level = self.level = "info"
+
+    def set_level(self, level: str | None) -> None:
+        """Lines below level are not written; None: the level of the start. Takes Kafka's names, too."""
+        known = {"trace": "debug", "warn": "warning", "fatal": "error", "off": "off", "all": "debug"}
+        wanted = (level or self._start_level).lower()
+        self.level = known.get(wanted, wanted)
 
     def debug(self, message: str, **fields: object) -> None:
         self._line("debug", message, fields)
@@ -148,6 +158,8 @@ class Log:
         self._line("error", message, fields)
 
     def _line(self, level: str, message: str, fields: dict[str, object]) -> None:
+        if LEVELS.index(level) < LEVELS.index(self.level):
+            return
         minute = self._mono_ms() // 60_000
         seen_minute, count = self._window.get(message, (minute, 0))
         if seen_minute != minute:

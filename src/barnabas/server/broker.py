@@ -1,7 +1,8 @@
 """What handlers may touch: the parts of a running node, and nothing of the outside but its clock and its chance."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from barnabas.cluster.config_changes import ConfigResult
 from barnabas.cluster.image import Image
 from barnabas.cluster.store import ClusterStore
 from barnabas.config.effective import BrokerOptions
@@ -66,6 +67,17 @@ class Broker:
         self.log = log
         self.write_checkpoints = write_checkpoints
         self.disk_bytes = disk_bytes
+
+    @property
+    def log_level(self) -> str:
+        """Level of the one logger there is, in Kafka's names."""
+        return self.log.level.upper().replace("WARNING", "WARN")
+
+    def use_levels(self, results: Sequence[ConfigResult]) -> None:
+        """BROKER_LOGGER resources that were altered; None puts a logger back to its start value."""
+        for result in results:
+            for level in (result.levels or {}).values():
+                self.log.set_level(level)
 
     @property
     def image(self) -> Image:

@@ -1,8 +1,10 @@
 """The metrics page in Prometheus' text format (version 0.0.4), rendered from the declared names."""
 
+from typing import Any, Final
+
 from barnabas.telemetry import Counter, Family, Gauge, Histogram, Telemetry
 
-KINDS = {Counter: "counter", Gauge: "gauge", Histogram: "histogram"}
+KINDS: Final[dict[type[Any], str]] = {Counter: "counter", Gauge: "gauge", Histogram: "histogram"}
 
 
 def render(telemetry: Telemetry) -> str:

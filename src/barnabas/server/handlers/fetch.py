@@ -8,8 +8,6 @@ Versions   v7: sessions. v9: current_leader_epoch. v11: rack. v12: flexible, div
 Not done   Followers: a replica_id >= 0 is answered NOT_LEADER_OR_FOLLOWER for each partition (no replication here).
 """
 
-from typing import Final
-
 from barnabas import errors
 from barnabas.partitions.fetch_session import (
     FINAL_EPOCH,
@@ -26,7 +24,6 @@ from barnabas.server.broker import Broker
 from barnabas.server.caller import Caller
 from barnabas.wire.messages import fetch as message
 from barnabas.wire.messages.fetch import (
-    AbortedTransaction,
     FetchableTopicResponse,
     FetchRequest,
     FetchResponse,
@@ -34,8 +31,6 @@ from barnabas.wire.messages.fetch import (
     PartitionData,
 )
 from barnabas.wire.primitives import Records
-
-NO_SESSION: Final = None
 
 
 class Fetching:
@@ -153,13 +148,7 @@ class Fetching:
             data.current_leader = LeaderIdAndEpoch(
                 leader_id=self._broker.node_id, leader_epoch=partition.epoch
             )
-        if self._ask.isolation_level == READ_COMMITTED and plan.code == 0:
-            data.aborted_transactions = [
-                AbortedTransaction(producer_id=producer_id, first_offset=first)
-                for producer_id, first in partition.log.aborted_transactions(
-                    wanted.offset, plan.last_stable_offset
-                )
-            ]
+        data.aborted_transactions = [] if self._ask.isolation_level == READ_COMMITTED else None
         return data
 
 

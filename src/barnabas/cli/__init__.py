@@ -1,0 +1,1 @@
+"""The command line: `barnabas NOUN VERB`. stdout is data, stderr is talk."""

@@ -1,0 +1,43 @@
+"""`barnabas`: finds the command and imports its module, and no other, so that every command starts fast."""
+
+from importlib import import_module
+from typing import Final
+
+import click
+
+from barnabas import __version__
+
+COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
+    "dev": ("serve", "dev", "Run a broker for development."),
+    "serve": ("serve", "serve", "Run a broker."),
+}
+"""Command → module in barnabas.cli, name in it, help for the list."""
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name, _ = COMMANDS[cmd_name]
+        command = getattr(import_module(f"barnabas.cli.{module}"), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup)
+@click.version_option(__version__, prog_name="barnabas")
+def main() -> None:
+    """An event-streaming platform that speaks the Kafka protocol."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""`barnabas serve` and `barnabas dev`: run a broker in this process."""
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from barnabas.cli.serving import DEV_DEFAULTS, EXIT_USAGE, LineWriter, Welcome, read_configuration, run
+from barnabas.config.load import ConfigRefused
+
+
+def _flags(settings: Sequence[str], port: int | None, host: str) -> dict[str, str]:
+    flags: dict[str, str] = {}
+    if port is not None:
+        flags["listeners"] = f"PLAINTEXT://{f'[{host}]' if ':' in host else host}:{port}"
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise click.UsageError(
+                f"--set takes NAME=VALUE, not {setting!r}, for example --set log.retention.hours=24"
+            )
+        flags[name.strip()] = value
+    return flags
+
+
+def _refused(error: ConfigRefused) -> int:
+    for fault in error.faults:
+        click.echo(f"barnabas: {fault}", err=True)
+    return EXIT_USAGE
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  barnabas serve --config server.properties
+  barnabas serve --data /var/lib/barnabas --port 9092 --set log.retention.hours=24
+  barnabas serve --config server.properties --check"""
+)
+@click.option(
+    "--config", "path", metavar="FILE", help="A .properties file; Kafka's server.properties is accepted."
+)
+@click.option("--data", metavar="FOLDER", help="Data folder (log.dirs).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port for clients; 0 takes any free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address for --port.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A broker option; may be repeated."
+)
+@click.option("--check", is_flag=True, help="Only say whether the configuration can be used.")
+def serve(
+    path: str | None, data: str | None, port: int | None, host: str, settings: Sequence[str], check: bool
+) -> None:
+    """Run a broker until SIGTERM or Ctrl-C."""
+    flags = _flags(settings, port, host)
+    if data is not None:
+        flags["log.dirs"] = data
+    try:
+        loaded = read_configuration(path, flags)
+    except ConfigRefused as error:
+        sys.exit(_refused(error))
+    if check:
+        for warning in loaded.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        click.echo(
+            f"The configuration is good: {len(loaded.values)} options set, {len(loaded.inert)} without effect."
+        )
+        return
+    folder = (loaded.values.get("log.dirs") or loaded.values.get("log.dir") or "").strip()
+    if not folder:
+        click.echo("barnabas: no data folder: give --data FOLDER, or log.dirs in the configuration", err=True)
+        sys.exit(EXIT_USAGE)
+    write = LineWriter(sys.stderr, loaded.values.get("barnabas.log.format", "text"))
+    sys.exit(run(loaded, folder, {}, write))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  barnabas dev
+  barnabas dev --port 19092 --data ./events"""
+)
+@click.option("--data", metavar="FOLDER", default="./.barnabas", show_default=True, help="Data folder.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=9092, show_default=True, help="Port for clients."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A broker option; may be repeated."
+)
+def dev(data: str, port: int, host: str, settings: Sequence[str]) -> None:
+    """Run a broker for development: no configuration, data in ./.barnabas, groups start at once."""
+    try:
+        loaded = read_configuration(None, _flags(settings, port, host))
+    except ConfigRefused as error:
+        sys.exit(_refused(error))
+    write = LineWriter(sys.stderr, loaded.values.get("barnabas.log.format", "text"))
+    sys.exit(run(loaded, data, DEV_DEFAULTS, write, Welcome(sys.stdout)))

@@ -1,0 +1,152 @@
+"""What `serve` and `dev` share: read the configuration, run one node on this thread, say where it is, stop on a signal.
+
+No command-line library is imported here: `serve` starts as fast as the node does.
+"""
+
+import asyncio
+import contextlib
+import faulthandler
+import gc
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import Final, TextIO
+
+from barnabas import __version__
+from barnabas.adapters.loop import new_event_loop
+from barnabas.config.load import ConfigRefused, Loaded, load
+from barnabas.node import StartFailed
+from barnabas.running import RunningNode
+
+DEV_DEFAULTS: Final[Mapping[str, str]] = {"group.initial.rebalance.delay.ms": "0"}
+EXIT_ERROR: Final = 1
+EXIT_USAGE: Final = 2
+GC_THRESHOLD: Final = 50_000
+"""Objects made before the collector looks: requests make no cycles, so it rarely has anything to find."""
+
+
+class LineWriter:
+    """Log lines on a stream, as text or as one JSON object each."""
+
+    def __init__(self, stream: TextIO, form: str) -> None:
+        self._stream = stream
+        self._json = form == "json"
+
+    def __call__(self, level: str, message: str, fields: dict[str, object]) -> None:
+        now = time.time()
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
+        if self._json:
+            line = json.dumps({"time": stamp, "level": level, "message": message, **fields}, default=str)
+        else:
+            told = " ".join(f"{name}={_quoted(value)}" for name, value in fields.items())
+            line = f"{stamp} {level.upper():7} {message}{' ' if told else ''}{told}"
+        with contextlib.suppress(BrokenPipeError):
+            print(line, file=self._stream, flush=True)
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return json.dumps(text) if " " in text or "\n" in text or '"' in text else text
+
+
+def read_configuration(path: str | None, flags: Mapping[str, str]) -> Loaded:
+    """Raises ConfigRefused, also for a file that cannot be read."""
+    text, where = "", "configuration"
+    if path is not None:
+        where = path
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigRefused([f"{path}: {error}. Give the path of a .properties file."]) from None
+    return load(text, where, os.environ, flags)
+
+
+def run(
+    loaded: Loaded,
+    folder: str,
+    defaults: Mapping[str, str],
+    write: LineWriter,
+    welcome: "Welcome | None" = None,
+) -> int:
+    """Serve until a signal; returns the exit status."""
+    faulthandler.enable()
+    with contextlib.suppress(AttributeError, ValueError):
+        faulthandler.register(signal.SIGQUIT, all_threads=True)
+    loop = new_event_loop()
+    asyncio.set_event_loop(loop)
+    running = RunningNode(loop, folder, loaded.values, defaults, write)
+    for warning in loaded.warnings:
+        running.log.warning(warning)
+    if loaded.inert:
+        running.log.info("options without effect here", names=", ".join(sorted(loaded.inert)))
+    try:
+        return loop.run_until_complete(_serve(running, folder, welcome))
+    finally:
+        loop.close()
+
+
+async def _serve(running: RunningNode, folder: str, welcome: "Welcome | None") -> int:
+    try:
+        await running.started()
+    except StartFailed as error:
+        print(f"barnabas: {error}", file=sys.stderr, flush=True)
+        return EXIT_ERROR
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 20)
+    node = running.node
+    where = ", ".join(f"{name}://{_address(host, port)}" for name, (host, port) in node.bound.items())
+    running.log.info(
+        "serving",
+        version=__version__,
+        listeners=where,
+        data=folder,
+        metrics=node.metrics_port,
+        node=node.node_id,
+    )
+    if welcome is not None:
+        welcome(node.bound, folder, node.metrics_port)
+    asked: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    running.loop.on_stop_signal(lambda name: asked.set_result(name) if not asked.done() else os._exit(130))
+    name = await asked
+    running.log.info("stopping", signal=name)
+    clean = await running.stopped()
+    running.log.info("stopped", clean=clean)
+    return 0 if clean else EXIT_ERROR
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Welcome:
+    """The first thing a new user reads: where it listens, where the data is, what to try."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __call__(self, bound: Mapping[str, tuple[str, int]], folder: str, metrics_port: int) -> None:
+        host, port = next(iter(bound.values()))
+        address = _address("127.0.0.1" if host in ("0.0.0.0", "::") else host, port)
+        option = "" if address == "127.0.0.1:9092" else f" -b {address}"
+        metrics = f"http://127.0.0.1:{metrics_port}/metrics" if metrics_port >= 0 else "off"
+        print(
+            f"""
+Barnabas {__version__} speaks the Kafka protocol on {address}
+  data     {os.path.abspath(folder)}
+  metrics  {metrics}
+
+Try, in another terminal:
+  echo '{{"hello": "world"}}' | barnabas produce{option} greetings
+  barnabas consume{option} greetings -o start -e
+  python -c "from kafka import KafkaProducer as P; p = P(bootstrap_servers='{address}'); p.send('greetings', b'hi').get(9)"
+
+Ctrl-C stops it.
+""",
+            file=self._stream,
+            flush=True,
+        )
