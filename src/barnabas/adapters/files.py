@@ -42,6 +42,8 @@ def blame(path: str) -> Iterator[None]:
 
 def sync_descriptor(fd: int) -> None:
     """Data and size reach the platter: macOS keeps them in the drive's cache unless it is asked by F_FULLFSYNC."""
+    if fd < 0:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))  # fdatasync would say it by a ValueError
     full = getattr(fcntl, "F_FULLFSYNC", None)
     if full is None:
         os.fdatasync(fd)

@@ -1,0 +1,301 @@
+"""What only real sockets can show: system calls per turn, descriptors that run out, names, IPv6, resets."""
+
+import asyncio
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from barnabas.adapters import network as network_module
+from barnabas.adapters.files import OsFiles
+from barnabas.adapters.loop import AsyncLoop, new_event_loop
+from barnabas.adapters.network import TURN_BYTES, SocketConnection, SocketNetwork
+from barnabas.ports import Connection, FileRange, WorldError
+
+ROUNDS_MAX = 5_000
+
+
+class Ear:
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.heard = bytearray()
+        self.reasons: list[str] = []
+        self.on_bytes: Callable[[], None] = lambda: None
+
+    def received(self, content: memoryview) -> None:
+        self.heard += content
+        self.on_bytes()
+
+    def closed(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+
+class Server:
+    """A network that listens, and plain blocking peers."""
+
+    def __init__(self, loop: AsyncLoop) -> None:
+        self.loop = loop
+        self.network = SocketNetwork(loop)
+        self.ears: list[Ear] = []
+        self.listening = self.network.listen("127.0.0.1", 0, self.connected)
+        self.peers: list[socket.socket] = []
+
+    def connected(self, connection: Connection) -> Ear:
+        self.ears.append(Ear(connection))
+        return self.ears[-1]
+
+    def turn_until(self, reached: Callable[[], bool]) -> None:
+        async def wait() -> None:
+            for _ in range(ROUNDS_MAX):
+                if reached():
+                    return
+                await asyncio.sleep(0.001)
+            raise AssertionError("not reached")
+
+        self.loop.asyncio.run_until_complete(wait())
+
+    def peer(self) -> tuple[socket.socket, Ear]:
+        peer = socket.create_connection(("127.0.0.1", self.listening.port), timeout=10)
+        self.peers.append(peer)
+        known = len(self.ears)
+        self.turn_until(lambda: len(self.ears) > known)
+        return peer, self.ears[-1]
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    loop = AsyncLoop(new_event_loop() if request.param == "uvloop" else asyncio.new_event_loop())
+    made = Server(loop)
+    yield made
+    made.listening.close()
+    made.network.close()
+    for peer in made.peers:
+        peer.close()
+    made.turn_until(lambda: not made.network._connections)
+    loop.close()
+    loop.asyncio.close()
+
+
+def sends_of(connection: Connection) -> list[int]:
+    """From now on, the sizes that were handed to the kernel, one entry a call."""
+    assert isinstance(connection, SocketConnection)
+    calls: list[int] = []
+    real = connection._socket
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def send(self, content: bytes, flags: int = 0) -> int:
+            calls.append(len(content))
+            return real.send(content, flags)
+
+        def sendmsg(self, pieces: list[bytes], ancillary: tuple[()], flags: int) -> int:
+            calls.append(sum(map(len, pieces)))
+            return real.sendmsg(pieces, ancillary, flags)
+
+    connection._socket = Counting()  # type: ignore[assignment]
+    return calls
+
+
+def test_replies_of_one_reading_leave_in_one_call(server: Server) -> None:
+    peer, ear = server.peer()
+    calls = sends_of(ear.connection)
+
+    def answer() -> None:
+        for at in range(5):
+            ear.connection.send([b"reply", b"%d" % at])
+
+    ear.on_bytes = answer
+    peer.sendall(b"ask")
+    server.turn_until(lambda: bool(calls))
+    assert calls == [30]
+    assert peer.recv(100) == b"reply0reply1reply2reply3reply4"
+
+
+def test_replies_of_one_turn_leave_in_one_call_for_each_connection(server: Server) -> None:
+    pairs = [server.peer() for _ in range(3)]
+    calls = [sends_of(ear.connection) for _, ear in pairs]
+    for at in range(4):
+        for _, ear in pairs:
+            ear.connection.send([b"%d" % at])
+    assert calls == [[], [], []], "they leave at the turn's end"
+    server.turn_until(lambda: all(calls))
+    assert calls == [[4], [4], [4]]
+    assert [peer.recv(10) for peer, _ in pairs] == [b"0123"] * 3
+
+
+def test_a_fast_reader_yields_between_its_megabytes(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = OsFiles().open(f"{tmp_path}/log", create=True)
+    file.write(0, [bytes(1000)])
+    peer, ear = server.peer()
+    asked: list[int] = []
+
+    def greedy(out: int, from_: int, position: int, size: int) -> int:
+        asked.append(size)
+        return size  # a kernel that takes whatever it is given
+
+    monkeypatch.setattr(os, "sendfile", greedy)
+    ear.connection.send([FileRange(file, 0, 10 * TURN_BYTES)])
+    assert isinstance(ear.connection, SocketConnection)
+    ear.connection.flush()
+    assert asked == [TURN_BYTES]
+    server.turn_until(lambda: ear.connection.unsent_bytes() == 0)
+    assert asked == [TURN_BYTES] * 10
+    assert peer.fileno() >= 0
+
+
+def test_many_small_pieces_need_few_calls_and_stay_in_order(server: Server) -> None:
+    peer, ear = server.peer()
+    calls = sends_of(ear.connection)
+    ear.connection.send([b"%04d" % at for at in range(1000)])
+    server.turn_until(lambda: ear.connection.unsent_bytes() == 0)
+    assert len(calls) == -(-1000 // network_module.GATHER_PIECES)
+    heard = b""
+    while len(heard) < 4000:
+        heard += peer.recv(4000)
+    assert heard == b"".join(b"%04d" % at for at in range(1000))
+
+
+def test_a_reset_is_told_by_its_name(server: Server) -> None:
+    peer, ear = server.peer()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+    server.turn_until(lambda: bool(ear.reasons))
+    assert ear.reasons == [os.strerror(errno.ECONNRESET)]
+
+
+def test_writing_to_a_peer_that_left_ends_the_stream_once(server: Server) -> None:
+    peer, ear = server.peer()
+    ear.connection.pause()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+    ear.connection.send([b"x"])
+    ear.connection.send([b"y"])
+    server.turn_until(lambda: bool(ear.reasons))
+    ear.connection.send([b"z"])
+    ear.connection.close()
+    other, _ = server.peer()
+    assert len(ear.reasons) == 1
+    assert other.fileno() >= 0
+
+
+def test_when_descriptors_run_out_the_queue_waits(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, served = server.peer()
+    listening = server.listening
+    real = listening._socket  # type: ignore[attr-defined]
+    refusals: list[int] = []
+
+    class Exhausted:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def accept(self) -> tuple[socket.socket, object]:
+            if len(refusals) < 2:
+                refusals.append(1)
+                raise OSError(errno.EMFILE, "too many open files")
+            accepted: tuple[socket.socket, object] = real.accept()
+            return accepted
+
+    monkeypatch.setattr(network_module, "ACCEPT_PAUSE_S", 0.005)
+    listening._socket = Exhausted()  # type: ignore[attr-defined]
+    peer, ear = server.peer()
+    assert len(refusals) == 2, "tried again after a pause, not at every turn"
+    peer.sendall(b"here")
+    server.turn_until(lambda: ear.heard == b"here")
+    assert served.reasons == []
+
+
+def test_an_address_closed_while_it_waits_for_descriptors_stays_closed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network_module, "ACCEPT_PAUSE_S", 0.002)
+    listening = server.network.listen("127.0.0.1", 0, server.connected)
+    failures: list[object] = []
+    server.loop.asyncio.set_exception_handler(lambda _, context: failures.append(context))
+    server.loop.asyncio.call_later(network_module.ACCEPT_PAUSE_S, listening._again)  # type: ignore[attr-defined]
+    listening.close()
+    server.peer()
+    done: list[int] = []
+    server.loop.asyncio.call_later(0.005, done.append, 1)
+    server.turn_until(lambda: bool(done))
+    assert failures == []
+
+
+def dial(server: Server, host: str, port: int) -> tuple[Connection | None, WorldError | None]:
+    answers: list[tuple[Connection | None, WorldError | None]] = []
+
+    def dialled(connection: Connection | None, error: WorldError | None) -> Ear | None:
+        answers.append((connection, error))
+        return None if connection is None else Ear(connection)
+
+    server.network.connect(host, port, dialled)
+    server.turn_until(lambda: bool(answers))
+    return answers[0]
+
+
+def test_a_name_is_dialled_until_one_of_its_addresses_answers(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = server.listening.port
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.2", port)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, type: found)
+    connection, error = dial(server, "broker.example", port)
+    assert error is None
+    assert connection is not None and connection.peer_host == "127.0.0.1"
+
+
+def test_an_unknown_name_is_an_answer_not_an_exception(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(host: str, port: int, type: int) -> list[object]:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    connection, error = dial(server, "nowhere.example", 9092)
+    assert connection is None
+    assert error is not None and "the name is not known" in error.what
+
+
+def test_listening_on_an_unknown_name_is_refused(server: Server) -> None:
+    with pytest.raises(WorldError):
+        server.network.listen("no such host", 0, server.connected)
+
+
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
+def test_ipv6(server: Server) -> None:
+    server.listening.close()
+    server.listening = server.network.listen("::1", 0, server.connected)
+    connection, error = dial(server, "::1", server.listening.port)
+    assert error is None
+    assert connection is not None
+    assert (connection.peer_host, connection.local_host) == ("::1", "::1")
+
+
+def test_closing_the_network_drops_even_those_that_still_send(server: Server) -> None:
+    _, ear = server.peer()
+    ear.connection.send([bytes(20_000_000)])
+    ear.connection.close()
+    server.network.close()
+    server.turn_until(lambda: bool(ear.reasons))
+    assert ear.reasons == ["closed"]
+
+
+def test_an_idle_connection_holds_no_queue(server: Server) -> None:
+    peer, ear = server.peer()
+    ear.connection.send([b"x" * 10])
+    server.turn_until(lambda: ear.connection.unsent_bytes() == 0)
+    assert peer.recv(10) == b"x" * 10
+    assert isinstance(ear.connection, SocketConnection)
+    assert ear.connection._outbox is None
+    assert not hasattr(ear.connection, "__dict__")
