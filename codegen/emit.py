@@ -265,8 +265,7 @@ FLEXIBLE_FROM: Final = {flexible}
     def local_default(self, message: Message, each: Field) -> str:
         default = self.default(message, each)
         if default != "EMPTY":
-            kind = self.python_type(message, each)
-            return default if default != "None" or "| None" not in kind else default
+            return default
         shaped = self.shape(message, each)
         return "[]" if each.is_array else f"{shaped.name}()" if shaped else "[]"
 
@@ -425,7 +424,7 @@ FLEXIBLE_FROM: Final = {flexible}
             self.put(depth + 2, f"{'elif' if number else 'if'} {test}:")
             self.read(message, shape, each, depth + 3)
             self.put(depth + 3, "if at != end:")
-            self.put(depth + 4, f'raise Malformed("tag {each.tag} has {{size}} bytes".format(size=size))')
+            self.put(depth + 4, f'raise Malformed(f"tag {each.tag} has {{size}} bytes")')
         self.put(depth + 2, "at = end")
 
     # -- encode
@@ -450,7 +449,7 @@ FLEXIBLE_FROM: Final = {flexible}
             absent = guard(within, shape.versions)
             if absent and not each.ignorable:
                 self.put(1, f"if not ({absent}) and {self.differs(message, each)}:")
-                self.put(2, f'raise ValueError("{each.name} does not exist in version {{}}".format(version))')
+                self.put(2, f'raise ValueError(f"{each.name} does not exist in version {{version}}")')
         flexible = overlap(shape.flexible, shape.versions)
         if valid(flexible):
             condition = guard(flexible, shape.versions)
@@ -489,7 +488,7 @@ FLEXIBLE_FROM: Final = {flexible}
                 self.put(depth, f"if {test}:")
                 self.put(
                     depth + 1,
-                    f'raise ValueError("{each.name} may not be null in version {{}}".format(version))',
+                    f'raise ValueError(f"{each.name} may not be null in version {{version}}")',
                 )
         if each.is_array:
             self.write_array(message, shape, each, depth, out)

@@ -50,7 +50,7 @@ def _decode_abort_transaction_record(
             if tag == 0:
                 reason, at = read_compact_nullable_string(content, at)
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             at = end
     return AbortTransactionRecord(reason), at
 

@@ -81,12 +81,12 @@ def _decode_broker_registration_change_record(
                 fenced = read_i8(content, at)
                 at += 1
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             elif tag == 1 and version >= 1:
                 in_controlled_shutdown = read_i8(content, at)
                 at += 1
                 if at != end:
-                    raise Malformed("tag 1 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 1 has {size} bytes")
             elif tag == 2 and version >= 2:
                 count, at = read_compact_count(content, at, 16)
                 log_dirs = []
@@ -94,7 +94,7 @@ def _decode_broker_registration_change_record(
                     log_dirs_item, at = read_uuid(content, at)
                     log_dirs.append(log_dirs_item)
                 if at != end:
-                    raise Malformed("tag 2 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 2 has {size} bytes")
             elif tag == 3 and version >= 3:
                 count, at = read_compact_nullable_count(content, at, 16)
                 if count < 0:
@@ -105,7 +105,7 @@ def _decode_broker_registration_change_record(
                         cordoned_log_dirs_item, at = read_uuid(content, at)
                         cordoned_log_dirs.append(cordoned_log_dirs_item)
                 if at != end:
-                    raise Malformed("tag 3 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 3 has {size} bytes")
             at = end
     return BrokerRegistrationChangeRecord(
         broker_id, broker_epoch, fenced, in_controlled_shutdown, log_dirs, cordoned_log_dirs
@@ -118,11 +118,11 @@ def _encode_broker_registration_change_record(
     write_i32_be(out, it.broker_id)
     write_i64_be(out, it.broker_epoch)
     if not (version >= 1) and it.in_controlled_shutdown != 0:
-        raise ValueError("in_controlled_shutdown does not exist in version {}".format(version))
+        raise ValueError(f"in_controlled_shutdown does not exist in version {version}")
     if not (version >= 2) and it.log_dirs:
-        raise ValueError("log_dirs does not exist in version {}".format(version))
+        raise ValueError(f"log_dirs does not exist in version {version}")
     if not (version >= 3) and it.cordoned_log_dirs is not None:
-        raise ValueError("cordoned_log_dirs does not exist in version {}".format(version))
+        raise ValueError(f"cordoned_log_dirs does not exist in version {version}")
     tags = 0
     if it.fenced != 0:
         tags += 1

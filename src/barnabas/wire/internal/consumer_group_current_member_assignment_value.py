@@ -105,7 +105,7 @@ def _decode_topic_partitions(content: bytes, at: int, version: int) -> tuple[Top
                         assignment_epochs.append(read_i32_be(content, at))
                         at += 4
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             at = end
     return TopicPartitions(topic_id, partitions, assignment_epochs), at
 

@@ -178,7 +178,7 @@ def _decode_consumer_group_member_metadata_value(
                 else:
                     classic_member_metadata, at = _decode_classic_member_metadata(content, at, version)
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             at = end
     return ConsumerGroupMemberMetadataValue(
         instance_id,

@@ -48,7 +48,7 @@ def _decode_consumer_group_metadata_value(
                 metadata_hash = read_i64_be(content, at)
                 at += 8
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             at = end
     return ConsumerGroupMetadataValue(epoch, metadata_hash), at
 

@@ -48,7 +48,7 @@ def _decode_consumer_group_target_assignment_metadata_value(
                 assignment_timestamp = read_i64_be(content, at)
                 at += 8
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             at = end
     return ConsumerGroupTargetAssignmentMetadataValue(assignment_epoch, assignment_timestamp), at
 

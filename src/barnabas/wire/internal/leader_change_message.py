@@ -79,7 +79,7 @@ def _encode_voter(out: BytesWriter, it: Voter, version: int) -> None:
     if version >= 1:
         write_uuid(out, it.voter_directory_id)
     if not (version >= 1) and it.voter_directory_id != ZERO_UUID:
-        raise ValueError("voter_directory_id does not exist in version {}".format(version))
+        raise ValueError(f"voter_directory_id does not exist in version {version}")
     out.append(0)
 
 

@@ -86,7 +86,7 @@ def _decode_offset_commit_value(content: bytes, at: int, version: int) -> tuple[
                 if tag == 0:
                     topic_id, at = read_uuid(content, at)
                     if at != end:
-                        raise Malformed("tag 0 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 0 has {size} bytes")
                 at = end
     return OffsetCommitValue(offset, leader_epoch, metadata, commit_timestamp, expire_timestamp, topic_id), at
 

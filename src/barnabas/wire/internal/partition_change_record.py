@@ -112,12 +112,12 @@ def _decode_partition_change_record(
                         isr.append(read_i32_be(content, at))
                         at += 4
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             elif tag == 1:
                 leader = read_i32_be(content, at)
                 at += 4
                 if at != end:
-                    raise Malformed("tag 1 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 1 has {size} bytes")
             elif tag == 2:
                 count, at = read_compact_nullable_count(content, at, 4)
                 if count < 0:
@@ -128,7 +128,7 @@ def _decode_partition_change_record(
                         replicas.append(read_i32_be(content, at))
                         at += 4
                 if at != end:
-                    raise Malformed("tag 2 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 2 has {size} bytes")
             elif tag == 3:
                 count, at = read_compact_nullable_count(content, at, 4)
                 if count < 0:
@@ -139,7 +139,7 @@ def _decode_partition_change_record(
                         removing_replicas.append(read_i32_be(content, at))
                         at += 4
                 if at != end:
-                    raise Malformed("tag 3 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 3 has {size} bytes")
             elif tag == 4:
                 count, at = read_compact_nullable_count(content, at, 4)
                 if count < 0:
@@ -150,12 +150,12 @@ def _decode_partition_change_record(
                         adding_replicas.append(read_i32_be(content, at))
                         at += 4
                 if at != end:
-                    raise Malformed("tag 4 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 4 has {size} bytes")
             elif tag == 5:
                 leader_recovery_state = read_i8(content, at)
                 at += 1
                 if at != end:
-                    raise Malformed("tag 5 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 5 has {size} bytes")
             elif tag == 8 and version >= 1:
                 count, at = read_compact_nullable_count(content, at, 16)
                 if count < 0:
@@ -166,7 +166,7 @@ def _decode_partition_change_record(
                         directories_item, at = read_uuid(content, at)
                         directories.append(directories_item)
                 if at != end:
-                    raise Malformed("tag 8 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 8 has {size} bytes")
             elif tag == 6 and version >= 2:
                 count, at = read_compact_nullable_count(content, at, 4)
                 if count < 0:
@@ -177,7 +177,7 @@ def _decode_partition_change_record(
                         eligible_leader_replicas.append(read_i32_be(content, at))
                         at += 4
                 if at != end:
-                    raise Malformed("tag 6 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 6 has {size} bytes")
             elif tag == 7 and version >= 2:
                 count, at = read_compact_nullable_count(content, at, 4)
                 if count < 0:
@@ -188,7 +188,7 @@ def _decode_partition_change_record(
                         last_known_elr.append(read_i32_be(content, at))
                         at += 4
                 if at != end:
-                    raise Malformed("tag 7 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 7 has {size} bytes")
             at = end
     return PartitionChangeRecord(
         partition_id,
@@ -209,11 +209,11 @@ def _encode_partition_change_record(out: BytesWriter, it: PartitionChangeRecord,
     write_i32_be(out, it.partition_id)
     write_uuid(out, it.topic_id)
     if not (version >= 1) and it.directories is not None:
-        raise ValueError("directories does not exist in version {}".format(version))
+        raise ValueError(f"directories does not exist in version {version}")
     if not (version >= 2) and it.eligible_leader_replicas is not None:
-        raise ValueError("eligible_leader_replicas does not exist in version {}".format(version))
+        raise ValueError(f"eligible_leader_replicas does not exist in version {version}")
     if not (version >= 2) and it.last_known_elr is not None:
-        raise ValueError("last_known_elr does not exist in version {}".format(version))
+        raise ValueError(f"last_known_elr does not exist in version {version}")
     tags = 0
     if it.isr is not None:
         tags += 1

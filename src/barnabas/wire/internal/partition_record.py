@@ -139,7 +139,7 @@ def _decode_partition_record(content: bytes, at: int, version: int) -> tuple[Par
                 leader_recovery_state = read_i8(content, at)
                 at += 1
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             elif tag == 1 and version >= 2:
                 count, at = read_compact_nullable_count(content, at, 4)
                 if count < 0:
@@ -150,7 +150,7 @@ def _decode_partition_record(content: bytes, at: int, version: int) -> tuple[Par
                         eligible_leader_replicas.append(read_i32_be(content, at))
                         at += 4
                 if at != end:
-                    raise Malformed("tag 1 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 1 has {size} bytes")
             elif tag == 2 and version >= 2:
                 count, at = read_compact_nullable_count(content, at, 4)
                 if count < 0:
@@ -161,7 +161,7 @@ def _decode_partition_record(content: bytes, at: int, version: int) -> tuple[Par
                         last_known_elr.append(read_i32_be(content, at))
                         at += 4
                 if at != end:
-                    raise Malformed("tag 2 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 2 has {size} bytes")
             at = end
     return PartitionRecord(
         partition_id,
@@ -203,11 +203,11 @@ def _encode_partition_record(out: BytesWriter, it: PartitionRecord, version: int
         for directories_item in it.directories:
             write_uuid(out, directories_item)
     if not (version >= 1) and it.directories:
-        raise ValueError("directories does not exist in version {}".format(version))
+        raise ValueError(f"directories does not exist in version {version}")
     if not (version >= 2) and it.eligible_leader_replicas is not None:
-        raise ValueError("eligible_leader_replicas does not exist in version {}".format(version))
+        raise ValueError(f"eligible_leader_replicas does not exist in version {version}")
     if not (version >= 2) and it.last_known_elr is not None:
-        raise ValueError("last_known_elr does not exist in version {}".format(version))
+        raise ValueError(f"last_known_elr does not exist in version {version}")
     tags = 0
     if it.leader_recovery_state != 0:
         tags += 1

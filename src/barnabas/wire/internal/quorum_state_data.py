@@ -127,18 +127,18 @@ def _encode_quorum_state_data(out: BytesWriter, it: QuorumStateData, version: in
     if version <= 0:
         write_compact_string(out, it.cluster_id)
     if not (version <= 0) and it.cluster_id != "":
-        raise ValueError("cluster_id does not exist in version {}".format(version))
+        raise ValueError(f"cluster_id does not exist in version {version}")
     write_i32_be(out, it.leader_id)
     write_i32_be(out, it.leader_epoch)
     write_i32_be(out, it.voted_id)
     if version >= 1:
         write_uuid(out, it.voted_directory_id)
     if not (version >= 1) and it.voted_directory_id != ZERO_UUID:
-        raise ValueError("voted_directory_id does not exist in version {}".format(version))
+        raise ValueError(f"voted_directory_id does not exist in version {version}")
     if version <= 0:
         write_i64_be(out, it.applied_offset)
     if not (version <= 0) and it.applied_offset != 0:
-        raise ValueError("applied_offset does not exist in version {}".format(version))
+        raise ValueError(f"applied_offset does not exist in version {version}")
     if version <= 0:
         if it.current_voters is None:
             write_compact_count(out, -1)
@@ -146,8 +146,8 @@ def _encode_quorum_state_data(out: BytesWriter, it: QuorumStateData, version: in
             write_compact_count(out, len(it.current_voters))
             for current_voters_item in it.current_voters:
                 _encode_voter(out, current_voters_item, version)
-    if not (version <= 0) and it.current_voters is None or it.current_voters:
-        raise ValueError("current_voters does not exist in version {}".format(version))
+    if (not (version <= 0) and it.current_voters is None) or it.current_voters:
+        raise ValueError(f"current_voters does not exist in version {version}")
     out.append(0)
 
 

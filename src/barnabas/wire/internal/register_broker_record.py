@@ -217,7 +217,7 @@ def _decode_register_broker_record(content: bytes, at: int, version: int) -> tup
                     log_dirs_item, at = read_uuid(content, at)
                     log_dirs.append(log_dirs_item)
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             elif tag == 1 and version >= 4:
                 count, at = read_compact_nullable_count(content, at, 16)
                 if count < 0:
@@ -228,7 +228,7 @@ def _decode_register_broker_record(content: bytes, at: int, version: int) -> tup
                         cordoned_log_dirs_item, at = read_uuid(content, at)
                         cordoned_log_dirs.append(cordoned_log_dirs_item)
                 if at != end:
-                    raise Malformed("tag 1 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 1 has {size} bytes")
             at = end
     return RegisterBrokerRecord(
         broker_id,
@@ -250,7 +250,7 @@ def _encode_register_broker_record(out: BytesWriter, it: RegisterBrokerRecord, v
     if version >= 2:
         out.append(1 if it.is_migrating_zk_broker else 0)
     if not (version >= 2) and it.is_migrating_zk_broker:
-        raise ValueError("is_migrating_zk_broker does not exist in version {}".format(version))
+        raise ValueError(f"is_migrating_zk_broker does not exist in version {version}")
     write_uuid(out, it.incarnation_id)
     write_i64_be(out, it.broker_epoch)
     write_compact_count(out, len(it.end_points))
@@ -264,11 +264,11 @@ def _encode_register_broker_record(out: BytesWriter, it: RegisterBrokerRecord, v
     if version >= 1:
         out.append(1 if it.in_controlled_shutdown else 0)
     if not (version >= 1) and it.in_controlled_shutdown:
-        raise ValueError("in_controlled_shutdown does not exist in version {}".format(version))
+        raise ValueError(f"in_controlled_shutdown does not exist in version {version}")
     if not (version >= 3) and it.log_dirs:
-        raise ValueError("log_dirs does not exist in version {}".format(version))
+        raise ValueError(f"log_dirs does not exist in version {version}")
     if not (version >= 4) and it.cordoned_log_dirs is not None:
-        raise ValueError("cordoned_log_dirs does not exist in version {}".format(version))
+        raise ValueError(f"cordoned_log_dirs does not exist in version {version}")
     tags = 0
     if version >= 3 and (it.log_dirs):
         tags += 1

@@ -228,7 +228,7 @@ def _decode_remote_log_segment_metadata_record(
                 txn_index_empty = content[at] != 0
                 at += 1
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             at = end
     return RemoteLogSegmentMetadataRecord(
         remote_log_segment_id,

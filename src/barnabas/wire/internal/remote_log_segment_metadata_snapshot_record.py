@@ -149,7 +149,7 @@ def _decode_remote_log_segment_metadata_snapshot_record(
                 txn_index_empty = content[at] != 0
                 at += 1
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             at = end
     return RemoteLogSegmentMetadataSnapshotRecord(
         segment_id,

@@ -145,7 +145,7 @@ def _decode_share_snapshot_value(content: bytes, at: int, version: int) -> tuple
                 delivery_complete_count = read_i32_be(content, at)
                 at += 4
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             at = end
     return ShareSnapshotValue(
         snapshot_epoch,

@@ -130,7 +130,7 @@ def _decode_share_update_value(content: bytes, at: int, version: int) -> tuple[S
                 delivery_complete_count = read_i32_be(content, at)
                 at += 4
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             at = end
     return ShareUpdateValue(
         snapshot_epoch, leader_epoch, start_offset, delivery_complete_count, state_batches

@@ -119,7 +119,7 @@ def _decode_task_ids(content: bytes, at: int, version: int) -> tuple[TaskIds, in
                         assignment_epochs.append(read_i32_be(content, at))
                         at += 4
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             at = end
     return TaskIds(subtopology_id, partitions, assignment_epochs), at
 

@@ -102,7 +102,7 @@ def _decode_streams_group_metadata_value(
                 validated_topology_epoch = read_i32_be(content, at)
                 at += 4
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             elif tag == 1:
                 count, at = read_compact_nullable_count(content, at, 2)
                 if count < 0:
@@ -115,7 +115,7 @@ def _decode_streams_group_metadata_value(
                         )
                         last_assignment_configs.append(last_assignment_configs_item)
                 if at != end:
-                    raise Malformed("tag 1 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 1 has {size} bytes")
             at = end
     return StreamsGroupMetadataValue(
         epoch, metadata_hash, validated_topology_epoch, last_assignment_configs

@@ -189,22 +189,22 @@ def _decode_transaction_log_value(content: bytes, at: int, version: int) -> tupl
                     previous_producer_id = read_i64_be(content, at)
                     at += 8
                     if at != end:
-                        raise Malformed("tag 0 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 0 has {size} bytes")
                 elif tag == 1:
                     next_producer_id = read_i64_be(content, at)
                     at += 8
                     if at != end:
-                        raise Malformed("tag 1 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 1 has {size} bytes")
                 elif tag == 3:
                     next_producer_epoch = read_i16_be(content, at)
                     at += 2
                     if at != end:
-                        raise Malformed("tag 3 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 3 has {size} bytes")
                 elif tag == 2:
                     client_transaction_version = read_i16_be(content, at)
                     at += 2
                     if at != end:
-                        raise Malformed("tag 2 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 2 has {size} bytes")
                 at = end
     return TransactionLogValue(
         producer_id,

@@ -296,22 +296,22 @@ def _encode_add_partitions_to_txn_request(
         for transactions_item in it.transactions:
             _encode_add_partitions_to_txn_transaction(out, transactions_item, version)
     if not (version >= 4) and it.transactions:
-        raise ValueError("transactions does not exist in version {}".format(version))
+        raise ValueError(f"transactions does not exist in version {version}")
     if version <= 3:
         if version >= 3:
             write_compact_string(out, it.v3_and_below_transactional_id)
         else:
             write_string(out, it.v3_and_below_transactional_id)
     if not (version <= 3) and it.v3_and_below_transactional_id != "":
-        raise ValueError("v3_and_below_transactional_id does not exist in version {}".format(version))
+        raise ValueError(f"v3_and_below_transactional_id does not exist in version {version}")
     if version <= 3:
         write_i64_be(out, it.v3_and_below_producer_id)
     if not (version <= 3) and it.v3_and_below_producer_id != 0:
-        raise ValueError("v3_and_below_producer_id does not exist in version {}".format(version))
+        raise ValueError(f"v3_and_below_producer_id does not exist in version {version}")
     if version <= 3:
         write_i16_be(out, it.v3_and_below_producer_epoch)
     if not (version <= 3) and it.v3_and_below_producer_epoch != 0:
-        raise ValueError("v3_and_below_producer_epoch does not exist in version {}".format(version))
+        raise ValueError(f"v3_and_below_producer_epoch does not exist in version {version}")
     if version <= 3:
         if version >= 3:
             write_compact_count(out, len(it.v3_and_below_topics))
@@ -320,7 +320,7 @@ def _encode_add_partitions_to_txn_request(
         for v3_and_below_topics_item in it.v3_and_below_topics:
             _encode_add_partitions_to_txn_topic(out, v3_and_below_topics_item, version)
     if not (version <= 3) and it.v3_and_below_topics:
-        raise ValueError("v3_and_below_topics does not exist in version {}".format(version))
+        raise ValueError(f"v3_and_below_topics does not exist in version {version}")
     if version >= 3:
         out.append(0)
 
@@ -475,7 +475,7 @@ def _encode_add_partitions_to_txn_response(
         for results_by_transaction_item in it.results_by_transaction:
             _encode_add_partitions_to_txn_result(out, results_by_transaction_item, version)
     if not (version >= 4) and it.results_by_transaction:
-        raise ValueError("results_by_transaction does not exist in version {}".format(version))
+        raise ValueError(f"results_by_transaction does not exist in version {version}")
     if version <= 3:
         if version >= 3:
             write_compact_count(out, len(it.results_by_topic_v3_and_below))
@@ -484,7 +484,7 @@ def _encode_add_partitions_to_txn_response(
         for results_by_topic_v3_and_below_item in it.results_by_topic_v3_and_below:
             _encode_add_partitions_to_txn_topic_result(out, results_by_topic_v3_and_below_item, version)
     if not (version <= 3) and it.results_by_topic_v3_and_below:
-        raise ValueError("results_by_topic_v3_and_below does not exist in version {}".format(version))
+        raise ValueError(f"results_by_topic_v3_and_below does not exist in version {version}")
     if version >= 3:
         out.append(0)
 

@@ -151,7 +151,7 @@ def _encode_add_raft_voter_request(out: BytesWriter, it: AddRaftVoterRequest, ve
     if version >= 1:
         out.append(1 if it.ack_when_committed else 0)
     if not (version >= 1) and not it.ack_when_committed:
-        raise ValueError("ack_when_committed does not exist in version {}".format(version))
+        raise ValueError(f"ack_when_committed does not exist in version {version}")
     out.append(0)
 
 

@@ -234,13 +234,13 @@ def _encode_partition_data(out: BytesWriter, it: PartitionData, version: int) ->
         for new_isr_item in it.new_isr:
             write_i32_be(out, new_isr_item)
     if not (version <= 2) and it.new_isr:
-        raise ValueError("new_isr does not exist in version {}".format(version))
+        raise ValueError(f"new_isr does not exist in version {version}")
     if version >= 3:
         write_compact_count(out, len(it.new_isr_with_epochs))
         for new_isr_with_epochs_item in it.new_isr_with_epochs:
             _encode_broker_state(out, new_isr_with_epochs_item, version)
     if not (version >= 3) and it.new_isr_with_epochs:
-        raise ValueError("new_isr_with_epochs does not exist in version {}".format(version))
+        raise ValueError(f"new_isr_with_epochs does not exist in version {version}")
     write_i8(out, it.leader_recovery_state)
     write_i32_be(out, it.partition_epoch)
     out.append(0)

@@ -215,7 +215,7 @@ def _encode_alter_partition_reassignments_request(
     if version >= 1:
         out.append(1 if it.allow_replication_factor_change else 0)
     if not (version >= 1) and not it.allow_replication_factor_change:
-        raise ValueError("allow_replication_factor_change does not exist in version {}".format(version))
+        raise ValueError(f"allow_replication_factor_change does not exist in version {version}")
     write_compact_count(out, len(it.topics))
     for topics_item in it.topics:
         _encode_reassignable_topic(out, topics_item, version)

@@ -276,12 +276,12 @@ def _decode_api_versions_response(content: bytes, at: int, version: int) -> tupl
                         supported_features_item, at = _decode_supported_feature_key(content, at, version)
                         supported_features.append(supported_features_item)
                     if at != end:
-                        raise Malformed("tag 0 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 0 has {size} bytes")
                 elif tag == 1:
                     finalized_features_epoch = read_i64_be(content, at)
                     at += 8
                     if at != end:
-                        raise Malformed("tag 1 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 1 has {size} bytes")
                 elif tag == 2:
                     count, at = read_compact_count(content, at, 5)
                     finalized_features = []
@@ -289,12 +289,12 @@ def _decode_api_versions_response(content: bytes, at: int, version: int) -> tupl
                         finalized_features_item, at = _decode_finalized_feature_key(content, at, version)
                         finalized_features.append(finalized_features_item)
                     if at != end:
-                        raise Malformed("tag 2 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 2 has {size} bytes")
                 elif tag == 3:
                     zk_migration_ready = content[at] != 0
                     at += 1
                     if at != end:
-                        raise Malformed("tag 3 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 3 has {size} bytes")
                 at = end
     return ApiVersionsResponse(
         error_code,

@@ -122,7 +122,7 @@ def _decode_broker_heartbeat_request(
                     offline_log_dirs_item, at = read_uuid(content, at)
                     offline_log_dirs.append(offline_log_dirs_item)
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             elif tag == 1 and version >= 2:
                 count, at = read_compact_nullable_count(content, at, 16)
                 if count < 0:
@@ -133,7 +133,7 @@ def _decode_broker_heartbeat_request(
                         cordoned_log_dirs_item, at = read_uuid(content, at)
                         cordoned_log_dirs.append(cordoned_log_dirs_item)
                 if at != end:
-                    raise Malformed("tag 1 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 1 has {size} bytes")
             at = end
     return BrokerHeartbeatRequest(
         broker_id,
@@ -153,9 +153,9 @@ def _encode_broker_heartbeat_request(out: BytesWriter, it: BrokerHeartbeatReques
     out.append(1 if it.want_fence else 0)
     out.append(1 if it.want_shut_down else 0)
     if not (version >= 1) and it.offline_log_dirs:
-        raise ValueError("offline_log_dirs does not exist in version {}".format(version))
+        raise ValueError(f"offline_log_dirs does not exist in version {version}")
     if not (version >= 2) and it.cordoned_log_dirs is not None:
-        raise ValueError("cordoned_log_dirs does not exist in version {}".format(version))
+        raise ValueError(f"cordoned_log_dirs does not exist in version {version}")
     tags = 0
     if version >= 1 and (it.offline_log_dirs):
         tags += 1

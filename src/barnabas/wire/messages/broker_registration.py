@@ -246,7 +246,7 @@ def _encode_broker_registration_request(
     if version >= 1:
         out.append(1 if it.is_migrating_zk_broker else 0)
     if not (version >= 1) and it.is_migrating_zk_broker:
-        raise ValueError("is_migrating_zk_broker does not exist in version {}".format(version))
+        raise ValueError(f"is_migrating_zk_broker does not exist in version {version}")
     if version >= 2:
         write_compact_count(out, len(it.log_dirs))
         for log_dirs_item in it.log_dirs:

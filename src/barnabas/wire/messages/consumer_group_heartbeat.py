@@ -237,7 +237,7 @@ def _encode_consumer_group_heartbeat_request(
     if version >= 1:
         write_compact_string(out, it.subscribed_topic_regex)
     if not (version >= 1) and it.subscribed_topic_regex is not None:
-        raise ValueError("subscribed_topic_regex does not exist in version {}".format(version))
+        raise ValueError(f"subscribed_topic_regex does not exist in version {version}")
     write_compact_string(out, it.server_assignor)
     if it.topic_partitions is None:
         write_compact_count(out, -1)

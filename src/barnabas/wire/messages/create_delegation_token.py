@@ -179,11 +179,11 @@ def _encode_create_delegation_token_request(
     if version >= 3:
         write_compact_string(out, it.owner_principal_type)
     if not (version >= 3) and it.owner_principal_type != "":
-        raise ValueError("owner_principal_type does not exist in version {}".format(version))
+        raise ValueError(f"owner_principal_type does not exist in version {version}")
     if version >= 3:
         write_compact_string(out, it.owner_principal_name)
     if not (version >= 3) and it.owner_principal_name != "":
-        raise ValueError("owner_principal_name does not exist in version {}".format(version))
+        raise ValueError(f"owner_principal_name does not exist in version {version}")
     if version >= 2:
         write_compact_count(out, len(it.renewers))
     else:
@@ -270,11 +270,11 @@ def _encode_create_delegation_token_response(
     if version >= 3:
         write_compact_string(out, it.token_requester_principal_type)
     if not (version >= 3) and it.token_requester_principal_type != "":
-        raise ValueError("token_requester_principal_type does not exist in version {}".format(version))
+        raise ValueError(f"token_requester_principal_type does not exist in version {version}")
     if version >= 3:
         write_compact_string(out, it.token_requester_principal_name)
     if not (version >= 3) and it.token_requester_principal_name != "":
-        raise ValueError("token_requester_principal_name does not exist in version {}".format(version))
+        raise ValueError(f"token_requester_principal_name does not exist in version {version}")
     write_i64_be(out, it.issue_timestamp_ms)
     write_i64_be(out, it.expiry_timestamp_ms)
     write_i64_be(out, it.max_timestamp_ms)

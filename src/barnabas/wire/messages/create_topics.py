@@ -417,7 +417,7 @@ def _decode_creatable_topic_result(content: bytes, at: int, version: int) -> tup
                     topic_config_error_code = read_i16_be(content, at)
                     at += 2
                     if at != end:
-                        raise Malformed("tag 0 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 0 has {size} bytes")
                 at = end
     return CreatableTopicResult(
         name,

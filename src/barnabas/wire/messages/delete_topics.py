@@ -156,7 +156,7 @@ def _encode_delete_topics_request(out: BytesWriter, it: DeleteTopicsRequest, ver
         for topics_item in it.topics:
             _encode_delete_topic_state(out, topics_item, version)
     if not (version >= 6) and it.topics:
-        raise ValueError("topics does not exist in version {}".format(version))
+        raise ValueError(f"topics does not exist in version {version}")
     if version <= 5:
         if version >= 4:
             write_compact_count(out, len(it.topic_names))
@@ -216,7 +216,7 @@ def _decode_deletable_topic_result(content: bytes, at: int, version: int) -> tup
 
 def _encode_deletable_topic_result(out: BytesWriter, it: DeletableTopicResult, version: int) -> None:
     if it.name is None and not (version >= 6):
-        raise ValueError("name may not be null in version {}".format(version))
+        raise ValueError(f"name may not be null in version {version}")
     if version >= 4:
         write_compact_string(out, it.name)
     else:

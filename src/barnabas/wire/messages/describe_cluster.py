@@ -130,11 +130,11 @@ def _encode_describe_cluster_request(out: BytesWriter, it: DescribeClusterReques
     if version >= 1:
         write_i8(out, it.endpoint_type)
     if not (version >= 1) and it.endpoint_type != 1:
-        raise ValueError("endpoint_type does not exist in version {}".format(version))
+        raise ValueError(f"endpoint_type does not exist in version {version}")
     if version >= 2:
         out.append(1 if it.include_fenced_brokers else 0)
     if not (version >= 2) and it.include_fenced_brokers:
-        raise ValueError("include_fenced_brokers does not exist in version {}".format(version))
+        raise ValueError(f"include_fenced_brokers does not exist in version {version}")
     out.append(0)
 
 
@@ -183,7 +183,7 @@ def _encode_describe_cluster_broker(out: BytesWriter, it: DescribeClusterBroker,
     if version >= 2:
         out.append(1 if it.is_fenced else 0)
     if not (version >= 2) and it.is_fenced:
-        raise ValueError("is_fenced does not exist in version {}".format(version))
+        raise ValueError(f"is_fenced does not exist in version {version}")
     out.append(0)
 
 
@@ -235,7 +235,7 @@ def _encode_describe_cluster_response(out: BytesWriter, it: DescribeClusterRespo
     if version >= 1:
         write_i8(out, it.endpoint_type)
     if not (version >= 1) and it.endpoint_type != 1:
-        raise ValueError("endpoint_type does not exist in version {}".format(version))
+        raise ValueError(f"endpoint_type does not exist in version {version}")
     write_compact_string(out, it.cluster_id)
     write_i32_be(out, it.controller_id)
     write_compact_count(out, len(it.brokers))

@@ -247,7 +247,7 @@ def _encode_describe_configs_request(out: BytesWriter, it: DescribeConfigsReques
     if version >= 3:
         out.append(1 if it.include_documentation else 0)
     if not (version >= 3) and it.include_documentation:
-        raise ValueError("include_documentation does not exist in version {}".format(version))
+        raise ValueError(f"include_documentation does not exist in version {version}")
     if version >= 4:
         out.append(0)
 

@@ -309,11 +309,11 @@ def _encode_described_delegation_token(out: BytesWriter, it: DescribedDelegation
     if version >= 3:
         write_compact_string(out, it.token_requester_principal_type)
     if not (version >= 3) and it.token_requester_principal_type != "":
-        raise ValueError("token_requester_principal_type does not exist in version {}".format(version))
+        raise ValueError(f"token_requester_principal_type does not exist in version {version}")
     if version >= 3:
         write_compact_string(out, it.token_requester_principal_name)
     if not (version >= 3) and it.token_requester_principal_name != "":
-        raise ValueError("token_requester_principal_name does not exist in version {}".format(version))
+        raise ValueError(f"token_requester_principal_name does not exist in version {version}")
     write_i64_be(out, it.issue_timestamp)
     write_i64_be(out, it.expiry_timestamp)
     write_i64_be(out, it.max_timestamp)

@@ -158,7 +158,7 @@ def _encode_describe_groups_request(out: BytesWriter, it: DescribeGroupsRequest,
     if version >= 3:
         out.append(1 if it.include_authorized_operations else 0)
     if not (version >= 3) and it.include_authorized_operations:
-        raise ValueError("include_authorized_operations does not exist in version {}".format(version))
+        raise ValueError(f"include_authorized_operations does not exist in version {version}")
     if version >= 5:
         out.append(0)
 
@@ -276,7 +276,7 @@ def _encode_described_group(out: BytesWriter, it: DescribedGroup, version: int) 
     if version >= 6:
         write_compact_string(out, it.error_message)
     if not (version >= 6) and it.error_message is not None:
-        raise ValueError("error_message does not exist in version {}".format(version))
+        raise ValueError(f"error_message does not exist in version {version}")
     if version >= 5:
         write_compact_string(out, it.group_id)
     else:
@@ -302,7 +302,7 @@ def _encode_described_group(out: BytesWriter, it: DescribedGroup, version: int) 
     if version >= 3:
         write_i32_be(out, it.authorized_operations)
     if not (version >= 3) and it.authorized_operations != -2147483648:
-        raise ValueError("authorized_operations does not exist in version {}".format(version))
+        raise ValueError(f"authorized_operations does not exist in version {version}")
     if version >= 5:
         out.append(0)
 

@@ -308,7 +308,7 @@ def _encode_replica_state(out: BytesWriter, it: ReplicaState, version: int) -> N
     if version >= 2:
         write_uuid(out, it.replica_directory_id)
     if not (version >= 2) and it.replica_directory_id != ZERO_UUID:
-        raise ValueError("replica_directory_id does not exist in version {}".format(version))
+        raise ValueError(f"replica_directory_id does not exist in version {version}")
     write_i64_be(out, it.log_end_offset)
     if version >= 1:
         write_i64_be(out, it.last_fetch_timestamp)
@@ -490,7 +490,7 @@ def _encode_describe_quorum_response(out: BytesWriter, it: DescribeQuorumRespons
         for nodes_item in it.nodes:
             _encode_node(out, nodes_item, version)
     if not (version >= 2) and it.nodes:
-        raise ValueError("nodes does not exist in version {}".format(version))
+        raise ValueError(f"nodes does not exist in version {version}")
     out.append(0)
 
 

@@ -180,7 +180,7 @@ def _encode_elect_leaders_request(out: BytesWriter, it: ElectLeadersRequest, ver
     if version >= 1:
         write_i8(out, it.election_type)
     if not (version >= 1) and it.election_type != 0:
-        raise ValueError("election_type does not exist in version {}".format(version))
+        raise ValueError(f"election_type does not exist in version {version}")
     if it.topic_partitions is None:
         if version >= 2:
             write_compact_count(out, -1)
@@ -301,7 +301,7 @@ def _encode_elect_leaders_response(out: BytesWriter, it: ElectLeadersResponse, v
     if version >= 1:
         write_i16_be(out, it.error_code)
     if not (version >= 1) and it.error_code != 0:
-        raise ValueError("error_code does not exist in version {}".format(version))
+        raise ValueError(f"error_code does not exist in version {version}")
     if version >= 2:
         write_compact_count(out, len(it.replica_election_results))
     else:

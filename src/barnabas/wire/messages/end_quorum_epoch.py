@@ -491,7 +491,7 @@ def _decode_end_quorum_epoch_response(
                         node_endpoints_item, at = _decode_node_endpoint(content, at, version)
                         node_endpoints.append(node_endpoints_item)
                     if at != end:
-                        raise Malformed("tag 0 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 0 has {size} bytes")
                 at = end
     return EndQuorumEpochResponse(error_code, topics, node_endpoints), at
 
@@ -505,7 +505,7 @@ def _encode_end_quorum_epoch_response(out: BytesWriter, it: EndQuorumEpochRespon
     for topics_item in it.topics:
         _encode_response_topic_data(out, topics_item, version)
     if not (version >= 1) and it.node_endpoints:
-        raise ValueError("node_endpoints does not exist in version {}".format(version))
+        raise ValueError(f"node_endpoints does not exist in version {version}")
     if version >= 1:
         tags = 0
         if it.node_endpoints:

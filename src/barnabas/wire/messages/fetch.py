@@ -402,12 +402,12 @@ def _decode_fetch_partition(content: bytes, at: int, version: int) -> tuple[Fetc
                 if tag == 0 and version >= 17:
                     replica_directory_id, at = read_uuid(content, at)
                     if at != end:
-                        raise Malformed("tag 0 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 0 has {size} bytes")
                 elif tag == 1 and version >= 18:
                     high_watermark = read_i64_be(content, at)
                     at += 8
                     if at != end:
-                        raise Malformed("tag 1 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 1 has {size} bytes")
                 at = end
     return FetchPartition(
         partition,
@@ -429,7 +429,7 @@ def _encode_fetch_partition(out: BytesWriter, it: FetchPartition, version: int) 
     if version >= 12:
         write_i32_be(out, it.last_fetched_epoch)
     if not (version >= 12) and it.last_fetched_epoch != -1:
-        raise ValueError("last_fetched_epoch does not exist in version {}".format(version))
+        raise ValueError(f"last_fetched_epoch does not exist in version {version}")
     if version >= 5:
         write_i64_be(out, it.log_start_offset)
     write_i32_be(out, it.partition_max_bytes)
@@ -593,11 +593,11 @@ def _decode_fetch_request(content: bytes, at: int, version: int) -> tuple[FetchR
                 if tag == 0:
                     cluster_id, at = read_compact_nullable_string(content, at)
                     if at != end:
-                        raise Malformed("tag 0 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 0 has {size} bytes")
                 elif tag == 1 and version >= 15:
                     replica_state, at = _decode_replica_state(content, at, version)
                     if at != end:
-                        raise Malformed("tag 1 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 1 has {size} bytes")
                 at = end
     return FetchRequest(
         cluster_id,
@@ -619,9 +619,9 @@ def _encode_fetch_request(out: BytesWriter, it: FetchRequest, version: int) -> N
     if version <= 14:
         write_i32_be(out, it.replica_id)
     if not (version <= 14) and it.replica_id != -1:
-        raise ValueError("replica_id does not exist in version {}".format(version))
+        raise ValueError(f"replica_id does not exist in version {version}")
     if not (version >= 15) and it.replica_state is not None:
-        raise ValueError("replica_state does not exist in version {}".format(version))
+        raise ValueError(f"replica_state does not exist in version {version}")
     write_i32_be(out, it.max_wait_ms)
     write_i32_be(out, it.min_bytes)
     write_i32_be(out, it.max_bytes)
@@ -644,7 +644,7 @@ def _encode_fetch_request(out: BytesWriter, it: FetchRequest, version: int) -> N
         for forgotten_topics_data_item in it.forgotten_topics_data:
             _encode_forgotten_topic(out, forgotten_topics_data_item, version)
     if not (version >= 7) and it.forgotten_topics_data:
-        raise ValueError("forgotten_topics_data does not exist in version {}".format(version))
+        raise ValueError(f"forgotten_topics_data does not exist in version {version}")
     if version >= 11:
         if version >= 12:
             write_compact_string(out, it.rack_id)
@@ -808,15 +808,15 @@ def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[Parti
                 if tag == 0:
                     diverging_epoch, at = _decode_epoch_end_offset(content, at, version)
                     if at != end:
-                        raise Malformed("tag 0 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 0 has {size} bytes")
                 elif tag == 1:
                     current_leader, at = _decode_leader_id_and_epoch(content, at, version)
                     if at != end:
-                        raise Malformed("tag 1 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 1 has {size} bytes")
                 elif tag == 2:
                     snapshot_id, at = _decode_snapshot_id(content, at, version)
                     if at != end:
-                        raise Malformed("tag 2 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 2 has {size} bytes")
                 at = end
     return PartitionData(
         partition_index,
@@ -843,11 +843,11 @@ def _encode_partition_data(
     if version >= 5:
         write_i64_be(out, it.log_start_offset)
     if not (version >= 12) and it.diverging_epoch is not None:
-        raise ValueError("diverging_epoch does not exist in version {}".format(version))
+        raise ValueError(f"diverging_epoch does not exist in version {version}")
     if not (version >= 12) and it.current_leader is not None:
-        raise ValueError("current_leader does not exist in version {}".format(version))
+        raise ValueError(f"current_leader does not exist in version {version}")
     if not (version >= 12) and it.snapshot_id is not None:
-        raise ValueError("snapshot_id does not exist in version {}".format(version))
+        raise ValueError(f"snapshot_id does not exist in version {version}")
     if it.aborted_transactions is None:
         if version >= 12:
             write_compact_count(out, -1)
@@ -863,7 +863,7 @@ def _encode_partition_data(
     if version >= 11:
         write_i32_be(out, it.preferred_read_replica)
     if not (version >= 11) and it.preferred_read_replica != -1:
-        raise ValueError("preferred_read_replica does not exist in version {}".format(version))
+        raise ValueError(f"preferred_read_replica does not exist in version {version}")
     write_records(out, it.records, parts, version >= 12)
     if version >= 12:
         tags = 0
@@ -994,7 +994,7 @@ def _decode_fetch_response(content: bytes, at: int, version: int) -> tuple[Fetch
                         node_endpoints_item, at = _decode_node_endpoint(content, at, version)
                         node_endpoints.append(node_endpoints_item)
                     if at != end:
-                        raise Malformed("tag 0 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 0 has {size} bytes")
                 at = end
     return FetchResponse(throttle_time_ms, error_code, session_id, responses, node_endpoints), at
 
@@ -1008,7 +1008,7 @@ def _encode_fetch_response(
     if version >= 7:
         write_i32_be(out, it.session_id)
     if not (version >= 7) and it.session_id != 0:
-        raise ValueError("session_id does not exist in version {}".format(version))
+        raise ValueError(f"session_id does not exist in version {version}")
     if version >= 12:
         write_compact_count(out, len(it.responses))
     else:
@@ -1016,7 +1016,7 @@ def _encode_fetch_response(
     for responses_item in it.responses:
         _encode_fetchable_topic_response(out, responses_item, version, parts)
     if not (version >= 16) and it.node_endpoints:
-        raise ValueError("node_endpoints does not exist in version {}".format(version))
+        raise ValueError(f"node_endpoints does not exist in version {version}")
     if version >= 12:
         tags = 0
         if version >= 16 and (it.node_endpoints):

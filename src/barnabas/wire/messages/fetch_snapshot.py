@@ -273,7 +273,7 @@ def _decode_partition_snapshot(content: bytes, at: int, version: int) -> tuple[P
             if tag == 0 and version >= 1:
                 replica_directory_id, at = read_uuid(content, at)
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             at = end
     return PartitionSnapshot(partition, current_leader_epoch, snapshot_id, position, replica_directory_id), at
 
@@ -340,7 +340,7 @@ def _decode_fetch_snapshot_request(content: bytes, at: int, version: int) -> tup
             if tag == 0:
                 cluster_id, at = read_compact_nullable_string(content, at)
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             at = end
     return FetchSnapshotRequest(cluster_id, replica_id, max_bytes, topics), at
 
@@ -439,7 +439,7 @@ def _decode_response_partition_snapshot(
             if tag == 0:
                 current_leader, at = _decode_leader_id_and_epoch(content, at, version)
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             at = end
     return ResponsePartitionSnapshot(
         index, error_code, snapshot_id, current_leader, size_, position, unaligned_records
@@ -455,7 +455,7 @@ def _encode_response_partition_snapshot(
     write_i64_be(out, it.size)
     write_i64_be(out, it.position)
     if it.unaligned_records is None:
-        raise ValueError("unaligned_records may not be null in version {}".format(version))
+        raise ValueError(f"unaligned_records may not be null in version {version}")
     write_records(out, it.unaligned_records, parts, True)
     tags = 0
     if it.current_leader is not None:
@@ -544,7 +544,7 @@ def _decode_fetch_snapshot_response(
                     node_endpoints_item, at = _decode_node_endpoint(content, at, version)
                     node_endpoints.append(node_endpoints_item)
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             at = end
     return FetchSnapshotResponse(throttle_time_ms, error_code, topics, node_endpoints), at
 
@@ -558,7 +558,7 @@ def _encode_fetch_snapshot_response(
     for topics_item in it.topics:
         _encode_response_topic_snapshot(out, topics_item, version, parts)
     if not (version >= 1) and it.node_endpoints:
-        raise ValueError("node_endpoints does not exist in version {}".format(version))
+        raise ValueError(f"node_endpoints does not exist in version {version}")
     tags = 0
     if version >= 1 and (it.node_endpoints):
         tags += 1

@@ -140,17 +140,17 @@ def _encode_find_coordinator_request(out: BytesWriter, it: FindCoordinatorReques
         else:
             write_string(out, it.key)
     if not (version <= 3) and it.key != "":
-        raise ValueError("key does not exist in version {}".format(version))
+        raise ValueError(f"key does not exist in version {version}")
     if version >= 1:
         write_i8(out, it.key_type)
     if not (version >= 1) and it.key_type != 0:
-        raise ValueError("key_type does not exist in version {}".format(version))
+        raise ValueError(f"key_type does not exist in version {version}")
     if version >= 4:
         write_compact_count(out, len(it.coordinator_keys))
         for coordinator_keys_item in it.coordinator_keys:
             write_compact_string(out, coordinator_keys_item)
     if not (version >= 4) and it.coordinator_keys:
-        raise ValueError("coordinator_keys does not exist in version {}".format(version))
+        raise ValueError(f"coordinator_keys does not exist in version {version}")
     if version >= 3:
         out.append(0)
 
@@ -257,7 +257,7 @@ def _encode_find_coordinator_response(out: BytesWriter, it: FindCoordinatorRespo
     if version <= 3:
         write_i16_be(out, it.error_code)
     if not (version <= 3) and it.error_code != 0:
-        raise ValueError("error_code does not exist in version {}".format(version))
+        raise ValueError(f"error_code does not exist in version {version}")
     if 1 <= version <= 3:
         if version >= 3:
             write_compact_string(out, it.error_message)
@@ -266,24 +266,24 @@ def _encode_find_coordinator_response(out: BytesWriter, it: FindCoordinatorRespo
     if version <= 3:
         write_i32_be(out, it.node_id)
     if not (version <= 3) and it.node_id != 0:
-        raise ValueError("node_id does not exist in version {}".format(version))
+        raise ValueError(f"node_id does not exist in version {version}")
     if version <= 3:
         if version >= 3:
             write_compact_string(out, it.host)
         else:
             write_string(out, it.host)
     if not (version <= 3) and it.host != "":
-        raise ValueError("host does not exist in version {}".format(version))
+        raise ValueError(f"host does not exist in version {version}")
     if version <= 3:
         write_i32_be(out, it.port)
     if not (version <= 3) and it.port != 0:
-        raise ValueError("port does not exist in version {}".format(version))
+        raise ValueError(f"port does not exist in version {version}")
     if version >= 4:
         write_compact_count(out, len(it.coordinators))
         for coordinators_item in it.coordinators:
             _encode_coordinator(out, coordinators_item, version)
     if not (version >= 4) and it.coordinators:
-        raise ValueError("coordinators does not exist in version {}".format(version))
+        raise ValueError(f"coordinators does not exist in version {version}")
     if version >= 3:
         out.append(0)
 

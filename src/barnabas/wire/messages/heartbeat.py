@@ -97,7 +97,7 @@ def _encode_heartbeat_request(out: BytesWriter, it: HeartbeatRequest, version: i
         else:
             write_string(out, it.group_instance_id)
     if not (version >= 3) and it.group_instance_id is not None:
-        raise ValueError("group_instance_id does not exist in version {}".format(version))
+        raise ValueError(f"group_instance_id does not exist in version {version}")
     if version >= 4:
         out.append(0)
 

@@ -133,19 +133,19 @@ def _encode_init_producer_id_request(out: BytesWriter, it: InitProducerIdRequest
     if version >= 3:
         write_i64_be(out, it.producer_id)
     if not (version >= 3) and it.producer_id != -1:
-        raise ValueError("producer_id does not exist in version {}".format(version))
+        raise ValueError(f"producer_id does not exist in version {version}")
     if version >= 3:
         write_i16_be(out, it.producer_epoch)
     if not (version >= 3) and it.producer_epoch != -1:
-        raise ValueError("producer_epoch does not exist in version {}".format(version))
+        raise ValueError(f"producer_epoch does not exist in version {version}")
     if version >= 6:
         out.append(1 if it.enable2_pc else 0)
     if not (version >= 6) and it.enable2_pc:
-        raise ValueError("enable2_pc does not exist in version {}".format(version))
+        raise ValueError(f"enable2_pc does not exist in version {version}")
     if version >= 6:
         out.append(1 if it.keep_prepared_txn else 0)
     if not (version >= 6) and it.keep_prepared_txn:
-        raise ValueError("keep_prepared_txn does not exist in version {}".format(version))
+        raise ValueError(f"keep_prepared_txn does not exist in version {version}")
     if version >= 2:
         out.append(0)
 
@@ -209,11 +209,11 @@ def _encode_init_producer_id_response(out: BytesWriter, it: InitProducerIdRespon
     if version >= 6:
         write_i64_be(out, it.ongoing_txn_producer_id)
     if not (version >= 6) and it.ongoing_txn_producer_id != -1:
-        raise ValueError("ongoing_txn_producer_id does not exist in version {}".format(version))
+        raise ValueError(f"ongoing_txn_producer_id does not exist in version {version}")
     if version >= 6:
         write_i16_be(out, it.ongoing_txn_producer_epoch)
     if not (version >= 6) and it.ongoing_txn_producer_epoch != -1:
-        raise ValueError("ongoing_txn_producer_epoch does not exist in version {}".format(version))
+        raise ValueError(f"ongoing_txn_producer_epoch does not exist in version {version}")
     if version >= 2:
         out.append(0)
 

@@ -225,7 +225,7 @@ def _encode_join_group_request(out: BytesWriter, it: JoinGroupRequest, version: 
         else:
             write_string(out, it.group_instance_id)
     if not (version >= 5) and it.group_instance_id is not None:
-        raise ValueError("group_instance_id does not exist in version {}".format(version))
+        raise ValueError(f"group_instance_id does not exist in version {version}")
     if version >= 6:
         write_compact_string(out, it.protocol_type)
     else:
@@ -355,7 +355,7 @@ def _encode_join_group_response(out: BytesWriter, it: JoinGroupResponse, version
     if version >= 7:
         write_compact_string(out, it.protocol_type)
     if it.protocol_name is None and not (version >= 7):
-        raise ValueError("protocol_name may not be null in version {}".format(version))
+        raise ValueError(f"protocol_name may not be null in version {version}")
     if version >= 6:
         write_compact_string(out, it.protocol_name)
     else:
@@ -367,7 +367,7 @@ def _encode_join_group_response(out: BytesWriter, it: JoinGroupResponse, version
     if version >= 9:
         out.append(1 if it.skip_assignment else 0)
     if not (version >= 9) and it.skip_assignment:
-        raise ValueError("skip_assignment does not exist in version {}".format(version))
+        raise ValueError(f"skip_assignment does not exist in version {version}")
     if version >= 6:
         write_compact_string(out, it.member_id)
     else:

@@ -166,7 +166,7 @@ def _encode_leave_group_request(out: BytesWriter, it: LeaveGroupRequest, version
     if version <= 2:
         write_string(out, it.member_id)
     if not (version <= 2) and it.member_id != "":
-        raise ValueError("member_id does not exist in version {}".format(version))
+        raise ValueError(f"member_id does not exist in version {version}")
     if version >= 3:
         if version >= 4:
             write_compact_count(out, len(it.members))
@@ -175,7 +175,7 @@ def _encode_leave_group_request(out: BytesWriter, it: LeaveGroupRequest, version
         for members_item in it.members:
             _encode_member_identity(out, members_item, version)
     if not (version >= 3) and it.members:
-        raise ValueError("members does not exist in version {}".format(version))
+        raise ValueError(f"members does not exist in version {version}")
     if version >= 4:
         out.append(0)
 
@@ -262,7 +262,7 @@ def _encode_leave_group_response(out: BytesWriter, it: LeaveGroupResponse, versi
         for members_item in it.members:
             _encode_member_response(out, members_item, version)
     if not (version >= 3) and it.members:
-        raise ValueError("members does not exist in version {}".format(version))
+        raise ValueError(f"members does not exist in version {version}")
     if version >= 4:
         out.append(0)
 

@@ -95,7 +95,7 @@ def _encode_list_config_resources_request(
         for resource_types_item in it.resource_types:
             write_i8(out, resource_types_item)
     if not (version >= 1) and it.resource_types:
-        raise ValueError("resource_types does not exist in version {}".format(version))
+        raise ValueError(f"resource_types does not exist in version {version}")
     out.append(0)
 
 

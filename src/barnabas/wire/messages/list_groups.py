@@ -114,13 +114,13 @@ def _encode_list_groups_request(out: BytesWriter, it: ListGroupsRequest, version
         for states_filter_item in it.states_filter:
             write_compact_string(out, states_filter_item)
     if not (version >= 4) and it.states_filter:
-        raise ValueError("states_filter does not exist in version {}".format(version))
+        raise ValueError(f"states_filter does not exist in version {version}")
     if version >= 5:
         write_compact_count(out, len(it.types_filter))
         for types_filter_item in it.types_filter:
             write_compact_string(out, types_filter_item)
     if not (version >= 5) and it.types_filter:
-        raise ValueError("types_filter does not exist in version {}".format(version))
+        raise ValueError(f"types_filter does not exist in version {version}")
     if version >= 3:
         out.append(0)
 

@@ -235,7 +235,7 @@ def _encode_list_offsets_request(out: BytesWriter, it: ListOffsetsRequest, versi
     if version >= 2:
         write_i8(out, it.isolation_level)
     if not (version >= 2) and it.isolation_level != 0:
-        raise ValueError("isolation_level does not exist in version {}".format(version))
+        raise ValueError(f"isolation_level does not exist in version {version}")
     if version >= 6:
         write_compact_count(out, len(it.topics))
     else:
@@ -297,7 +297,7 @@ def _encode_list_offsets_partition_response(
     if version >= 4:
         write_i32_be(out, it.leader_epoch)
     if not (version >= 4) and it.leader_epoch != -1:
-        raise ValueError("leader_epoch does not exist in version {}".format(version))
+        raise ValueError(f"leader_epoch does not exist in version {version}")
     if version >= 6:
         out.append(0)
 

@@ -136,11 +136,11 @@ def _encode_list_transactions_request(out: BytesWriter, it: ListTransactionsRequ
     if version >= 1:
         write_i64_be(out, it.duration_filter)
     if not (version >= 1) and it.duration_filter != -1:
-        raise ValueError("duration_filter does not exist in version {}".format(version))
+        raise ValueError(f"duration_filter does not exist in version {version}")
     if version >= 2:
         write_compact_string(out, it.transactional_id_pattern)
     if not (version >= 2) and it.transactional_id_pattern is not None:
-        raise ValueError("transactional_id_pattern does not exist in version {}".format(version))
+        raise ValueError(f"transactional_id_pattern does not exist in version {version}")
     out.append(0)
 
 

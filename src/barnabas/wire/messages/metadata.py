@@ -203,7 +203,7 @@ def _encode_metadata_request_topic(out: BytesWriter, it: MetadataRequestTopic, v
     if version >= 10:
         write_uuid(out, it.topic_id)
     if it.name is None and not (version >= 10):
-        raise ValueError("name may not be null in version {}".format(version))
+        raise ValueError(f"name may not be null in version {version}")
     if version >= 9:
         write_compact_string(out, it.name)
     else:
@@ -256,7 +256,7 @@ def _decode_metadata_request(content: bytes, at: int, version: int) -> tuple[Met
 
 def _encode_metadata_request(out: BytesWriter, it: MetadataRequest, version: int) -> None:
     if it.topics is None and not (version >= 1):
-        raise ValueError("topics may not be null in version {}".format(version))
+        raise ValueError(f"topics may not be null in version {version}")
     if it.topics is None:
         if version >= 9:
             write_compact_count(out, -1)
@@ -272,15 +272,15 @@ def _encode_metadata_request(out: BytesWriter, it: MetadataRequest, version: int
     if version >= 4:
         out.append(1 if it.allow_auto_topic_creation else 0)
     if not (version >= 4) and not it.allow_auto_topic_creation:
-        raise ValueError("allow_auto_topic_creation does not exist in version {}".format(version))
+        raise ValueError(f"allow_auto_topic_creation does not exist in version {version}")
     if 8 <= version <= 10:
         out.append(1 if it.include_cluster_authorized_operations else 0)
     if not (8 <= version <= 10) and it.include_cluster_authorized_operations:
-        raise ValueError("include_cluster_authorized_operations does not exist in version {}".format(version))
+        raise ValueError(f"include_cluster_authorized_operations does not exist in version {version}")
     if version >= 8:
         out.append(1 if it.include_topic_authorized_operations else 0)
     if not (version >= 8) and it.include_topic_authorized_operations:
-        raise ValueError("include_topic_authorized_operations does not exist in version {}".format(version))
+        raise ValueError(f"include_topic_authorized_operations does not exist in version {version}")
     if version >= 9:
         out.append(0)
 
@@ -460,7 +460,7 @@ def _decode_metadata_response_topic(
 def _encode_metadata_response_topic(out: BytesWriter, it: MetadataResponseTopic, version: int) -> None:
     write_i16_be(out, it.error_code)
     if it.name is None and not (version >= 12):
-        raise ValueError("name may not be null in version {}".format(version))
+        raise ValueError(f"name may not be null in version {version}")
     if version >= 9:
         write_compact_string(out, it.name)
     else:
@@ -478,7 +478,7 @@ def _encode_metadata_response_topic(out: BytesWriter, it: MetadataResponseTopic,
     if version >= 8:
         write_i32_be(out, it.topic_authorized_operations)
     if not (version >= 8) and it.topic_authorized_operations != -2147483648:
-        raise ValueError("topic_authorized_operations does not exist in version {}".format(version))
+        raise ValueError(f"topic_authorized_operations does not exist in version {version}")
     if version >= 9:
         out.append(0)
 
@@ -564,7 +564,7 @@ def _encode_metadata_response(out: BytesWriter, it: MetadataResponse, version: i
     if 8 <= version <= 10:
         write_i32_be(out, it.cluster_authorized_operations)
     if not (8 <= version <= 10) and it.cluster_authorized_operations != -2147483648:
-        raise ValueError("cluster_authorized_operations does not exist in version {}".format(version))
+        raise ValueError(f"cluster_authorized_operations does not exist in version {version}")
     if version >= 13:
         write_i16_be(out, it.error_code)
     if version >= 9:

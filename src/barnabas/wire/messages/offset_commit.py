@@ -288,7 +288,7 @@ def _encode_offset_commit_request(out: BytesWriter, it: OffsetCommitRequest, ver
         else:
             write_string(out, it.group_instance_id)
     if not (version >= 7) and it.group_instance_id is not None:
-        raise ValueError("group_instance_id does not exist in version {}".format(version))
+        raise ValueError(f"group_instance_id does not exist in version {version}")
     if version <= 4:
         write_i64_be(out, it.retention_time_ms)
     if version >= 8:

@@ -406,10 +406,10 @@ def _encode_offset_fetch_request(out: BytesWriter, it: OffsetFetchRequest, versi
         else:
             write_string(out, it.group_id)
     if not (version <= 7) and it.group_id != "":
-        raise ValueError("group_id does not exist in version {}".format(version))
+        raise ValueError(f"group_id does not exist in version {version}")
     if version <= 7:
         if it.topics is None and not (version >= 2):
-            raise ValueError("topics may not be null in version {}".format(version))
+            raise ValueError(f"topics may not be null in version {version}")
         if it.topics is None:
             if version >= 6:
                 write_compact_count(out, -1)
@@ -422,18 +422,18 @@ def _encode_offset_fetch_request(out: BytesWriter, it: OffsetFetchRequest, versi
                 write_count(out, len(it.topics))
             for topics_item in it.topics:
                 _encode_offset_fetch_request_topic(out, topics_item, version)
-    if not (version <= 7) and it.topics is None or it.topics:
-        raise ValueError("topics does not exist in version {}".format(version))
+    if (not (version <= 7) and it.topics is None) or it.topics:
+        raise ValueError(f"topics does not exist in version {version}")
     if version >= 8:
         write_compact_count(out, len(it.groups))
         for groups_item in it.groups:
             _encode_offset_fetch_request_group(out, groups_item, version)
     if not (version >= 8) and it.groups:
-        raise ValueError("groups does not exist in version {}".format(version))
+        raise ValueError(f"groups does not exist in version {version}")
     if version >= 7:
         out.append(1 if it.require_stable else 0)
     if not (version >= 7) and it.require_stable:
-        raise ValueError("require_stable does not exist in version {}".format(version))
+        raise ValueError(f"require_stable does not exist in version {version}")
     if version >= 6:
         out.append(0)
 
@@ -677,7 +677,7 @@ def _encode_offset_fetch_response(out: BytesWriter, it: OffsetFetchResponse, ver
         for topics_item in it.topics:
             _encode_offset_fetch_response_topic(out, topics_item, version)
     if not (version <= 7) and it.topics:
-        raise ValueError("topics does not exist in version {}".format(version))
+        raise ValueError(f"topics does not exist in version {version}")
     if 2 <= version <= 7:
         write_i16_be(out, it.error_code)
     if version >= 8:
@@ -685,7 +685,7 @@ def _encode_offset_fetch_response(out: BytesWriter, it: OffsetFetchResponse, ver
         for groups_item in it.groups:
             _encode_offset_fetch_response_group(out, groups_item, version)
     if not (version >= 8) and it.groups:
-        raise ValueError("groups does not exist in version {}".format(version))
+        raise ValueError(f"groups does not exist in version {version}")
     if version >= 6:
         out.append(0)
 

@@ -439,7 +439,7 @@ def _decode_partition_produce_response(
                 if tag == 0 and version >= 10:
                     current_leader, at = _decode_leader_id_and_epoch(content, at, version)
                     if at != end:
-                        raise Malformed("tag 0 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 0 has {size} bytes")
                 at = end
     return PartitionProduceResponse(
         index,
@@ -473,7 +473,7 @@ def _encode_partition_produce_response(out: BytesWriter, it: PartitionProduceRes
         else:
             write_string(out, it.error_message)
     if not (version >= 10) and it.current_leader is not None:
-        raise ValueError("current_leader does not exist in version {}".format(version))
+        raise ValueError(f"current_leader does not exist in version {version}")
     if version >= 9:
         tags = 0
         if version >= 10 and (it.current_leader is not None):
@@ -577,7 +577,7 @@ def _decode_produce_response(content: bytes, at: int, version: int) -> tuple[Pro
                         node_endpoints_item, at = _decode_node_endpoint(content, at, version)
                         node_endpoints.append(node_endpoints_item)
                     if at != end:
-                        raise Malformed("tag 0 has {size} bytes".format(size=size))
+                        raise Malformed(f"tag 0 has {size} bytes")
                 at = end
     return ProduceResponse(responses, throttle_time_ms, node_endpoints), at
 
@@ -591,7 +591,7 @@ def _encode_produce_response(out: BytesWriter, it: ProduceResponse, version: int
         _encode_topic_produce_response(out, responses_item, version)
     write_i32_be(out, it.throttle_time_ms)
     if not (version >= 10) and it.node_endpoints:
-        raise ValueError("node_endpoints does not exist in version {}".format(version))
+        raise ValueError(f"node_endpoints does not exist in version {version}")
     if version >= 9:
         tags = 0
         if version >= 10 and (it.node_endpoints):

@@ -317,7 +317,7 @@ def _encode_share_acknowledge_request(out: BytesWriter, it: ShareAcknowledgeRequ
     if version >= 2:
         out.append(1 if it.is_renew_ack else 0)
     if not (version >= 2) and it.is_renew_ack:
-        raise ValueError("is_renew_ack does not exist in version {}".format(version))
+        raise ValueError(f"is_renew_ack does not exist in version {version}")
     write_compact_count(out, len(it.topics))
     for topics_item in it.topics:
         _encode_acknowledge_topic(out, topics_item, version)

@@ -450,7 +450,7 @@ def _encode_share_fetch_request(out: BytesWriter, it: ShareFetchRequest, version
     if version >= 2:
         out.append(1 if it.is_renew_ack else 0)
     if not (version >= 2) and it.is_renew_ack:
-        raise ValueError("is_renew_ack does not exist in version {}".format(version))
+        raise ValueError(f"is_renew_ack does not exist in version {version}")
     write_compact_count(out, len(it.topics))
     for topics_item in it.topics:
         _encode_fetch_topic(out, topics_item, version)
@@ -560,7 +560,7 @@ def _encode_partition_data(
     write_compact_string(out, it.acknowledge_error_message)
     _encode_leader_id_and_epoch(out, it.current_leader, version)
     if it.records is None:
-        raise ValueError("records may not be null in version {}".format(version))
+        raise ValueError(f"records may not be null in version {version}")
     write_records(out, it.records, parts, True)
     write_compact_count(out, len(it.acquired_records))
     for acquired_records_item in it.acquired_records:

@@ -184,7 +184,7 @@ def _encode_sync_group_request(out: BytesWriter, it: SyncGroupRequest, version: 
         else:
             write_string(out, it.group_instance_id)
     if not (version >= 3) and it.group_instance_id is not None:
-        raise ValueError("group_instance_id does not exist in version {}".format(version))
+        raise ValueError(f"group_instance_id does not exist in version {version}")
     if version >= 5:
         write_compact_string(out, it.protocol_type)
     if version >= 5:

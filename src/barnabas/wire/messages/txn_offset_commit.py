@@ -287,15 +287,15 @@ def _encode_txn_offset_commit_request(out: BytesWriter, it: TxnOffsetCommitReque
     if version >= 3:
         write_i32_be(out, it.generation_id)
     if not (version >= 3) and it.generation_id != -1:
-        raise ValueError("generation_id does not exist in version {}".format(version))
+        raise ValueError(f"generation_id does not exist in version {version}")
     if version >= 3:
         write_compact_string(out, it.member_id)
     if not (version >= 3) and it.member_id != "":
-        raise ValueError("member_id does not exist in version {}".format(version))
+        raise ValueError(f"member_id does not exist in version {version}")
     if version >= 3:
         write_compact_string(out, it.group_instance_id)
     if not (version >= 3) and it.group_instance_id is not None:
-        raise ValueError("group_instance_id does not exist in version {}".format(version))
+        raise ValueError(f"group_instance_id does not exist in version {version}")
     if version >= 3:
         write_compact_count(out, len(it.topics))
     else:

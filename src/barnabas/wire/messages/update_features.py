@@ -131,11 +131,11 @@ def _encode_feature_update_key(out: BytesWriter, it: FeatureUpdateKey, version: 
     if version <= 0:
         out.append(1 if it.allow_downgrade else 0)
     if not (version <= 0) and it.allow_downgrade:
-        raise ValueError("allow_downgrade does not exist in version {}".format(version))
+        raise ValueError(f"allow_downgrade does not exist in version {version}")
     if version >= 1:
         write_i8(out, it.upgrade_type)
     if not (version >= 1) and it.upgrade_type != 1:
-        raise ValueError("upgrade_type does not exist in version {}".format(version))
+        raise ValueError(f"upgrade_type does not exist in version {version}")
     out.append(0)
 
 
@@ -170,7 +170,7 @@ def _encode_update_features_request(out: BytesWriter, it: UpdateFeaturesRequest,
     if version >= 1:
         out.append(1 if it.validate_only else 0)
     if not (version >= 1) and it.validate_only:
-        raise ValueError("validate_only does not exist in version {}".format(version))
+        raise ValueError(f"validate_only does not exist in version {version}")
     out.append(0)
 
 

@@ -268,7 +268,7 @@ def _decode_update_raft_voter_response(
             if tag == 0:
                 current_leader, at = _decode_current_leader(content, at, version)
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             at = end
     return UpdateRaftVoterResponse(throttle_time_ms, error_code, current_leader), at
 

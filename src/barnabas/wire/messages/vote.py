@@ -237,7 +237,7 @@ def _encode_partition_data(out: BytesWriter, it: PartitionData, version: int) ->
     if version >= 2:
         out.append(1 if it.pre_vote else 0)
     if not (version >= 2) and it.pre_vote:
-        raise ValueError("pre_vote does not exist in version {}".format(version))
+        raise ValueError(f"pre_vote does not exist in version {version}")
     out.append(0)
 
 
@@ -408,7 +408,7 @@ def _decode_vote_response(content: bytes, at: int, version: int) -> tuple[VoteRe
                     node_endpoints_item, at = _decode_node_endpoint(content, at, version)
                     node_endpoints.append(node_endpoints_item)
                 if at != end:
-                    raise Malformed("tag 0 has {size} bytes".format(size=size))
+                    raise Malformed(f"tag 0 has {size} bytes")
             at = end
     return VoteResponse(error_code, topics, node_endpoints), at
 
@@ -419,7 +419,7 @@ def _encode_vote_response(out: BytesWriter, it: VoteResponse, version: int) -> N
     for topics_item in it.topics:
         _encode_response_topic_data(out, topics_item, version)
     if not (version >= 1) and it.node_endpoints:
-        raise ValueError("node_endpoints does not exist in version {}".format(version))
+        raise ValueError(f"node_endpoints does not exist in version {version}")
     tags = 0
     if version >= 1 and (it.node_endpoints):
         tags += 1
