@@ -167,36 +167,45 @@ def not_null(size: int) -> int:
     return size
 
 
+def text_of(content: bytes) -> str:
+    """UTF-8; what is not becomes replacement characters, as Java reads it."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("utf-8", "replace")
+
+
 def read_string(content: bytes, at: int) -> tuple[str, int]:
-    size = not_null(read_i16_be(content, at))
+    size = read_i16_be(content, at)
     at += 2
-    return slice_of(content, at, size).decode("utf-8", "replace"), at + size
+    end = at + size
+    if size < 0 or end > len(content):
+        raise Malformed(f"a string of {size} bytes, {len(content) - at} left")
+    return text_of(content[at:end]), end
 
 
 def read_nullable_string(content: bytes, at: int) -> tuple[str | None, int]:
-    size = read_i16_be(content, at)
-    at += 2
-    if size < 0:
-        return None, at
-    return slice_of(content, at, size).decode("utf-8", "replace"), at + size
+    if content[at] >= 0x80:
+        content[at + 1]  # null is any negative length, but both its bytes must be there
+        return None, at + 2
+    return read_string(content, at)
 
 
 def read_compact_string(content: bytes, at: int) -> tuple[str, int]:
-    size, at = read_uvarint(content, at)
-    size = not_null(size - 1)
-    if size > STRING_BYTES_MAX:
-        raise Malformed(f"a string of {size} bytes")
-    return slice_of(content, at, size).decode("utf-8", "replace"), at + size
+    size = content[at]
+    at += 1
+    if size >= 0x80:
+        size, at = read_uvarint(content, at - 1)
+    end = at + size - 1
+    if size == 0 or size > STRING_BYTES_MAX + 1 or end > len(content):
+        raise Malformed(f"a string of {size - 1} bytes, {len(content) - at} left")
+    return text_of(content[at:end]), end
 
 
 def read_compact_nullable_string(content: bytes, at: int) -> tuple[str | None, int]:
-    size, at = read_uvarint(content, at)
-    if size == 0:
-        return None, at
-    size -= 1
-    if size > STRING_BYTES_MAX:
-        raise Malformed(f"a string of {size} bytes")
-    return slice_of(content, at, size).decode("utf-8", "replace"), at + size
+    if content[at] == 0:
+        return None, at + 1
+    return read_compact_string(content, at)
 
 
 def encoded(value: str) -> bytes:
@@ -219,8 +228,14 @@ def write_compact_string(out: BytesWriter, value: str | None) -> None:
     if value is None:
         out.append(0)
         return
-    content = encoded(value)
-    write_uvarint(out, len(content) + 1)
+    content = value.encode()
+    size = len(content)
+    if size < 0x7F:
+        out.append(size + 1)
+    else:
+        if size > STRING_BYTES_MAX:
+            raise ValueError(f"a string of {size} bytes; the protocol allows {STRING_BYTES_MAX}")
+        write_uvarint(out, size + 1)
     out.write(content)
 
 
@@ -323,8 +338,14 @@ def read_nullable_count(content: bytes, at: int, item_bytes_min: int) -> tuple[i
 
 
 def read_compact_count(content: bytes, at: int, item_bytes_min: int) -> tuple[int, int]:
-    count, at = read_compact_nullable_count(content, at, item_bytes_min)
-    return not_null(count), at
+    count = content[at]
+    at += 1
+    if count >= 0x80:
+        count, at = read_uvarint(content, at - 1)
+    count -= 1
+    if count < 0 or count * item_bytes_min > len(content) - at:
+        raise Malformed(f"{count} items announced, {len(content) - at} bytes left")
+    return count, at
 
 
 def read_compact_nullable_count(content: bytes, at: int, item_bytes_min: int) -> tuple[int, int]:
@@ -341,7 +362,10 @@ def write_count(out: BytesWriter, count: int) -> None:
 
 def write_compact_count(out: BytesWriter, count: int) -> None:
     """count -1 stands for null."""
-    write_uvarint(out, count + 1)
+    if count < 0x7F:
+        out.append(count + 1)
+    else:
+        write_uvarint(out, count + 1)
 
 
 # -- tagged sections
