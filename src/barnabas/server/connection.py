@@ -29,17 +29,6 @@ PARKED_MAX: Final = 1000
 """Requests one connection may have parked; beyond it the socket is not read."""
 
 
-class Slot:
-    """The place of one reply in the order of replies."""
-
-    __slots__ = ("pieces", "ready", "request")
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.pieces: list[Piece] = []
-        self.ready = False
-
-
 class ServerConnection:
     """The Receiver of one client's bytes."""
 
@@ -58,7 +47,7 @@ class ServerConnection:
         self._on_closed = on_closed
         self._frames = FrameReader(frame_bytes_max)
         self._unstarted: deque[bytes] = deque()
-        self._slots: deque[Slot] = deque()
+        self._slots: deque[Request] = deque()
         self._parked_produce = 0
         self._parked_other = 0
         self._sending = False
@@ -144,27 +133,26 @@ class ServerConnection:
             return
         if reply is None:
             return
-        slot = Slot(request)
-        self._slots.append(slot)
+        self._slots.append(request)
         if isinstance(reply, Parked):
             if request.key == PRODUCE:
                 self._parked_produce += 1
             else:
                 self._parked_other += 1
-            reply.then(lambda response: self._unpark(slot, response))
+            reply.then(lambda response: self._unpark(request, response))
         else:
-            slot.pieces = reply
-            slot.ready = True
+            request.pieces = reply
+            request.ready = True
 
-    def _unpark(self, slot: Slot, response: object) -> None:
-        if slot.request.key == PRODUCE:
+    def _unpark(self, request: Request, response: object) -> None:
+        if request.key == PRODUCE:
             self._parked_produce -= 1
         else:
             self._parked_other -= 1
         if self._closed:
             return
-        slot.pieces = self._dispatch.encode(slot.request, response)
-        slot.ready = True
+        request.pieces = self._dispatch.encode(request, response)
+        request.ready = True
         if not self._sending:
             self._sending = True
             self._turn.send(self._after_parked)

@@ -21,19 +21,19 @@ API_VERSIONS: Final = 18
 
 
 class Request:
-    """An open request: what is needed to answer it later."""
+    """An open request and the place of its reply in the order of replies."""
 
-    __slots__ = ("api", "body_at", "correlation_id", "frame", "key", "version")
+    __slots__ = ("api", "body_at", "correlation_id", "frame", "key", "pieces", "ready", "version")
 
-    def __init__(
-        self, api: Api, key: int, version: int, correlation_id: int, frame: bytes, body_at: int
-    ) -> None:
+    def __init__(self, api: Api, key: int, version: int, correlation_id: int, frame: bytes, body_at: int) -> None:
         self.api = api
         self.key = key
         self.version = version
         self.correlation_id = correlation_id
         self.frame = frame
         self.body_at = body_at
+        self.pieces: list[Piece] = []
+        self.ready = False
 
 
 class Dispatch:

@@ -75,10 +75,10 @@ def handle(
             if version >= 13
             else broker.partitions.by_name(topic.name)
         )
-        answers = TopicProduceResponse(name=topic.name, topic_id=topic.topic_id)
+        answers = TopicProduceResponse(topic.name, topic.topic_id)
         response.responses.append(answers)
         for asked in topic.partition_data:
-            answer = PartitionProduceResponse(index=asked.index)
+            answer = PartitionProduceResponse(asked.index)
             answers.partition_responses.append(answer)
             if bad:
                 answer.error_code = bad
