@@ -118,16 +118,28 @@ def test_replies_of_one_reading_leave_in_one_call(server: Server) -> None:
     assert peer.recv(100) == b"reply0reply1reply2reply3reply4"
 
 
-def test_replies_of_one_turn_leave_in_one_call_for_each_connection(server: Server) -> None:
+def test_what_one_reading_causes_elsewhere_leaves_in_one_call_each(server: Server) -> None:
+    """A produce request may answer fetches that wait on other connections."""
     pairs = [server.peer() for _ in range(3)]
     calls = [sends_of(ear.connection) for _, ear in pairs]
-    for at in range(4):
-        for _, ear in pairs:
-            ear.connection.send([b"%d" % at])
-    assert calls == [[], [], []], "they leave at the turn's end"
+
+    def answer_all() -> None:
+        for at in range(4):
+            for _, ear in pairs:
+                ear.connection.send([b"%d" % at])
+        assert calls == [[], [], []]
+
+    pairs[0][1].on_bytes = answer_all
+    pairs[0][0].sendall(b"x")
     server.turn_until(lambda: all(calls))
     assert calls == [[4], [4], [4]]
     assert [peer.recv(10) for peer, _ in pairs] == [b"0123"] * 3
+
+
+def test_what_is_sent_outside_a_reading_leaves_at_once(server: Server) -> None:
+    peer, ear = server.peer()
+    ear.connection.send([b"now"])
+    assert peer.recv(10) == b"now", "no turn of the loop was needed"
 
 
 def test_a_fast_reader_yields_between_its_megabytes(
@@ -144,8 +156,6 @@ def test_a_fast_reader_yields_between_its_megabytes(
 
     monkeypatch.setattr(os, "sendfile", greedy)
     ear.connection.send([FileRange(file, 0, 10 * TURN_BYTES)])
-    assert isinstance(ear.connection, SocketConnection)
-    ear.connection.flush()
     assert asked == [TURN_BYTES]
     server.turn_until(lambda: ear.connection.unsent_bytes() == 0)
     assert asked == [TURN_BYTES] * 10
@@ -179,6 +189,7 @@ def test_writing_to_a_peer_that_left_ends_the_stream_once(server: Server) -> Non
     peer.close()
     ear.connection.send([b"x"])
     ear.connection.send([b"y"])
+    assert ear.reasons == [], "the end does not come from inside send"
     server.turn_until(lambda: bool(ear.reasons))
     ear.connection.send([b"z"])
     ear.connection.close()

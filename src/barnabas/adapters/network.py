@@ -1,11 +1,11 @@
 """Plaintext sockets of our own on the event loop: recv_into one shared buffer, sendmsg, sendfile.
 
 N1  The receiver sees the shared buffer during its call only.
-N2  Pieces leave in the order they were queued. What one turn queues for a connection leaves together: when the turn is
-    that connection's own reading, at its end, else in one callback for all connections. At most GATHER_BYTES of bytes
-    go into one sendmsg; a file range goes by sendfile where the file has a descriptor, in slices of RANGE_BYTES where
-    it has none, so a slow reader costs no memory; a fast one gets TURN_BYTES before the others have their turn.
-N3  After closed() a connection calls nobody.
+N2  Pieces leave in the order they were queued. What received() queues leaves together when it returns; what is queued at
+    other times leaves at once, for the layers above gather the replies of a turn themselves. At most GATHER_BYTES of
+    bytes go into one sendmsg; a file range goes by sendfile where the file has a descriptor, in slices of RANGE_BYTES
+    where it has none, so a slow reader costs no memory; a fast one gets TURN_BYTES before the others have their turn.
+N3  closed() never comes from inside a call of the receiver's own; after it a connection calls nobody.
 N4  An orderly close reads what lies unread first: a socket closed over unread bytes sends RST, and the peer would lose
     the reply that it has not read yet.
 """
@@ -123,15 +123,19 @@ class SocketConnection:
             if size:
                 outbox.append(piece)
                 self._unsent += size
-        if not self._queued and not self._writing:
+        if self._queued or self._writing:
+            return
+        if self._network.reading:
             self._queued = True
-            self._network.flush_later(self)
+            self._network.queued.append(self)
+        else:
+            self._drain()
 
     def unsent_bytes(self) -> int:
         return self._unsent
 
     def flush(self) -> None:
-        """The turn's end."""
+        """received() has returned."""
         self._queued = False
         if self._connected and not self._writing:
             self._drain()
@@ -151,10 +155,10 @@ class SocketConnection:
             self._write_later()
             return
         except WorldError as error:
-            self._end(error.what)
+            self._loop.call_soon(self._end, error.what)
             return
         except OSError as error:
-            self._end(os.strerror(error.errno or 0))
+            self._loop.call_soon(self._end, os.strerror(error.errno or 0))
             return
         self._outbox = None  # an idle connection holds no empty deque: 624 bytes each
         if self._writing:
@@ -304,13 +308,8 @@ class SocketNetwork:
         self.queued: list[SocketConnection] = []
         self._connections: set[SocketConnection] = set()
 
-    def flush_later(self, connection: SocketConnection) -> None:
-        if not self.queued and not self.reading:
-            self.loop.asyncio.call_soon(self.flush)
-        self.queued.append(connection)
-
     def flush(self) -> None:
-        """Send what this turn has queued; what the ends of connections queue meanwhile too."""
+        """Send what was queued while received() ran, for whichever connection; the end of one may queue for another."""
         while self.queued:
             queued, self.queued = self.queued, []
             for connection in queued:
