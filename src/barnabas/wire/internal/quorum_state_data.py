@@ -146,7 +146,7 @@ def _encode_quorum_state_data(out: BytesWriter, it: QuorumStateData, version: in
             write_compact_count(out, len(it.current_voters))
             for current_voters_item in it.current_voters:
                 _encode_voter(out, current_voters_item, version)
-    if (not (version <= 0) and it.current_voters is None) or it.current_voters:
+    if not (version <= 0) and (it.current_voters is None or it.current_voters):
         raise ValueError(f"current_voters does not exist in version {version}")
     out.append(0)
 

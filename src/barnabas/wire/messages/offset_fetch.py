@@ -422,7 +422,7 @@ def _encode_offset_fetch_request(out: BytesWriter, it: OffsetFetchRequest, versi
                 write_count(out, len(it.topics))
             for topics_item in it.topics:
                 _encode_offset_fetch_request_topic(out, topics_item, version)
-    if (not (version <= 7) and it.topics is None) or it.topics:
+    if not (version <= 7) and (it.topics is None or it.topics):
         raise ValueError(f"topics does not exist in version {version}")
     if version >= 8:
         write_compact_count(out, len(it.groups))
