@@ -84,7 +84,9 @@ def formatted(written: dict[Path, str]) -> dict[Path, str]:
             names[path].write_text(text)
         ruff = [sys.executable, "-m", "ruff"]
         config = ["--config", str(ROOT / "pyproject.toml"), "--no-cache", "-q"]
-        subprocess.run([*ruff, "check", *config, "--select", "I,F401,RUF021,RUF022", "--fix", folder], check=True)
+        subprocess.run(
+            [*ruff, "check", *config, "--select", "I,F401,RUF021,RUF022", "--fix", folder], check=True
+        )
         subprocess.run([*ruff, "format", *config, folder], check=True)
         return {path: name.read_text() for path, name in names.items()}
 

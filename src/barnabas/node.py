@@ -92,22 +92,7 @@ class Node:
             self._offsets_count,
         )
         self.upkeep = Upkeep(clock, loop, self.waits, self.partitions, self.folder, options, log)
-        self.broker = Broker(
-            self.node_id,
-            clock,
-            options,
-            self.cluster,
-            self.partitions,
-            self.groups,
-            FetchSessions(options.get_int("max.incremental.fetch.session.cache.slots"), world.entropy.below),
-            ProducerIds(self._take_producer_ids),
-            self.topics,
-            self.waits,
-            telemetry,
-            log,
-            self.upkeep.write_checkpoints,
-            self._disk_bytes,
-        )
+        self.broker = self._make_broker(world)
         self.listeners = Listeners(
             world.network,
             Dispatch(self.broker),
@@ -121,6 +106,26 @@ class Node:
         self.partitions.on_opened.append(self._opened)
         self.partitions.on_closed.append(self._closed)
         self._declare_gauges()
+
+    def _make_broker(self, world: World) -> Broker:
+        return Broker(
+            self.node_id,
+            world.clock,
+            self._options,
+            self.cluster,
+            self.partitions,
+            self.groups,
+            FetchSessions(
+                self._options.get_int("max.incremental.fetch.session.cache.slots"), world.entropy.below
+            ),
+            ProducerIds(self._take_producer_ids),
+            self.topics,
+            self.waits,
+            self.telemetry,
+            self.log,
+            self.upkeep.write_checkpoints,
+            self._disk_bytes,
+        )
 
     def _own_id(self) -> int:
         for name in ("node.id", "broker.id"):

@@ -38,7 +38,9 @@ def handle(broker: Broker, ask: ApiVersionsRequest, version: int, caller: Caller
             ApiVersion(
                 api_key=key,
                 min_version=0 if key == PRODUCE else apis.BY_KEY[key].version_min,
-                max_version=5 if key == INIT_PRODUCER_ID else apis.BY_KEY[key].version_max,
+                max_version=INIT_PRODUCER_ID_VERSION_MAX
+                if key == INIT_PRODUCER_ID
+                else apis.BY_KEY[key].version_max,
             )
             for key in handlers.SERVED
         ],
@@ -57,6 +59,7 @@ def handle(broker: Broker, ask: ApiVersionsRequest, version: int, caller: Caller
 
 
 INIT_PRODUCER_ID: Final = 22
+INIT_PRODUCER_ID_VERSION_MAX: Final = 5
 """Its v6 is unstable in Kafka 4.3 (two-phase commit, KIP-939): known to the codec, not advertised."""
 
 API = Api(18, message, handle)

@@ -1,4 +1,4 @@
-"""CreatePartitions (37), v0-3. Rules: cluster/changes.py. Answered when the new partitions serve."""
+"""CreatePartitions (37), v0-3. Adds partitions to topics. Rules: cluster/changes.py. Answered when the new partitions serve."""
 
 from barnabas.cluster import changes
 from barnabas.cluster.changes import TopicResult

@@ -1,4 +1,4 @@
-"""CreateTopics (19), v2-7. Rules: cluster/changes.py. Answered when the new partitions serve.
+"""CreateTopics (19), v2-7. Makes topics, or says whether it could. Rules: cluster/changes.py. Answered when the new partitions serve.
 
 Versions   v5: configs, partition count and factor in the answer. v7: topic id.
 """

@@ -1,4 +1,4 @@
-"""DeleteGroups (42), v0-2. Rules: coordinators/group/coordinator.py. Only empty groups go."""
+"""DeleteGroups (42), v0-2. Forgets groups and their offsets. Rules: coordinators/group/coordinator.py. Only empty groups go."""
 
 from barnabas.partitions.waits import Parked
 from barnabas.server.api import Api

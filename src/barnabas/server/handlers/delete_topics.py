@@ -1,4 +1,4 @@
-"""DeleteTopics (20), v1-6. Rules: cluster/changes.py. Answered when the metadata is durable; folders go later.
+"""DeleteTopics (20), v1-6. Removes topics with their records. Rules: cluster/changes.py. Answered when the metadata is durable; folders go later.
 
 Versions   v5: error message. v6: topics by name or id.
 """

@@ -1,4 +1,4 @@
-"""DescribeGroups (15), v0-6. Rules: coordinators/group/coordinator.py; authorized operations are added here."""
+"""DescribeGroups (15), v0-6. State and members of groups. Rules: coordinators/group/coordinator.py; authorized operations are added here."""
 
 from barnabas.partitions.waits import Parked
 from barnabas.server import rights

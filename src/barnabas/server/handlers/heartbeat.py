@@ -1,4 +1,4 @@
-"""Heartbeat (12), v0-4. Rules: coordinators/group/classic.py."""
+"""Heartbeat (12), v0-4. Says that a member lives, and tells it of a rebalance. Rules: coordinators/group/classic.py."""
 
 from barnabas.partitions.waits import Parked
 from barnabas.server.api import Api

@@ -1,4 +1,4 @@
-"""JoinGroup (11), v0-9. Rules: coordinators/group/classic.py. Parks until the rebalance completes."""
+"""JoinGroup (11), v0-9. Enters a group, or begins its next generation. Rules: coordinators/group/classic.py. Parks until the rebalance completes."""
 
 from barnabas.partitions.waits import Parked
 from barnabas.server.api import Api

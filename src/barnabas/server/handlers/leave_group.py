@@ -1,4 +1,4 @@
-"""LeaveGroup (13), v0-5. Rules: coordinators/group/classic.py. v3: several members."""
+"""LeaveGroup (13), v0-5. Takes members out of a group. Rules: coordinators/group/classic.py. v3: several members."""
 
 from barnabas.partitions.waits import Parked
 from barnabas.server.api import Api

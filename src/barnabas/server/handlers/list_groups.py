@@ -1,4 +1,4 @@
-"""ListGroups (16), v0-5. Rules: coordinators/group/coordinator.py. v4: states filter. v5: types filter."""
+"""ListGroups (16), v0-5. The groups of this broker. Rules: coordinators/group/coordinator.py. v4: states filter. v5: types filter."""
 
 from barnabas.partitions.waits import Parked
 from barnabas.server.api import Api

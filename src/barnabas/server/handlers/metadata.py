@@ -1,4 +1,4 @@
-"""Metadata (3), v0-12. Who leads what.
+"""Metadata (3), v0-13. Who leads what.
 
 Behaviour  null topics: all of them (v0: an empty list means all too). An unknown topic is created when the broker's
            auto.create.topics.enable and the request allow it, and named only when its partitions serve (decision 24),

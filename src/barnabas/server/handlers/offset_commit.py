@@ -1,4 +1,4 @@
-"""OffsetCommit (8), v2-10. Rules: coordinators/group/offsets.py. v10: topics by id."""
+"""OffsetCommit (8), v2-10. Keeps how far a group has read. Rules: coordinators/group/offsets.py. v10: topics by id."""
 
 from barnabas.partitions.waits import Parked
 from barnabas.server.api import Api

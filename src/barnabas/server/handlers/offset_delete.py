@@ -1,4 +1,4 @@
-"""OffsetDelete (47), v0. Rules: coordinators/group/offsets.py (KIP-496)."""
+"""OffsetDelete (47), v0. Forgets offsets of a group, topic by topic. Rules: coordinators/group/offsets.py (KIP-496)."""
 
 from barnabas.partitions.waits import Parked
 from barnabas.server.api import Api

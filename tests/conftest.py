@@ -1,0 +1,29 @@
+"""In CI everything that a test needs is there, so a skipped test is a failed one (CI=true, set by .ci/run)."""
+
+import os
+from collections.abc import Generator
+from typing import Final
+
+import pytest
+
+IN_CI: Final = os.environ.get("CI") == "true"
+Report = pytest.TestReport | pytest.CollectReport
+
+
+def refuse_skip(report: Report) -> Report:
+    """Expected failures are reported as skipped too; they are none."""
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} may not be skipped in CI: {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Report, Report]:
+    return refuse_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, Report, Report]:
+    return refuse_skip((yield))

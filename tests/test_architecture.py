@@ -1,0 +1,131 @@
+"""The shape of the project, held by tests: layers, sizes, one file per API, no machine's path."""
+
+import ast
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import api_docs
+import pytest
+
+from barnabas.server import handlers
+from barnabas.wire import apis
+
+ROOT = Path(__file__).parent.parent
+FILE_LINES_MAX = 600
+FUNCTION_LINES_MAX = 70
+GENERATED = ("src/barnabas/wire/messages/", "src/barnabas/wire/internal/")
+MACHINE_PATHS = re.compile(r"(?<![\w.])/(?:work|root|farm)/")
+REGISTRIES = re.compile(
+    "|".join(("py" + "pi.org", "python" + "hosted", "repo1.maven", r"repo\.maven", "artifactory"))
+)
+
+
+def tracked() -> list[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
+    ).stdout
+    return [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def hand_written() -> list[str]:
+    """Python files that somebody wrote; tables of facts are lists, not prose."""
+    return [
+        name
+        for name in tracked()
+        if name.endswith(".py") and not name.startswith(GENERATED) and not name.endswith("_facts.py")
+    ]
+
+
+def text_of(name: str) -> str | None:
+    try:
+        return (ROOT / name).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def test_arrows_point_downward():
+    linter = Path(sys.executable).with_name("lint-imports")
+    ran = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, check=False, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_no_file_is_long():
+    lines = {name: len((ROOT / name).read_text().splitlines()) for name in hand_written()}
+    assert {name: count for name, count in lines.items() if count > FILE_LINES_MAX} == {}
+
+
+def long_functions(name: str) -> list[str]:
+    return [
+        f"{name}:{node.lineno} {node.name}"
+        for node in ast.walk(ast.parse((ROOT / name).read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno + 1 > FUNCTION_LINES_MAX
+    ]
+
+
+def test_no_function_is_long():
+    assert [found for name in hand_written() for found in long_functions(name)] == []
+
+
+def test_every_module_says_why_it_exists():
+    silent = [name for name in hand_written() if not ast.get_docstring(ast.parse((ROOT / name).read_text()))]
+    assert [name for name in silent if (ROOT / name).read_text().strip()] == []
+
+
+@pytest.mark.parametrize("key", handlers.SERVED, ids=handlers.SERVED.get)
+def test_a_served_api_has_a_handler_of_its_own(key):
+    api = handlers.load(key)
+    assert (api.key, api.name) == (key, apis.BY_KEY[key].name)
+    assert handlers.SERVED[key] == apis.BY_KEY[key].module
+
+
+@pytest.mark.parametrize("key", handlers.SERVED, ids=handlers.SERVED.get)
+def test_a_handler_begins_with_its_name_and_versions(key):
+    head = import_module(f"barnabas.server.handlers.{handlers.SERVED[key]}").__doc__
+    low, high = api_docs.advertised()[key]
+    assert head.startswith(f"{apis.BY_KEY[key].name} ({key}), v{low}{'' if low == high else f'-{high}'}. ")
+
+
+def test_no_handler_is_without_an_api():
+    files = {path.stem for path in (ROOT / "src/barnabas/server/handlers").glob("*.py")} - {"__init__"}
+    assert files == set(handlers.SERVED.values())
+
+
+@pytest.mark.parametrize("script", ["generate.py", "api_docs.py"])
+def test_what_is_generated_is_up_to_date(script):
+    ran = subprocess.run(
+        [sys.executable, ROOT / "codegen" / script, "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_the_page_of_options_is_up_to_date():
+    from barnabas.config import docs
+
+    assert (ROOT / "docs/config/reference.md").read_text() == docs.page()
+
+
+@pytest.mark.parametrize("pattern", [MACHINE_PATHS, REGISTRIES], ids=["paths of a machine", "registries"])
+def test_no_file_names_a_machine(pattern):
+    found = [
+        f"{name}:{number}"
+        for name in tracked()
+        if name != "tests/test_architecture.py" and (text := text_of(name)) is not None
+        for number, line in enumerate(text.splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert found == []
+
+
+def test_locks_name_packages_and_hashes_only():
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        text = (ROOT / name).read_text()
+        assert "://" not in text
+        assert len(re.findall("^[a-z]", text, re.M)) == len(re.findall(r"==[^\n]*\\\n +--hash=sha256:", text))
