@@ -90,7 +90,7 @@ class Log:
         recovery.finish_renames(files, self.folder)
         self.epochs.load()
         self.segments = recovery.load_segments(
-            self._pool, self.folder, now_ms, clean, recovery_point, self.epochs
+            self._pool, self.folder, now_ms, clean, recovery_point, self.epochs, self.options.cleanup_compact
         )
         if self.segments:
             self.end_offset = self.segments[-1].end_offset

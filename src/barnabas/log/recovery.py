@@ -48,7 +48,13 @@ def finish_swap(files: Files, folder: str, swapped: str) -> None:
 
 
 def load_segments(
-    pool: OpenFiles, folder: str, now_ms: int, clean: bool, recovery_point: int, epochs: LeaderEpochs
+    pool: OpenFiles,
+    folder: str,
+    now_ms: int,
+    clean: bool,
+    recovery_point: int,
+    epochs: LeaderEpochs,
+    may_have_holes: bool,
 ) -> list[Segment]:
     """The segments of a folder in order, their tails repaired. Raises DamagedLog (R2)."""
     files = pool.files
@@ -69,7 +75,7 @@ def load_segments(
         elif clean:
             find_end(segment)
         else:
-            whole = repair(segment, recovery_point, epochs)
+            whole = repair(segment, recovery_point, epochs, may_have_holes)
             segment.write_indexes()
             if not whole or (behind is not None and segment.end_offset != behind):
                 for later in bases[at + 1 :]:
@@ -109,25 +115,24 @@ def find_end(segment: Segment) -> None:
     segment.end_offset = end
 
 
-def repair(segment: Segment, recovery_point: int, epochs: LeaderEpochs) -> bool:
+def repair(segment: Segment, recovery_point: int, epochs: LeaderEpochs, may_have_holes: bool) -> bool:
     """Checks what may not have been synced and cuts a torn tail; False when something was cut. R1, R2."""
-    start = start_of_scan(segment, recovery_point)
+    position, expected = start_of_scan(segment, recovery_point)
     file = segment.file
-    position, expected = start
+    size = segment.size  # the file's: the segment's own grows with what proves good
     epoch = -1
     segment.unindexed_bytes = 0
     chunk, chunk_at = b"", position
-    while position < segment.size:
-        need = HEADER_BYTES
-        if position + need > chunk_at + len(chunk):
+    while position < size:
+        if position + HEADER_BYTES > chunk_at + len(chunk):
             chunk, chunk_at = file.read(position, CHUNK_BYTES), position
         header = header_at(chunk, position - chunk_at)
         if header is not None and header.size > len(chunk) - (position - chunk_at):
             chunk, chunk_at = (
-                file.read(position, max(CHUNK_BYTES, min(header.size, segment.size - position))),
+                file.read(position, max(CHUNK_BYTES, min(header.size, size - position))),
                 position,
             )
-        reason = fault(header, chunk, position - chunk_at, expected, epoch, epochs.latest)
+        reason = fault(header, chunk, position - chunk_at, expected, epoch, epochs.latest, may_have_holes)
         if reason:
             if expected < recovery_point:
                 raise DamagedLog(
@@ -138,10 +143,10 @@ def repair(segment: Segment, recovery_point: int, epochs: LeaderEpochs) -> bool:
             return False
         assert header is not None
         segment.note(header, position, 4096)
-        position += header.size
         expected = header.next_offset
         epoch = header.leader_epoch
-        segment.grow(position - header.size, header.size, expected)
+        segment.grow(position, header.size, expected)
+        position += header.size
     segment.size = position
     segment.end_offset = expected
     return True
@@ -177,7 +182,13 @@ def header_at(chunk: bytes, at: int) -> BatchHeader | None:
 
 
 def fault(
-    header: BatchHeader | None, chunk: bytes, at: int, expected: int, epoch: int, latest_epoch: int
+    header: BatchHeader | None,
+    chunk: bytes,
+    at: int,
+    expected: int,
+    epoch: int,
+    latest_epoch: int,
+    may_have_holes: bool,
 ) -> str:
     """What is wrong with the batch at a position; "" when nothing is."""
     if header is None:
@@ -186,14 +197,14 @@ def fault(
         return "a cut batch"
     if header.magic != MAGIC:
         return f"magic {header.magic}"
-    if header.base_offset < expected or (header.base_offset != expected and epoch == -1 and expected != 0):
+    if header.base_offset < expected or (header.base_offset != expected and not may_have_holes):
         return f"base offset {header.base_offset} where {expected} follows"
     if not check_crc(chunk, at, header.size, header.crc):
         return "a wrong checksum"
     if header.last_offset_delta < 0:
         return "a negative offset delta"
     if header.leader_epoch < epoch or header.leader_epoch > latest_epoch >= 0:
-        return f"leader epoch {header.leader_epoch} behind {epoch}"
+        return f"leader epoch {header.leader_epoch} where {epoch} came before and {latest_epoch} is the newest"
     return ""
 
 

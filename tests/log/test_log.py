@@ -1,0 +1,162 @@
+"""Appending, finding, rolling, retention and truncation of one partition's log, on disk and in memory."""
+
+from conftest import NOW_MS, TOPIC_ID, Disk, append, everything
+
+from barnabas.log.folder import read_topic_id
+from barnabas.records.record import all_records
+
+
+def values(content: bytes) -> list[bytes | None]:
+    return [record.value for record in all_records(content)]
+
+
+def test_a_partition_has_no_folder_before_its_first_append(disk: Disk) -> None:
+    log = disk.log()
+    assert not disk.files.exists(log.folder)
+    append(log, [b"a"])
+    assert read_topic_id(disk.files, log.folder) == TOPIC_ID
+
+
+def test_offsets_follow_each_other_and_readers_get_the_bytes(disk: Disk) -> None:
+    log = disk.log()
+    assert [append(log, [b"a", b"b"]), append(log, [b"c"]), append(log, [b"d"] * 5)] == [0, 2, 3]
+    assert log.end_offset == 8
+    assert values(everything(log)) == [b"a", b"b", b"c"] + [b"d"] * 5
+
+
+def test_a_fetch_begins_with_the_batch_that_holds_the_offset(disk: Disk) -> None:
+    log = disk.log()
+    append(log, [b"a", b"b", b"c"])
+    append(log, [b"d"])
+    for offset, first in ((0, b"a"), (1, b"a"), (2, b"a"), (3, b"d")):
+        (found,) = log.locate(offset, 1 << 20, upto_offset=4, min_one=True)
+        assert values(found.file.read(found.position, found.size))[0] == first
+
+
+def test_nothing_at_or_behind_the_bound_is_located(disk: Disk) -> None:
+    log = disk.log()
+    append(log, [b"a"])
+    append(log, [b"b"])
+    (found,) = log.locate(0, 1 << 20, upto_offset=1, min_one=True)
+    assert values(found.file.read(found.position, found.size)) == [b"a"]
+    assert log.locate(1, 1 << 20, upto_offset=1, min_one=True) == []
+
+
+def test_a_first_batch_larger_than_the_limit_comes_whole_only_when_asked(disk: Disk) -> None:
+    log = disk.log()
+    append(log, [b"x" * 5000])
+    (found,) = log.locate(0, 100, upto_offset=1, min_one=True)
+    assert values(found.file.read(found.position, found.size)) == [b"x" * 5000]
+    assert log.locate(0, 100, upto_offset=1, min_one=False) == []
+
+
+def test_every_offset_is_found_when_the_tail_is_no_longer_remembered(disk: Disk) -> None:
+    log = disk.log(index_interval_bytes=200)
+    for number in range(1500):
+        append(log, [b"%d" % number, b"second"])
+    log.close(clean=True)
+    log = disk.log(clean=True, index_interval_bytes=200)
+    for offset in range(0, 3000, 7):
+        (found,) = log.locate(offset, 1, upto_offset=3000, min_one=True)
+        assert values(found.file.read(found.position, found.size))[0] == b"%d" % (offset // 2)
+
+
+def test_a_segment_rolls_by_size_and_the_log_reads_on(disk: Disk) -> None:
+    log = disk.log(internal_segment_bytes=4096)
+    for number in range(40):
+        append(log, [b"%03d" % number * 100])
+    assert len(log.segments) > 2
+    assert len(values(everything(log))) == 40
+    log.close(clean=True)
+    again = disk.log(clean=True, internal_segment_bytes=4096)
+    assert again.end_offset == 40 and len(values(everything(again))) == 40
+
+
+def test_a_segment_rolls_by_time_of_its_records(disk: Disk) -> None:
+    log = disk.log(segment_ms=1000)
+    append(log, [b"a"], timestamp=NOW_MS)
+    append(log, [b"b"], timestamp=NOW_MS + 1000)
+    assert len(log.segments) == 1
+    append(log, [b"c"], timestamp=NOW_MS + 1001)
+    assert len(log.segments) == 2
+
+
+def test_retention_by_time_and_size_takes_whole_old_segments_only(disk: Disk) -> None:
+    log = disk.log(segment_ms=1, retention_ms=10_000, retention_bytes=-1)
+    for number in range(5):
+        append(log, [b"x"], timestamp=NOW_MS + number * 5_000)
+    gone = log.delete_expired(NOW_MS + 20_001, high_watermark=5)
+    assert [segment.base_offset for segment in gone] == [0, 1, 2]
+    assert log.log_start_offset == 3
+    assert log.delete_expired(NOW_MS + 10**9, high_watermark=3) == [], "nothing at the high watermark goes"
+    for segment in gone:
+        log.unlink_deleted(segment)
+    assert not [name for name in disk.files.list(log.folder) if name.endswith(".deleted")]
+
+
+def test_delete_records_moves_the_start_and_never_back(disk: Disk) -> None:
+    log = disk.log()
+    for _ in range(4):
+        append(log, [b"x"])
+    log.advance_log_start(3)
+    log.advance_log_start(1)
+    assert log.log_start_offset == 3
+    assert disk.log(log_start_offset=3).log_start_offset == 3
+
+
+def test_times_are_found_record_by_record(disk: Disk) -> None:
+    log = disk.log(index_interval_bytes=100)
+    for number in range(200):
+        append(log, [b"x" * 50], timestamp=NOW_MS + number * 10)
+    for wanted in (0, 5, 10, 995, 1990):
+        found = log.offset_for_time(NOW_MS + wanted, 200)
+        assert found == (NOW_MS + -(-wanted // 10) * 10, -(-wanted // 10), 1)
+    assert log.offset_for_time(NOW_MS + 1991, 200) is None
+    assert log.offset_for_time(NOW_MS + 1000, 50) is None, "not above the bound"
+    assert log.max_timestamp_offset(200) == (NOW_MS + 1990, 199, 1)
+
+
+def test_log_append_time_replaces_the_producers(disk: Disk) -> None:
+    from barnabas.records.batch import check_crc, read_header
+    from barnabas.records.record import Record, build_batch
+
+    log = disk.log()
+    batch = build_batch([Record(None, b"v", 5)])
+    write = log.append(read_header(batch, 0), batch, 0, 1, NOW_MS, NOW_MS + 7)
+    write.file.write(write.position, [write.head, write.body])
+    content = everything(log)
+    header = read_header(content, 0)
+    assert check_crc(content, 0, header.size, header.crc)
+    (record,) = all_records(content)
+    assert record.timestamp == NOW_MS + 7
+
+
+def test_truncation_forgets_offsets_producers_and_epochs(disk: Disk) -> None:
+    log = disk.log()
+    append(log, [b"a"], producer_id=7, producer_epoch=0, base_sequence=0)
+    append(log, [b"b"], epoch=4, producer_id=7, producer_epoch=0, base_sequence=1)
+    log.truncate_to(1, NOW_MS)
+    assert log.end_offset == 1 and values(everything(log)) == [b"a"]
+    assert log.producers.by_id[7].last_sequence == 0
+    assert log.epochs.latest == 1
+    assert append(log, [b"c"], epoch=5) == 1
+    assert values(everything(log)) == [b"a", b"c"]
+
+
+def test_epochs_tell_where_each_ended(disk: Disk) -> None:
+    log = disk.log()
+    append(log, [b"a"], epoch=2)
+    append(log, [b"b"], epoch=2)
+    append(log, [b"c"], epoch=5)
+    assert log.epoch_end_offset(2) == (2, 2)
+    assert log.epoch_end_offset(4) == (2, 2)
+    assert log.epoch_end_offset(5) == (5, 3)
+    assert log.epoch_end_offset(6) == (-1, -1)
+
+
+def test_open_descriptors_are_bounded(os_disk: Disk) -> None:
+    log = os_disk.log(internal_segment_bytes=1024)
+    for number in range(60):
+        append(log, [b"%03d" % number * 200])
+    assert len(values(everything(log))) == 60
+    assert len(log._pool) <= 8
