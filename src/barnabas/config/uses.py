@@ -19,8 +19,8 @@ BROKER: Final[dict[str, tuple[str, str]]] = {
         "config/load.py",
         "Listeners that are not opened: there is no controller to reach.",
     ),
-    "log.dir": ("node.py", "Data folder, when log.dirs is not set."),
-    "log.dirs": ("node.py", "Data folder; one."),
+    "log.dir": ("cli/serve.py", "Data folder, when log.dirs is not set."),
+    "log.dirs": ("cli/serve.py", "Data folder; one."),
     "socket.request.max.bytes": (
         "server/listener.py",
         "Largest request frame; a larger one closes its connection.",
@@ -58,19 +58,11 @@ BROKER: Final[dict[str, tuple[str, str]]] = {
         "partitions/upkeep.py",
         "An idempotent producer silent for this long is forgotten.",
     ),
-    "log.cleaner.backoff.ms": (
-        "partitions/upkeep.py",
-        "How often internal topics are looked at for compaction.",
-    ),
     "offsets.topic.num.partitions": (
         "server/topics.py",
         "Partitions of __consumer_offsets; fixed when it is made.",
     ),
     "offsets.topic.segment.bytes": ("server/topics.py", "Segment size of __consumer_offsets."),
-    "offsets.topic.compression.codec": (
-        "coordinators/group/coordinator.py",
-        "Codec of batches in __consumer_offsets.",
-    ),
     "offsets.retention.minutes": (
         "coordinators/group/offsets.py",
         "How long offsets of an empty group are kept.",
@@ -159,7 +151,6 @@ OWN_BROKER: Final = (
     ("barnabas.metrics.port", "int", "9644", "[-1,...,65535]", "medium", "read-only", False),
     ("barnabas.metrics.host", "string", "127.0.0.1", "", "low", "read-only", False),
     ("barnabas.log.format", "string", "text", "[text, json]", "low", "read-only", False),
-    ("barnabas.memory.max.bytes", "long", "268435456", "[1048576,...]", "low", "read-only", False),
 )
 OWN_USES: Final[dict[str, tuple[str, str]]] = {
     "barnabas.durability": ("config/effective.py", "Default of the topic option of this name."),
@@ -170,10 +161,6 @@ OWN_USES: Final[dict[str, tuple[str, str]]] = {
     "barnabas.metrics.port": ("node.py", "Port of /metrics, /live and /ready; -1: none, 0: any free one."),
     "barnabas.metrics.host": ("node.py", "Address of the metrics page."),
     "barnabas.log.format": ("cli/serve.py", "Shape of log lines: text or json."),
-    "barnabas.memory.max.bytes": (
-        "node.py",
-        "Most bytes a broker in memory keeps; then its oldest segments go.",
-    ),
 }
 
 SYNONYMS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
