@@ -94,6 +94,7 @@ class Partitions:
 
     def open_topic(self, topic: Topic) -> None:
         """Open the partitions of a topic that are not open yet."""
+        assert self.reign > 0, "a partition writes under a reign of this start (decision 16)"
         options = topic_options(topic.overrides, self._options)
         known = self._by_name.setdefault(topic.name, [])
         self._by_id[topic.topic_id] = known

@@ -59,17 +59,21 @@ class TopicChanges:
         self._options = options
         self._entropy = entropy
         self._known: dict[str, Topic] = {}
+        self._taken_up = False
         cluster.listen(self._changed)
 
     # -- following the image
 
     def take_up(self) -> None:
-        """At start: open every topic of the image."""
+        """At start, once this node has its reign: open every topic of the image."""
+        self._taken_up = True
         for topic in self._cluster.image.topics.values():
             self._known[topic.name] = topic
             self._partitions.open_topic(topic)
 
     def _changed(self, image: Image, facts: Sequence[Fact]) -> None:
+        if not self._taken_up:
+            return  # the image is being loaded: without a reign nothing may be opened
         for fact in facts:
             if isinstance(fact, TopicSet):
                 self._set(fact.topic)
