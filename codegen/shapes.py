@@ -66,14 +66,12 @@ class Shapes:
             if (message.name, name) in self.by_type:
                 known = self.by_type[message.name, name]
                 known.versions = min(known.versions[0], versions[0]), max(known.versions[1], versions[1])
+                add_inner(fields, known.versions)
                 return
             own = f"Response{name}" if name in taken and message.kind == "response" else name
             shape = Shape(own, fields, versions, overlap(message.flexible, message.versions))
             self.by_type[message.name, name] = shape
-            for each in fields:
-                if each.fields or each.item in shared:
-                    inner = each.fields or shared[each.item].fields
-                    add(each.item, inner, overlap(versions, each.versions))
+            add_inner(fields, versions)
             self.shapes.append(shape)
             shape.planned = any(
                 each.type == "records"
@@ -83,6 +81,13 @@ class Shapes:
                 )
                 for each in fields
             )
+
+        def add_inner(fields: list[Field], versions: Versions) -> None:
+            """A struct that two fields share is in every version that either is in, and so are its own structs."""
+            for each in fields:
+                if each.fields or each.item in shared:
+                    inner = each.fields or shared[each.item].fields
+                    add(each.item, inner, overlap(versions, each.versions))
 
         add(message.name, message.fields, message.versions)
 

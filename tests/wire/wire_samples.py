@@ -11,8 +11,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "codegen"))
 
-from emit import Module, attribute, valid  # noqa: E402
-from notation import Definition, Field, Message, Versions, overlap, parse, snake  # noqa: E402
+from notation import Definition, Field, Message, Versions, overlap, parse  # noqa: E402
+from shapes import Shapes, attribute, valid  # noqa: E402
 
 from barnabas.wire.primitives import Records  # noqa: E402
 
@@ -30,7 +30,7 @@ class Kind:
         self.definition = definition
         self.message = message
         self.version = version
-        self.shapes = Module(definition)
+        self.shapes = Shapes(definition)
 
     def __str__(self) -> str:
         return f"{self.message.name}-v{self.version}"
@@ -151,13 +151,15 @@ def leaves(value: Any, kind: Kind, name: str) -> Iterator[Any]:
             continue
         field = getattr(value, attribute(each))
         inner = kind.shapes.shape(kind.message, each)
+        if field is None and kind.shapes.is_optional(kind.message, each) and inner is not None:
+            field = getattr(kind.module, inner.name)()
         for item in field if each.is_array and field is not None else [field]:
             if inner is None or item is None:
                 yield item
             else:
                 yield from leaves(item, kind, each.item)
-        if each.is_array:
-            yield None if field is None else len(field)
+        if each.is_array and field is not None:
+            yield len(field)
 
 
-__all__ = ["ERROR_CODE_MAX", "KINDS", "ROOT", "Kind", "Sampler", "definitions", "leaves", "snake", "within"]
+__all__ = ["KINDS", "ROOT", "Field", "Kind", "Sampler", "attribute", "leaves", "within"]

@@ -347,10 +347,11 @@ def _decode_add_partitions_to_txn_partition_result(
     at += 4
     partition_error_code = read_i16_be(content, at)
     at += 2
-    if content[at] == 0:
-        at += 1
-    else:
-        at = skip_tags(content, at)
+    if version >= 3:
+        if content[at] == 0:
+            at += 1
+        else:
+            at = skip_tags(content, at)
     return AddPartitionsToTxnPartitionResult(partition_index, partition_error_code), at
 
 
@@ -359,7 +360,8 @@ def _encode_add_partitions_to_txn_partition_result(
 ) -> None:
     write_i32_be(out, it.partition_index)
     write_i16_be(out, it.partition_error_code)
-    out.append(0)
+    if version >= 3:
+        out.append(0)
 
 
 def _decode_add_partitions_to_txn_topic_result(
