@@ -90,16 +90,27 @@ class Log:
         recovery.finish_renames(files, self.folder)
         self.epochs.load()
         self.segments = recovery.load_segments(
-            self._pool, self.folder, now_ms, clean, recovery_point, self.epochs, self.options.cleanup_compact
+            self._pool, self.folder, now_ms, clean, recovery_point, self.epochs
         )
         if self.segments:
             self.end_offset = self.segments[-1].end_offset
-            self.log_start_offset = min(max(log_start_offset, self.segments[0].base_offset), self.end_offset)
+            self.log_start_offset = max(log_start_offset, self.segments[0].base_offset)
+            if self.log_start_offset > self.end_offset:
+                self._start_anew(self.log_start_offset)
         self.epochs.truncate_to(self.end_offset)
         self.recovery_point = self.end_offset if clean else min(recovery_point, self.end_offset)
         self.producers = recovery.load_producers(
             files, self.folder, self.segments, self.log_start_offset, now_ms
         )
+
+    def _start_anew(self, offset: int) -> None:
+        """Deleting records was durable, the records were not: no offset is given twice (L3)."""
+        for segment in self.segments:
+            segment.close()
+            recovery.drop_files(self._pool.files, self.folder, segment.base_offset)
+        self._pool.files.sync_folder(self.folder)
+        self.segments = []
+        self.end_offset = offset
 
     # -- growing
 
@@ -176,13 +187,17 @@ class Log:
             self._roll(now_ms)
 
     def write_snapshot(self) -> None:
-        """Producer state as of end_offset; older snapshots but the newest two go."""
+        """Producer state as of end_offset; older snapshots but the newest two go.
+
+        Not synced: its checksum tells a torn one, and then the log is replayed. Written for no producers too, so that
+        a start need not look for them.
+        """
         files = self._pool.files
-        if self.producers.by_id:
-            files.write_atomic(
-                f"{self.folder}/{names.segment_name(self.end_offset, names.SNAPSHOT_SUFFIX)}",
-                self.producers.to_bytes(),
-            )
+        path = f"{self.folder}/{names.segment_name(self.end_offset, names.SNAPSHOT_SUFFIX)}"
+        file = files.open(path, create=True)
+        file.truncate(0)
+        file.write(0, [self.producers.to_bytes()])
+        file.close()
         old = [name for name in files.list(self.folder) if name.endswith(names.SNAPSHOT_SUFFIX)][:-2]
         for name in old:
             files.unlink(f"{self.folder}/{name}")
@@ -292,6 +307,7 @@ class Log:
             recovery.drop_files(self._pool.files, self.folder, segment.base_offset)
         if self.segments:
             self.segments[-1].truncate(offset)
+            self._pool.files.sync_folder(self.folder)
         self.unsynced = [segment for segment in self.unsynced if segment in self.segments]
         self.end_offset = min(offset, self.end_offset)
         self.log_start_offset = min(self.log_start_offset, self.end_offset)

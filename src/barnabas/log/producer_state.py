@@ -95,8 +95,8 @@ class ProducerState:
         last = header.last_sequence
         for kept in producer.batches:
             if kept.first_sequence == first and kept.last_sequence == last:
-                return Duplicate(kept.base_offset, kept.last_offset + 1, -1)
-        if not producer.batches or first == (producer.batches[-1].last_sequence + 1) & 0x7FFFFFFF:
+                return Duplicate(kept.base_offset, kept.last_offset + 1, kept.timestamp)
+        if first == (producer.last_sequence + 1) & 0x7FFFFFFF:
             return None
         return errors.OUT_OF_ORDER_SEQUENCE_NUMBER
 

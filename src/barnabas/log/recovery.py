@@ -3,23 +3,27 @@
 Truth     the .log files. Indexes that break an invariant are rebuilt; snapshots that do not check are replayed.
 Clean     after a clean stop nothing is scanned but the tail behind the last index entry of the last segment.
 R1        Above the recovery point a torn tail is cut at the last whole batch with a good checksum, a base offset that
-          follows its neighbour and an epoch that does not fall.
-R2        Below it everything had been synced: a batch that fails R1 there is damage. The partition alone goes offline
-          (DamagedLog); nothing is cut, so that nothing is lost in silence.
-R3        Left-over names: .deleted and .cleaned files are unlinked, a .swap file finishes the swap it began.
+          follows its neighbour and the epoch that the epoch file names for its offset.
+R2        Below it everything had been synced: a batch that fails R1 there, or is not there, is damage. The partition
+          alone goes offline (DamagedLog); nothing is cut, so that nothing is lost in silence.
+R3        Left-over names: .deleted and .cleaned files and indexes without a log are unlinked, a .swap file finishes the
+          swap it began.
+R4        Holes between offsets are made by compaction, so they exist in closed segments only, and never at their edges.
+          What lies in a segment behind the base offset of the next one was truncated: it is cut, and the next stays.
 """
 
+from bisect import bisect_right
 from typing import Final
 
 from barnabas.log import folder as names
 from barnabas.log.epochs import LeaderEpochs
-from barnabas.log.index import IndexUnusable
 from barnabas.log.producer_state import ProducerState
 from barnabas.log.segment import OpenFiles, Segment
 from barnabas.ports import Files
 from barnabas.records.batch import HEADER_BYTES, MAGIC, BatchHeader, check_crc
 
 CHUNK_BYTES: Final = 1 << 20
+REBUILT_INTERVAL_BYTES: Final = 4096
 
 
 class DamagedLog(Exception):
@@ -35,6 +39,12 @@ def finish_renames(files: Files, folder: str) -> None:
     for name in listed:
         if name.endswith(names.SWAP_SUFFIX):
             finish_swap(files, folder, name)
+    for name in listed:
+        stem, _, suffix = name.rpartition(".")
+        if f".{suffix}" in (names.INDEX_SUFFIX, names.TIME_INDEX_SUFFIX) and not files.exists(
+            f"{folder}/{stem}{names.LOG_SUFFIX}"
+        ):
+            files.unlink(f"{folder}/{name}")
 
 
 def finish_swap(files: Files, folder: str, swapped: str) -> None:
@@ -54,7 +64,6 @@ def load_segments(
     clean: bool,
     recovery_point: int,
     epochs: LeaderEpochs,
-    may_have_holes: bool,
 ) -> list[Segment]:
     """The segments of a folder in order, their tails repaired. Raises DamagedLog (R2)."""
     files = pool.files
@@ -75,11 +84,12 @@ def load_segments(
         elif clean:
             find_end(segment)
         else:
-            whole = repair(segment, recovery_point, epochs, may_have_holes)
+            repair(segment, recovery_point, epochs, behind)
             segment.write_indexes()
-            if not whole or (behind is not None and segment.end_offset != behind):
+            if behind is not None and segment.end_offset != behind:
                 for later in bases[at + 1 :]:
                     drop_files(files, folder, later)
+                files.sync_folder(folder)
                 segments.append(segment)
                 break
         segments.append(segment)
@@ -110,46 +120,48 @@ def find_end(segment: Segment) -> None:
     if size != segment.size:
         raise DamagedLog(
             f"{segment.path(names.LOG_SUFFIX)}: {segment.size - size} bytes at the end are no batch although the node "
-            "had stopped cleanly. Restore the file, or remove .kafka_cleanshutdown to cut them."
+            "had stopped cleanly. Restore the file from a backup or another copy."
         )
     segment.end_offset = end
 
 
-def repair(segment: Segment, recovery_point: int, epochs: LeaderEpochs, may_have_holes: bool) -> bool:
-    """Checks what may not have been synced and cuts a torn tail; False when something was cut. R1, R2."""
+def repair(segment: Segment, recovery_point: int, epochs: LeaderEpochs, behind: int | None) -> None:
+    """Checks what may not have been synced and cuts a torn tail. behind: the base of the next segment. R1, R2, R4."""
     position, expected = start_of_scan(segment, recovery_point)
     file = segment.file
     size = segment.size  # the file's: the segment's own grows with what proves good
-    epoch = -1
+    hole = None
+    segment.size = position
     segment.unindexed_bytes = 0
+    epoch = -1
+    reason = ""
     chunk, chunk_at = b"", position
     while position < size:
         if position + HEADER_BYTES > chunk_at + len(chunk):
             chunk, chunk_at = file.read(position, CHUNK_BYTES), position
         header = header_at(chunk, position - chunk_at)
-        if header is not None and header.size > len(chunk) - (position - chunk_at):
-            chunk, chunk_at = (
-                file.read(position, max(CHUNK_BYTES, min(header.size, size - position))),
-                position,
-            )
-        reason = fault(header, chunk, position - chunk_at, expected, epoch, epochs.latest, may_have_holes)
-        if reason:
-            if expected < recovery_point:
-                raise DamagedLog(
-                    f"{segment.path(names.LOG_SUFFIX)}: {reason} at position {position} (offset {expected}), below the "
-                    f"recovery point {recovery_point}. Restore the file from a backup or another copy."
-                )
-            cut(segment, position, expected)
-            return False
-        assert header is not None
-        segment.note(header, position, 4096)
+        if header is not None and chunk_at + len(chunk) < position + header.size <= size:
+            chunk, chunk_at = file.read(position, max(CHUNK_BYTES, header.size)), position
+        reason = fault(header, chunk, position - chunk_at, expected, epoch, epochs, behind)
+        if header is None or reason:
+            if hole is not None and header is not None and header.base_offset < expected:
+                position, expected = hole  # the batch that seemed to follow a hole is the one that lies
+            break
+        if header.base_offset != expected:
+            hole = position, expected
+        segment.note(header, position, REBUILT_INTERVAL_BYTES)
         expected = header.next_offset
         epoch = header.leader_epoch
         segment.grow(position, header.size, expected)
         position += header.size
-    segment.size = position
     segment.end_offset = expected
-    return True
+    if expected < recovery_point and (behind is None or expected < behind):
+        raise DamagedLog(
+            f"{segment.path(names.LOG_SUFFIX)}: {reason or 'the file ends'} at position {position} (offset {expected}), "
+            f"below the recovery point {recovery_point}. Restore the file from a backup or another copy."
+        )
+    if position < size:
+        cut(segment, position)
 
 
 def start_of_scan(segment: Segment, recovery_point: int) -> tuple[int, int]:
@@ -157,15 +169,13 @@ def start_of_scan(segment: Segment, recovery_point: int) -> tuple[int, int]:
 
     The index is used only when its entry proves to name a batch; otherwise it is forgotten and rebuilt.
     """
-    try:
-        index = segment.offset_index
-    except IndexUnusable:
-        index = None
-    if index is not None and index.offsets and recovery_point > segment.base_offset:
-        position = index.lookup(recovery_point - 1 - segment.base_offset)
-        content = segment.file.read(position, HEADER_BYTES)
-        header = header_at(content, 0)
-        if header is not None and segment.base_offset <= header.base_offset < recovery_point:
+    index = segment.offset_index
+    wanted = recovery_point - 1 - segment.base_offset
+    at = bisect_right(index.offsets, wanted) - 1 if wanted >= 0 else -1
+    if at >= 0:
+        position, last_offset = index.positions[at], segment.base_offset + index.offsets[at]
+        header = header_at(segment.file.read(position, HEADER_BYTES), 0)
+        if header is not None and header.magic == MAGIC and header.next_offset == last_offset + 1:
             index.truncate(position + 1)
             segment.time_index.truncate(header.next_offset - segment.base_offset)
             if segment.time_index.timestamps:
@@ -187,8 +197,8 @@ def fault(
     at: int,
     expected: int,
     epoch: int,
-    latest_epoch: int,
-    may_have_holes: bool,
+    epochs: LeaderEpochs,
+    behind: int | None,
 ) -> str:
     """What is wrong with the batch at a position; "" when nothing is."""
     if header is None:
@@ -197,22 +207,29 @@ def fault(
         return "a cut batch"
     if header.magic != MAGIC:
         return f"magic {header.magic}"
-    if header.base_offset < expected or (header.base_offset != expected and not may_have_holes):
+    if header.base_offset < expected or (header.base_offset != expected and behind is None):
         return f"base offset {header.base_offset} where {expected} follows"
     if not check_crc(chunk, at, header.size, header.crc):
         return "a wrong checksum"
     if header.last_offset_delta < 0:
         return "a negative offset delta"
-    if header.leader_epoch < epoch or header.leader_epoch > latest_epoch >= 0:
-        return f"leader epoch {header.leader_epoch} where {epoch} came before and {latest_epoch} is the newest"
+    if behind is not None and header.next_offset > behind:
+        return f"offset {header.next_offset - 1} in the segment before {behind}"
+    if header.leader_epoch < epoch or header.leader_epoch != epochs.epoch_of(
+        header.base_offset, header.leader_epoch
+    ):
+        return f"leader epoch {header.leader_epoch} where {epochs.epoch_of(header.base_offset, epoch)} wrote"
     return ""
 
 
-def cut(segment: Segment, position: int, expected: int) -> None:
+def cut(segment: Segment, position: int) -> None:
+    """What was noted of the cut bytes goes too: the indexes are made anew where the cut is behind noted batches."""
     segment.file.truncate(position)
     segment.file.sync()
-    segment.size = position
-    segment.end_offset = expected
+    if position < segment.size:
+        segment.size = position
+        segment.forget_recent()
+        segment.rebuild_indexes()
 
 
 def drop_files(files: Files, folder: str, base: int) -> None:

@@ -189,6 +189,9 @@ class Segment:
             del ends[: RECENT_MAX // 2]
             del self._recent_positions[: RECENT_MAX // 2]
 
+    def forget_recent(self) -> None:
+        self._recent_ends, self._recent_positions = [], []
+
     # -- finding
 
     def scan(self, position: int) -> Iterator[tuple[BatchHeader, int]]:
@@ -233,12 +236,16 @@ class Segment:
         position = self.position_of(offset)
         self.offset_index.truncate(position)
         self.time_index.truncate(max(offset - self.base_offset, 0))
-        self._recent_ends, self._recent_positions = [], []
+        self.forget_recent()
         self.file.truncate(position)
+        self.file.sync()  # else a crash brings back what the next segment's offsets replaced
         self.size = position
         self.end_offset = min(offset, self.end_offset)
-        self.max_timestamp = self.time_index.timestamps[-1] if self.time_index.timestamps else NO_TIMESTAMP
-        self.max_timestamp_offset = self.base_offset
+        stamps = self.time_index.timestamps
+        self.max_timestamp = stamps[-1] if stamps else NO_TIMESTAMP
+        self.max_timestamp_offset = self.base_offset + (self.time_index.offsets[-1] if stamps else 0)
+        if position == 0:
+            self.first_timestamp = NO_TIMESTAMP
         start = self.offset_index.positions[-1] if self.offset_index.positions else 0
         for header, _ in self.scan(start):
             if header.max_timestamp > self.max_timestamp:
