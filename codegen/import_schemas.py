@@ -44,7 +44,11 @@ def schemas(jars: Path) -> list[dict[str, Any]]:
 def field_lines(fields: list[dict[str, Any]], depth: int) -> list[str]:
     lines = []
     for field in fields:
-        words = ["  " * depth + snake(field["name"]), field["type"], field.get("versions", "0+")]
+        words = [
+            "  " * depth + snake(field["name"]),
+            field["type"],
+            field.get("versions") or field["taggedVersions"],
+        ]
         if "nullableVersions" in field:
             words += ["null", field["nullableVersions"]]
         if "tag" in field:

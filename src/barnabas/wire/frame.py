@@ -23,7 +23,11 @@ API_VERSIONS: Final = 18
 
 
 class FrameError(ValueError):
-    """The stream cannot be cut into frames any more: its connection must close."""
+    """The stream cannot be cut into frames any more: its connection must close. frames came whole before that."""
+
+    def __init__(self, reason: str, frames: list[bytes]) -> None:
+        super().__init__(reason)
+        self.frames = frames
 
 
 class FrameReader:
@@ -64,7 +68,7 @@ class FrameReader:
         while end - at >= SIZE_BYTES:
             size = int.from_bytes(view[at : at + SIZE_BYTES], "big", signed=True)
             if size <= 0 or size > self._frame_bytes_max:
-                raise FrameError(f"a frame of {size} bytes (limit {self._frame_bytes_max})")
+                raise FrameError(f"a frame of {size} bytes (limit {self._frame_bytes_max})", frames)
             behind = at + SIZE_BYTES + size
             if behind > end:
                 self._wanted = behind - at

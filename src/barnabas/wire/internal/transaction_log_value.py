@@ -136,23 +136,11 @@ def _decode_transaction_log_value(content: bytes, at: int, version: int) -> tupl
     transaction_partitions: list[PartitionsSchema] | None
     producer_id = read_i64_be(content, at)
     at += 8
-    if version <= 0:
-        previous_producer_id = read_i64_be(content, at)
-        at += 8
-    else:
-        previous_producer_id = -1
-    if version <= 0:
-        next_producer_id = read_i64_be(content, at)
-        at += 8
-    else:
-        next_producer_id = -1
+    previous_producer_id = -1
+    next_producer_id = -1
     producer_epoch = read_i16_be(content, at)
     at += 2
-    if version <= 0:
-        next_producer_epoch = read_i16_be(content, at)
-        at += 2
-    else:
-        next_producer_epoch = -1
+    next_producer_epoch = -1
     transaction_timeout_ms = read_i32_be(content, at)
     at += 4
     transaction_status = read_i8(content, at)
@@ -171,11 +159,7 @@ def _decode_transaction_log_value(content: bytes, at: int, version: int) -> tupl
     at += 8
     transaction_start_timestamp_ms = read_i64_be(content, at)
     at += 8
-    if version <= 0:
-        client_transaction_version = read_i16_be(content, at)
-        at += 2
-    else:
-        client_transaction_version = 0
+    client_transaction_version = 0
     if version >= 1:
         if content[at] == 0:
             at += 1
@@ -223,13 +207,13 @@ def _decode_transaction_log_value(content: bytes, at: int, version: int) -> tupl
 
 def _encode_transaction_log_value(out: BytesWriter, it: TransactionLogValue, version: int) -> None:
     write_i64_be(out, it.producer_id)
-    if version <= 0:
-        write_i64_be(out, it.previous_producer_id)
-    if version <= 0:
-        write_i64_be(out, it.next_producer_id)
+    if not (version >= 1) and it.previous_producer_id != -1:
+        raise ValueError(f"previous_producer_id does not exist in version {version}")
+    if not (version >= 1) and it.next_producer_id != -1:
+        raise ValueError(f"next_producer_id does not exist in version {version}")
     write_i16_be(out, it.producer_epoch)
-    if version <= 0:
-        write_i16_be(out, it.next_producer_epoch)
+    if not (version >= 1) and it.next_producer_epoch != -1:
+        raise ValueError(f"next_producer_epoch does not exist in version {version}")
     write_i32_be(out, it.transaction_timeout_ms)
     write_i8(out, it.transaction_status)
     if it.transaction_partitions is None:
@@ -246,8 +230,8 @@ def _encode_transaction_log_value(out: BytesWriter, it: TransactionLogValue, ver
             _encode_partitions_schema(out, transaction_partitions_item, version)
     write_i64_be(out, it.transaction_last_update_timestamp_ms)
     write_i64_be(out, it.transaction_start_timestamp_ms)
-    if version <= 0:
-        write_i16_be(out, it.client_transaction_version)
+    if not (version >= 1) and it.client_transaction_version != 0:
+        raise ValueError(f"client_transaction_version does not exist in version {version}")
     if version >= 1:
         tags = 0
         if it.previous_producer_id != -1:
