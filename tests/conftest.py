@@ -27,3 +27,11 @@ def pytest_runtest_makereport() -> Generator[None, Report, Report]:
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, Report, Report]:
     return refuse_skip((yield))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rewrite-transcripts",
+        action="store_true",
+        help="write what happens now into tests/transcripts; review the diff",
+    )

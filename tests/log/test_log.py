@@ -1,6 +1,6 @@
 """Appending, finding, rolling, retention and truncation of one partition's log, on disk and in memory."""
 
-from conftest import NOW_MS, TOPIC_ID, Disk, append, everything
+from written_log import NOW_MS, TOPIC_ID, Disk, append, everything
 
 from barnabas.log.folder import read_topic_id
 from barnabas.records.record import all_records

@@ -1,7 +1,7 @@
 """What a crash leaves: torn tails at every byte, flipped bits in every header field, lost indexes and snapshots."""
 
 import pytest
-from conftest import NOW_MS, Disk, append, everything
+from written_log import NOW_MS, Disk, append, everything
 
 from barnabas.log.recovery import DamagedLog
 from barnabas.records.batch import HEADER_BYTES, read_header
@@ -166,4 +166,6 @@ def test_left_over_names_of_a_crash_are_finished_or_undone(disk: Disk) -> None:
     disk.files.write_atomic(disk.path("00000000000000000099.log.deleted"), b"old")
     log = disk.log()
     assert log.end_offset == 10 and disk.content() == content
-    assert [name for name in disk.files.list(log.folder) if name.endswith((".swap", ".cleaned", ".deleted"))] == []
+    assert [
+        name for name in disk.files.list(log.folder) if name.endswith((".swap", ".cleaned", ".deleted"))
+    ] == []

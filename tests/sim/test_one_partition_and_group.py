@@ -68,7 +68,9 @@ def told_when_appended(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "plant", [reply_before_sync, retry_not_recognised, recovery_forgets_producers, told_when_appended]
 )
-def test_a_planted_fault_is_found(plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_fault_is_found(
+    plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     plant(monkeypatch)
     for seed in range(PLANTED_SEEDS):
         try:

@@ -15,6 +15,7 @@ from barnabas.testing.virtual import VirtualLoop, VirtualTime
 from barnabas.wire import apis
 from barnabas.wire.frame import FrameReader, request_head, response_body_at
 from barnabas.wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
+from barnabas.wire.messages.find_coordinator import FindCoordinatorRequest
 from barnabas.wire.messages.init_producer_id import InitProducerIdRequest
 from barnabas.wire.messages.metadata import MetadataRequest, MetadataRequestTopic
 from barnabas.wire.messages.offset_commit import (
@@ -27,7 +28,6 @@ from barnabas.wire.messages.offset_fetch import (
     OffsetFetchRequestGroup,
     OffsetFetchRequestTopics,
 )
-from barnabas.wire.messages.find_coordinator import FindCoordinatorRequest
 from barnabas.wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from barnabas.wire.primitives import Records
 
@@ -63,7 +63,9 @@ class Client:
         self._world.time.after(PATIENCE_MS, lambda: self._lose(number))
         if self._connection is None:
             self._world.network.connect(
-                "127.0.0.1", PORT, lambda connection, error: self._connected(number, message, connection, error)
+                "127.0.0.1",
+                PORT,
+                lambda connection, error: self._connected(number, message, connection, error),
             )
         else:
             self._send(message)
@@ -149,7 +151,10 @@ class Producer:
             base_sequence=self._sequence,
         )
         ask = ProduceRequest(
-            None, -1, 1000, [TopicProduceData(TOPIC, partition_data=[PartitionProduceData(0, Records(batch))])]
+            None,
+            -1,
+            1000,
+            [TopicProduceData(TOPIC, partition_data=[PartitionProduceData(0, Records(batch))])],
         )
         self._client.ask(0, ask, lambda response: self._answered(value, response))
 
@@ -191,7 +196,9 @@ class Committer:
 
     def _commit(self) -> None:
         part = OffsetCommitRequestPartition(0, self._next, -1, "")
-        ask = OffsetCommitRequest(GROUP, -1, "", None, -1, [OffsetCommitRequestTopic(TOPIC, partitions=[part])])
+        ask = OffsetCommitRequest(
+            GROUP, -1, "", None, -1, [OffsetCommitRequestTopic(TOPIC, partitions=[part])]
+        )
         self._client.ask(8, ask, self._committed)
 
     def _committed(self, response: Any) -> None:
@@ -268,7 +275,12 @@ class SimulatedWorld:
 
             def ask(offset: int = offset, answers: list[Any] = answers) -> None:
                 part = FetchPartition(0, fetch_offset=offset, partition_max_bytes=1 << 20)
-                message = FetchRequest(max_wait_ms=0, min_bytes=0, max_bytes=1 << 20, topics=[FetchTopic(TOPIC, partitions=[part])])
+                message = FetchRequest(
+                    max_wait_ms=0,
+                    min_bytes=0,
+                    max_bytes=1 << 20,
+                    topics=[FetchTopic(TOPIC, partitions=[part])],
+                )
                 client.ask(1, message, lambda response: answers.append(response) if response else ask())
 
             ask()

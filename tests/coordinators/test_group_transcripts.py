@@ -1,0 +1,16 @@
+"""Every transcript in tests/transcripts/group happens as it is written."""
+
+from pathlib import Path
+
+import pytest
+from transcript import replay
+
+FOLDER = Path(__file__).parent.parent / "transcripts" / "group"
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.txt")), ids=lambda path: path.stem)
+def test_transcript(path: Path, request: pytest.FixtureRequest) -> None:
+    happened = "\n".join(replay(path)) + "\n"
+    if request.config.getoption("--rewrite-transcripts"):
+        path.write_text(happened)
+    assert happened == path.read_text()
