@@ -37,12 +37,10 @@ def validate_produced(
     if size < HEADER_BYTES:
         return short_code(content, start, size)
     header = BatchHeader(content, start)
-    if header.size != size:
-        if header.size < HEADER_BYTES:
+    if header.size != size or header.magic != MAGIC:
+        if header.size < HEADER_BYTES or not 0 <= header.magic <= MAGIC:
             return errors.CORRUPT_MESSAGE
         return errors.INVALID_RECORD
-    if header.magic != MAGIC:
-        return errors.INVALID_RECORD if 0 <= header.magic < MAGIC else errors.CORRUPT_MESSAGE
     if size > options.max_message_bytes:
         return errors.MESSAGE_TOO_LARGE
     if crc32c(memoryview(content)[start + ATTRIBUTES_AT : start + size]) != header.crc:

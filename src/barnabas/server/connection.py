@@ -54,6 +54,7 @@ class ServerConnection:
         self._starting = False
         self._paused = False
         self._closed = False
+        self._refused = False
         self._heard = False
         self.held = False
         self.caller = Caller(connection, listener)
@@ -72,9 +73,13 @@ class ServerConnection:
         return self._frames.held_bytes
 
     def received(self, content: memoryview) -> None:
+        if self._refused:
+            return
         try:
             frames = self._frames.feed(content)
         except FrameError as error:
+            self._unstarted.extend(error.frames)
+            self._start_what_may()
             self._refuse(str(error))
             return
         if frames:
@@ -151,7 +156,11 @@ class ServerConnection:
             self._parked_other -= 1
         if self._closed:
             return
-        request.pieces = self._dispatch.encode(request, response)
+        try:
+            request.pieces = self._dispatch.encode(request, response)
+        except Closed as refusal:
+            self._refuse(refusal.reason)
+            return
         request.ready = True
         if not self._sending:
             self._sending = True
@@ -185,6 +194,10 @@ class ServerConnection:
             self._connection.resume()
 
     def _refuse(self, reason: str) -> None:
+        """What is answered still goes out; what is parked or comes later is dropped."""
+        if self._refused:
+            return
+        self._refused = True
         self._dispatch.log.warning("connection closed", peer=self.caller.host, reason=reason)
         self._unstarted.clear()
         self._flush()

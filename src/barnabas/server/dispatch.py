@@ -25,7 +25,9 @@ class Request:
 
     __slots__ = ("api", "body_at", "correlation_id", "frame", "key", "pieces", "ready", "version")
 
-    def __init__(self, api: Api, key: int, version: int, correlation_id: int, frame: bytes, body_at: int) -> None:
+    def __init__(
+        self, api: Api, key: int, version: int, correlation_id: int, frame: bytes, body_at: int
+    ) -> None:
         self.api = api
         self.key = key
         self.version = version
@@ -98,17 +100,24 @@ class Dispatch:
         except Closed:
             raise
         except Exception as error:
-            self.log.error("request failed", api=api.name, version=request.version, error=repr(error))
-            raise Closed(f"{api.name} failed: {error!r}") from error
+            raise self._blamed(request, error) from error
         if response is None or isinstance(response, Parked):
             return response
         return self.encode(request, response)
 
     def encode(self, request: Request, response: Any) -> list[Piece]:
-        """Length, response header and body."""
-        return self._framed(
-            request.correlation_id, request.key, request.version, request.api.plan(response, request.version)
-        )
+        """Length, response header and body. Raises Closed when the response cannot be said in that version."""
+        try:
+            body = request.api.plan(response, request.version)
+        except Exception as error:
+            raise self._blamed(request, error) from error
+        return self._framed(request.correlation_id, request.key, request.version, body)
+
+    def _blamed(self, request: Request, error: Exception) -> Closed:
+        """A bug of ours costs one connection, never the loop's turn, and never leaves a peer waiting."""
+        name = request.api.name
+        self.log.error("request failed", api=name, version=request.version, error=repr(error))
+        return Closed(f"{name} failed: {error!r}")
 
     def _framed(self, correlation_id: int, key: int, version: int, body: list[Piece]) -> list[Piece]:
         size = 0

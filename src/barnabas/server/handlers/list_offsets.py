@@ -33,6 +33,8 @@ EARLIEST_PENDING_UPLOAD: Final = -6
 SINCE: Final = {MAX_TIMESTAMP: 7, EARLIEST_LOCAL: 8, LATEST_TIERED: 9, EARLIEST_PENDING_UPLOAD: 11}
 """Special timestamps and the version that brought them: before it they are INVALID_REQUEST... of an unknown version."""
 
+LEADER_EPOCH_SINCE: Final = 4
+
 
 def handle(broker: Broker, ask: ListOffsetsRequest, version: int, caller: Caller) -> ListOffsetsResponse:
     response = ListOffsetsResponse()
@@ -95,6 +97,8 @@ def find(
             return refused(asked, errors.KAFKA_STORAGE_ERROR)
         if found is not None:
             answer.timestamp, answer.offset, answer.leader_epoch = found
+    if version < LEADER_EPOCH_SINCE:
+        answer.leader_epoch = -1
     return answer
 
 

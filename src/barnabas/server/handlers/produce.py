@@ -13,6 +13,7 @@ from typing import Final
 from barnabas import errors
 from barnabas.partitions.partition import Appended, Partition
 from barnabas.partitions.waits import Parked
+from barnabas.records.validate import validate_produced
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
 from barnabas.server.caller import Caller, Closed
@@ -22,8 +23,10 @@ from barnabas.wire.messages.produce import (
     PartitionProduceResponse,
     ProduceRequest,
     ProduceResponse,
+    TopicProduceData,
     TopicProduceResponse,
 )
+from barnabas.wire.primitives import Records
 
 TRANSACTIONAL_BIT: Final = 0x10
 ATTRIBUTES_LOW_AT: Final = 22
@@ -110,12 +113,16 @@ def refusal(ask: ProduceRequest) -> int:
         return errors.INVALID_REQUIRED_ACKS
     if ask.transactional_id is not None:
         return errors.INVALID_TXN_STATE
-    for topic in ask.topic_data:
-        if len(topic.partition_data) > 1:
-            indexes = {asked.index for asked in topic.partition_data}
-            if len(indexes) != len(topic.partition_data):
-                return errors.INVALID_RECORD
-    return 0
+    return errors.INVALID_RECORD if names_one_twice(ask.topic_data) else 0
+
+
+def names_one_twice(topics: list[TopicProduceData]) -> bool:
+    """A partition has one batch in a request, also when its topic is listed twice."""
+    if len(topics) == 1:
+        asked = topics[0].partition_data
+        return len(asked) > 1 and len({each.index for each in asked}) != len(asked)
+    named = {(topic.name, topic.topic_id, each.index) for topic in topics for each in topic.partition_data}
+    return len(named) != sum(len(topic.partition_data) for topic in topics)
 
 
 def append(
@@ -128,8 +135,16 @@ def append(
         return Appended(errors.INVALID_TOPIC_EXCEPTION)
     start = records.start
     if records.size >= BATCH_BYTES_MIN and records.content[start + ATTRIBUTES_LOW_AT] & TRANSACTIONAL_BIT:
-        return Appended(errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+        return Appended(transactional_code(partition, records, version, now_ms))
     return partition.append(records.content, start, records.size, version, now_ms)
+
+
+def transactional_code(partition: Partition, records: Records, version: int, now_ms: int) -> int:
+    """The bit is believed only of a batch that is whole."""
+    header = validate_produced(
+        records.content, records.start, records.size, partition.options, version, now_ms
+    )
+    return header if isinstance(header, int) else errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 
 
 def fill(answer: PartitionProduceResponse, appended: Appended, partition: Partition) -> None:
