@@ -1,0 +1,69 @@
+"""The client's way to brokers from the command line: one blocking socket per broker."""
+
+import contextlib
+import socket
+import time
+from typing import Final
+
+from barnabas.client.cluster import Address, Unreachable
+
+CONNECT_TIMEOUT_S: Final = 5.0
+ANSWER_TIMEOUT_S: Final = 90.0
+"""Longer than the rebalance time-out, for which a JoinGroup may wait."""
+
+REPLY_BYTES_MAX: Final = 512 << 20
+
+
+class Sockets:
+    """A client.cluster.Transport."""
+
+    def __init__(self) -> None:
+        self._open: dict[Address, socket.socket] = {}
+
+    def exchange(self, address: Address, frame: bytes, answered: bool) -> bytes:
+        try:
+            found = self._open.get(address) or self._connect(address)
+            found.sendall(frame)
+            if not answered:
+                return b""
+            size = int.from_bytes(_read(found, 4), "big", signed=True)
+            if not 0 < size <= REPLY_BYTES_MAX:
+                raise OSError(f"an answer of {size} bytes; is it a Kafka broker?")
+            return _read(found, size)
+        except OSError as error:
+            self.forget(address)
+            raise Unreachable(address, error.strerror or str(error) or "time-out") from None
+        except KeyboardInterrupt:
+            self.forget(address)
+            raise
+
+    def _connect(self, address: Address) -> socket.socket:
+        found = socket.create_connection(address, CONNECT_TIMEOUT_S)
+        found.settimeout(ANSWER_TIMEOUT_S)
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._open[address] = found
+        return found
+
+    def forget(self, address: Address) -> None:
+        found = self._open.pop(address, None)
+        if found is not None:
+            with contextlib.suppress(OSError):
+                found.close()
+
+    def sleep_ms(self, wait_ms: int) -> None:
+        time.sleep(wait_ms / 1000)
+
+    def wall_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+
+def _read(found: socket.socket, size: int) -> bytes:
+    content = bytearray(size)
+    view = memoryview(content)
+    at = 0
+    while at < size:
+        count = found.recv_into(view[at:])
+        if not count:
+            raise OSError("the broker closed the connection")
+        at += count
+    return bytes(content)

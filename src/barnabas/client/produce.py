@@ -1,0 +1,133 @@
+"""A producer: records by partition into batches, sent in order, idempotent unless acks is 0 or 1.
+
+Order and no doubles hold because a partition has one batch under way, and a batch that is tried again keeps its sequence.
+"""
+
+from typing import Final
+
+from barnabas import errors
+from barnabas.client.cluster import TRIES_MAX, Cluster, Refused, Unreachable
+from barnabas.records.record import Record, build_batch
+from barnabas.wire.messages import produce
+from barnabas.wire.messages.init_producer_id import InitProducerIdRequest
+from barnabas.wire.primitives import Records
+
+BATCH_BYTES: Final = 256 * 1024
+RECORD_BYTES_OVERHEAD: Final = 32
+TIMEOUT_MS: Final = 30_000
+MURMUR_SEED: Final = 0x9747B28C
+MURMUR_FACTOR: Final = 0x5BD1E995
+SEQUENCES: Final = 1 << 31
+
+
+def murmur2(key: bytes) -> int:
+    """The 32-bit hash by which Kafka's clients place a key (MurmurHash2 with Kafka's seed)."""
+    size = len(key)
+    hashed = (MURMUR_SEED ^ size) & 0xFFFFFFFF
+    whole = size & ~3
+    for at in range(0, whole, 4):
+        word = int.from_bytes(key[at : at + 4], "little") * MURMUR_FACTOR & 0xFFFFFFFF
+        word = (word ^ word >> 24) * MURMUR_FACTOR & 0xFFFFFFFF
+        hashed = (hashed * MURMUR_FACTOR & 0xFFFFFFFF) ^ word
+    if size > whole:
+        hashed = (hashed ^ int.from_bytes(key[whole:], "little")) * MURMUR_FACTOR & 0xFFFFFFFF
+    hashed = (hashed ^ hashed >> 13) * MURMUR_FACTOR & 0xFFFFFFFF
+    return hashed ^ hashed >> 15
+
+
+class Producer:
+    """Writes to one topic. flush() makes sure; close is not needed."""
+
+    def __init__(self, cluster: Cluster, topic: str, *, acks: int = -1, codec: str = "none") -> None:
+        """acks: -1 all, 1, 0. Raises Refused when the topic does not exist and is not made by asking for it."""
+        self._cluster = cluster
+        self._topic = topic
+        self._acks = acks
+        self._codec = codec
+        self._count = cluster.partitions(topic, create=True)
+        self._held: dict[int, list[Record]] = {}
+        self._held_bytes: dict[int, int] = {}
+        self._sequences: dict[int, int] = {}
+        self._turn = 0
+        self._producer_id, self._producer_epoch = self._identity() if acks == -1 else (-1, -1)
+        self.sent_records = 0
+        self.sent_bytes = 0
+
+    def _identity(self) -> tuple[int, int]:
+        ask = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=TIMEOUT_MS)
+        code = errors.NONE
+        for _ in range(TRIES_MAX):
+            reply = self._cluster.ask(22, ask)
+            code = reply.error_code
+            if code == errors.NONE:
+                return reply.producer_id, reply.producer_epoch
+            if code not in errors.RETRIABLE:
+                break
+            self._cluster.pause()
+        raise Refused(code, "no producer id")
+
+    def add(self, record: Record, partition: int | None = None) -> None:
+        """Take a record; sends when a batch is full. A key chooses the partition, else batches take turns."""
+        if partition is None:
+            partition = self._turn if record.key is None else (murmur2(record.key) & 0x7FFFFFFF) % self._count
+        elif not 0 <= partition < self._count:
+            raise Refused(
+                errors.UNKNOWN_TOPIC_OR_PARTITION,
+                f"{self._topic} has {self._count} partitions, no {partition}",
+            )
+        size = RECORD_BYTES_OVERHEAD + len(record.key or b"") + len(record.value or b"")
+        size += sum(len(name) + len(content or b"") for name, content in record.headers)
+        if self._held_bytes.get(partition, 0) + size > BATCH_BYTES:
+            self._send(partition)
+        self._held.setdefault(partition, []).append(record)
+        self._held_bytes[partition] = self._held_bytes.get(partition, 0) + size
+
+    def flush(self) -> None:
+        """Everything taken so far is acknowledged when this returns."""
+        for partition in sorted(self._held):
+            self._send(partition)
+
+    def _send(self, partition: int) -> None:
+        records = self._held.pop(partition, [])
+        size = self._held_bytes.pop(partition, 0)
+        if not records:
+            return
+        sequence = self._sequences.get(partition, 0) if self._acks == -1 else -1
+        batch = build_batch(
+            records,
+            codec=self._codec,
+            producer_id=self._producer_id,
+            producer_epoch=self._producer_epoch,
+            base_sequence=sequence,
+        )
+        self._deliver(partition, batch)
+        if sequence >= 0:
+            self._sequences[partition] = (sequence + len(records)) % SEQUENCES
+        self._turn = (partition + 1) % self._count
+        self.sent_records += len(records)
+        self.sent_bytes += size
+
+    def _deliver(self, partition: int, batch: bytes) -> None:
+        row = produce.PartitionProduceData(index=partition, records=Records(batch))
+        ask = produce.ProduceRequest(
+            acks=self._acks,
+            timeout_ms=TIMEOUT_MS,
+            topic_data=[produce.TopicProduceData(name=self._topic, partition_data=[row])],
+        )
+        for attempt in range(TRIES_MAX):
+            try:
+                leader = self._cluster.leader(self._topic, partition)
+                reply = self._cluster.ask(0, ask, leader, answered=self._acks != 0)
+            except Unreachable:
+                if self._acks != -1 or attempt == TRIES_MAX - 1:
+                    raise
+            else:
+                if reply is None:
+                    return
+                result = reply.responses[0].partition_responses[0]
+                if result.error_code in (errors.NONE, errors.DUPLICATE_SEQUENCE_NUMBER):
+                    return
+                if result.error_code not in errors.RETRIABLE or attempt == TRIES_MAX - 1:
+                    raise Refused(result.error_code, f"{self._topic}[{partition}]", result.error_message)
+            self._cluster.stale(self._topic)
+            self._cluster.pause()
