@@ -1,0 +1,132 @@
+"""Frames: cut anywhere, they come out the same; sizes and headers that no peer may send are refused."""
+
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from barnabas.wire import apis
+from barnabas.wire.frame import (
+    FrameError,
+    FrameReader,
+    read_request_header,
+    request_head,
+    response_body_at,
+    response_head,
+)
+from barnabas.wire.primitives import Malformed
+
+FRAME_BYTES_MAX = 1000
+MEMORY_BYTES_MAX = 100_000
+API_VERSIONS, FETCH, PRODUCE = 18, 1, 0
+
+
+def framed(content: bytes) -> bytes:
+    return len(content).to_bytes(4, "big") + content
+
+
+@given(st.lists(st.binary(min_size=1, max_size=200), max_size=8), st.lists(st.integers(1, 90), min_size=1))
+def test_frames_do_not_depend_on_how_the_stream_is_cut(contents: list[bytes], cuts: list[int]) -> None:
+    stream = b"".join(map(framed, contents))
+    reader, frames, at, turn = FrameReader(FRAME_BYTES_MAX), [], 0, 0
+    while at < len(stream):
+        received = stream[at : at + cuts[turn % len(cuts)]]
+        frames += reader.feed(memoryview(received))
+        at, turn = at + len(received), turn + 1
+    assert frames == contents
+    assert reader.held_bytes == 0
+
+
+def test_a_frame_is_owned_bytes() -> None:
+    received = bytearray(framed(b"first") + framed(b"second")[:6])
+    reader = FrameReader(FRAME_BYTES_MAX)
+    frames = reader.feed(memoryview(received))
+    received[:] = bytes(len(received))
+    assert frames == [b"first"]
+    assert reader.held_bytes == 6
+    assert reader.feed(memoryview(framed(b"second")[6:])) == [b"second"]
+
+
+@pytest.mark.parametrize("size", [0, -1, -(1 << 31), FRAME_BYTES_MAX + 1, (1 << 31) - 1])
+def test_a_size_that_no_frame_may_have_ends_the_connection(size: int) -> None:
+    announced = size.to_bytes(4, "big", signed=True)
+    with pytest.raises(FrameError):
+        FrameReader(FRAME_BYTES_MAX).feed(memoryview(announced))
+    reader = FrameReader(FRAME_BYTES_MAX)
+    for byte in announced[:3]:
+        assert reader.feed(memoryview(bytes([byte]))) == []
+    with pytest.raises(FrameError):
+        reader.feed(memoryview(announced[3:]))
+
+
+def test_a_frame_of_the_largest_size_is_taken() -> None:
+    content = bytes(FRAME_BYTES_MAX)
+    assert FrameReader(FRAME_BYTES_MAX).feed(memoryview(framed(content))) == [content]
+
+
+def test_an_announced_size_costs_no_memory() -> None:
+    reader = FrameReader(1 << 30)
+    tracemalloc.start()
+    try:
+        assert reader.feed(memoryview((1 << 30).to_bytes(4, "big") + bytes(100))) == []
+        assert tracemalloc.get_traced_memory()[1] < MEMORY_BYTES_MAX
+    finally:
+        tracemalloc.stop()
+    assert reader.held_bytes == 104
+
+
+@pytest.mark.parametrize("row", apis.BY_KEY.values(), ids=lambda row: row.name)
+def test_the_header_of_a_request_of_ours_is_read_back(row: apis.ApiVersions) -> None:
+    for version in range(row.version_min, row.version_max + 1):
+        head = request_head(row.key, version, -5, "größe", body_bytes=4)
+        assert int.from_bytes(head[:4], "big") == len(head) - 4 + 4
+        header = read_request_header(head[4:] + b"body")
+        assert (header.api_key, header.api_version, header.correlation_id) == (row.key, version, -5)
+        assert header.client_id == "größe"
+        assert (head[4:] + b"body")[header.body_at :] == b"body"
+
+
+@pytest.mark.parametrize(
+    ("client_id", "read"),
+    [
+        (b"\xff\xff", None),
+        (b"\xff\xfe", None),
+        (b"\x00\x00", ""),
+        (b"\x00\x03a\xffb", "a\ufffdb"),
+    ],
+)
+def test_client_ids_are_read_as_kafka_reads_them(client_id: bytes, read: str | None) -> None:
+    header = read_request_header(b"\x00\x01\x00\x04\x00\x00\x00\x07" + client_id + b"body")
+    assert header.client_id == read
+    assert header.body_at == 8 + len(client_id)
+
+
+def test_tags_of_a_header_are_skipped() -> None:
+    header = read_request_header(b"\x00\x01\x00\x0c\x00\x00\x00\x07\xff\xff\x01\x05\x02xybody")
+    assert header.body_at == 15
+
+
+@pytest.mark.parametrize("end", range(15))
+def test_a_header_cut_short_is_malformed(end: int) -> None:
+    with pytest.raises(Malformed):
+        read_request_header(b"\x00\x01\x00\x0c\x00\x00\x00\x07\x00\x01c\x01\x05\x01x"[:end])
+
+
+def test_an_api_that_kafka_does_not_have_still_has_a_header() -> None:
+    header = read_request_header(b"\x03\xe7\x00\x00\x00\x00\x00\x07\xff\xff")
+    assert (header.api_key, header.correlation_id, header.body_at) == (999, 7, 10)
+
+
+@pytest.mark.parametrize(
+    ("key", "version", "head"),
+    [
+        (FETCH, 11, b"\x00\x00\x00\x07\x00\x00\x00\x09"),
+        (FETCH, 12, b"\x00\x00\x00\x08\x00\x00\x00\x09\x00"),
+        (PRODUCE, 13, b"\x00\x00\x00\x08\x00\x00\x00\x09\x00"),
+        (API_VERSIONS, 4, b"\x00\x00\x00\x07\x00\x00\x00\x09"),
+    ],
+)
+def test_the_header_of_a_response(key: int, version: int, head: bytes) -> None:
+    assert response_head(9, key, version, body_bytes=3) == head
+    assert response_body_at(key, version, head[4:] + b"abc") == len(head) - 4
