@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+from written_log import NOW_MS, TOPIC_ID, Disk, everything
 
 from barnabas.config.effective import BrokerOptions, topic_options
 from barnabas.log.log import Log
@@ -11,7 +12,6 @@ from barnabas.ports import Files, WorldError
 from barnabas.records.batch import DELETE_HORIZON, check_crc, read_header
 from barnabas.records.record import Record, all_records, batches, build_batch
 from barnabas.testing.disk import VirtualDisk
-from conftest import NOW_MS, TOPIC_ID, Disk, everything
 
 OPTIONS = {
     "cleanup.policy": "compact",
@@ -47,7 +47,7 @@ def synced(log: Log) -> Log:
 
 def fill(log: Log) -> None:
     """Four keys again and again, in batches of two, in every codec; then a tombstone and the active segment."""
-    for number in range(60):
+    for number in range(20):
         put(
             log,
             [(f"k{number % 4}", f"a{number}"), (f"k{number % 4}", f"b{number}")],
@@ -155,7 +155,7 @@ def test_recovery_accepts_the_holes_that_compaction_made(disk: Disk, recovery_po
 
 @pytest.mark.parametrize("kind", ["open", "write", "sync", "rename", "unlink", "sync_folder", "truncate"])
 def test_a_failure_at_any_call_leaves_a_log_that_holds_the_last_record_of_each_key(kind: str) -> None:
-    for after in range(40):
+    for after in range(120):
         disk = VirtualDisk(after)
         disk.make_folder("/d")
         disk.sync_folder("/")

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Final
 
 from barnabas.config.effective import TopicOptions
+from barnabas.log import compaction, recovery
 from barnabas.log import folder as names
-from barnabas.log import recovery
 from barnabas.log.epochs import LeaderEpochs
 from barnabas.log.producer_state import ProducerState
 from barnabas.log.retention import count_expired
@@ -41,6 +41,7 @@ class Log:
     __slots__ = (
         "_jitter_ms",
         "_pool",
+        "cleaned_offset",
         "end_offset",
         "epochs",
         "folder",
@@ -76,6 +77,8 @@ class Log:
         self.end_offset = 0
         self.log_start_offset = 0
         self.recovery_point = 0
+        self.cleaned_offset = 0
+        """Below it compaction has been; known in RAM only, for compacting again changes nothing."""
         self.producers = ProducerState()
         self.epochs = LeaderEpochs(pool.files, folder)
         self.unsynced: list[Segment] = []
@@ -273,10 +276,15 @@ class Log:
                 self.epochs.advance_start(offset)
 
     def delete_expired(self, wall_ms: int, high_watermark: int, by_time: bool = True) -> list[Segment]:
-        """Drop the segments retention lets go; their files are renamed now, and the caller unlinks them later."""
+        """Drop the segments retention lets go; their files are renamed now, and the caller unlinks them later.
+
+        When all go, an empty one begins first, so that the end offset is not forgotten.
+        """
         count = count_expired(
             self.segments, self.options, wall_ms, self.log_start_offset, high_watermark, by_time
         )
+        if count and count == len(self.segments):
+            self._roll(wall_ms)
         gone = self.segments[:count]
         if gone:
             del self.segments[:count]
@@ -312,10 +320,32 @@ class Log:
         self.end_offset = min(offset, self.end_offset)
         self.log_start_offset = min(self.log_start_offset, self.end_offset)
         self.recovery_point = min(self.recovery_point, self.end_offset)
+        self.cleaned_offset = min(self.cleaned_offset, self.end_offset)
         self.epochs.truncate_to(offset)
         self.producers = recovery.load_producers(
             self._pool.files, self.folder, self.segments, self.log_start_offset, now_ms
         )
+
+    def compact(self, now_ms: int, high_watermark: int) -> int:
+        """Rewrite closed segments with the last record of each key (compaction.py); returns the bytes freed.
+
+        Reads and writes whole segments: for small logs. Raises WorldError; every segment is then either old or new.
+        """
+        if not self.options.cleanup_compact:
+            return 0
+        below = min(self.recovery_point, high_watermark)
+        chosen = compaction.choose(self.segments, self.options, now_ms, below, self.cleaned_offset)
+        if not chosen:
+            return 0
+        latest = compaction.last_offsets(chosen, self.cleaned_offset)
+        tails = self.producers.tails()
+        before = self.size_bytes
+        for at, segment in enumerate(chosen):
+            swap = compaction.write_cleaned(self._pool.files, segment, latest, now_ms, self.options, tails)
+            self.segments[at] = compaction.replace(self._pool, self.folder, segment, swap, self.options)
+        self.unsynced = [segment for segment in self.unsynced if segment not in chosen]
+        self.cleaned_offset = chosen[-1].end_offset
+        return before - self.size_bytes
 
     # -- durability of what is beside the .log
 

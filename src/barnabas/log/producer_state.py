@@ -126,6 +126,12 @@ class ProducerState:
             del self.by_id[key]
         return len(old)
 
+    def tails(self) -> set[tuple[int, int, int]]:
+        """Producer id, epoch and last sequence of each producer's newest batch."""
+        return {
+            (producer.producer_id, producer.epoch, producer.last_sequence) for producer in self.by_id.values()
+        }
+
     def to_bytes(self) -> bytes:
         entries = [
             ProducerEntry(

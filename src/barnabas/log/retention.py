@@ -1,6 +1,7 @@
 """Which segments may go. Pure: it plans, the log deletes.
 
-Only a prefix of the segments goes, never the active one, and nothing at or behind the high watermark.
+Only a prefix of the segments goes, and nothing at or behind the high watermark. The active segment goes as the others
+do unless it is empty, as in Kafka: a topic that nobody writes to must still let its records go.
 """
 
 from collections.abc import Sequence
@@ -20,13 +21,12 @@ def count_expired(
     by_time: bool = True,
 ) -> int:
     """How many segments from the first on may be deleted now. by_time False: the wall clock is not to be trusted."""
-    closed = segments[:-1]
     excess = sum(segment.size for segment in segments) - options.retention_bytes
     count = 0
-    for segment in closed:
-        if segment.end_offset > high_watermark:
+    for segment in segments:
+        if segment.end_offset > high_watermark or (segment is segments[-1] and segment.size == 0):
             break
-        below_start = segment.end_offset <= log_start_offset
+        below_start = segment.end_offset <= log_start_offset and segment is not segments[-1]
         timestamp = segment.max_timestamp if segment.max_timestamp != NO_TIMESTAMP else segment.created_ms
         too_old = (
             by_time

@@ -1,0 +1,186 @@
+"""Compaction: of each key the last record survives (cleanup.policy=compact).
+
+C1  Only closed segments below the recovery point and the high watermark are rewritten, each into one of the same name.
+C2  Offsets never change. A batch keeps its base offset and last offset delta; the last batch of a segment and the last
+    batch of a living producer stay even when they are empty, so that neither offsets nor sequences are forgotten.
+C3  A tombstone (null value) stays until its batch's delete horizon: the first compaction writes now +
+    delete.retention.ms into the base timestamp and sets attribute bit 6 (KIP-534). A record without key goes.
+    Control batches stay.
+Crash   NNN.log.cleaned       the copy is not complete: recovery unlinks it, the old segment stands
+        NNN.log.swap          the copy is complete and durable: recovery renames it over NNN.log and drops the indexes
+        NNN.log, no indexes   done; indexes are rebuilt
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
+
+from barnabas.config.effective import TopicOptions
+from barnabas.log import folder as names
+from barnabas.log.recovery import finish_swap
+from barnabas.log.segment import NO_TIMESTAMP, OpenFiles, Segment
+from barnabas.ports import Files
+from barnabas.records import compression
+from barnabas.records.batch import (
+    CODEC_MASK,
+    DELETE_HORIZON,
+    HEADER,
+    HEADER_BYTES,
+    LOG_APPEND_TIME,
+    MAGIC,
+    OVERHEAD_BYTES,
+    BatchHeader,
+    read_header,
+    seal,
+)
+from barnabas.records.record import Record, encode_record, records_of
+
+WRITE_BYTES: Final = 1 << 20
+NO_HORIZON: Final = -1
+LastOffsets = Mapping[bytes, int]
+"""The offset of the newest record of each key."""
+Tails = Collection[tuple[int, int, int]]
+"""(producer id, epoch, last sequence) of the newest batch of each living producer."""
+
+
+def choose(
+    segments: Sequence[Segment], options: TopicOptions, now_ms: int, below_offset: int, cleaned_offset: int
+) -> list[Segment]:
+    """The segments to rewrite, [] when too little of them is new (min.cleanable.dirty.ratio). C1."""
+    ready: list[Segment] = []
+    for segment in segments[:-1]:
+        if segment.end_offset > below_offset:
+            break
+        if (
+            options.min_compaction_lag_ms
+            and segment.max_timestamp > now_ms - options.min_compaction_lag_ms
+            and segment.base_offset >= cleaned_offset
+        ):
+            break
+        ready.append(segment)
+    whole = sum(segment.size for segment in ready)
+    dirty = sum(segment.size for segment in ready if segment.base_offset >= cleaned_offset)
+    return ready if dirty > 0 and dirty >= whole * options.min_cleanable_dirty_ratio else []
+
+
+def last_offsets(segments: Sequence[Segment], cleaned_offset: int) -> dict[bytes, int]:
+    """What the part that was never compacted says of each key."""
+    found: dict[bytes, int] = {}
+    for segment in segments:
+        if segment.base_offset < cleaned_offset:
+            continue
+        for content, header in batches_of(segment):
+            if not header.is_control:
+                for record in records_of(content, header, 0):
+                    if record.key is not None:
+                        found[record.key] = record.offset
+    return found
+
+
+def batches_of(segment: Segment) -> Iterator[tuple[bytes, BatchHeader]]:
+    """Each batch of a segment, read one by one."""
+    for header, position in segment.scan(0):
+        content = segment.file.read(position, header.size)
+        yield content, read_header(content, 0)
+
+
+def compacted(
+    content: bytes, header: BatchHeader, latest: LastOffsets, now_ms: int, options: TopicOptions, keep: bool
+) -> bytes:
+    """What remains of one batch: the same bytes, fewer records, or b"". keep: not less than an empty batch. Pure."""
+    if header.is_control:
+        return content
+    has_horizon = header.attributes & DELETE_HORIZON != 0
+    horizon_ms = header.base_timestamp if has_horizon else now_ms + options.delete_retention_ms
+    left: list[Record] = []
+    count = 0
+    tombstones = 0
+    for record in records_of(content, header, 0):
+        count += 1
+        if record.key is None or latest.get(record.key, -1) > record.offset:
+            continue
+        if record.value is None:
+            if has_horizon and now_ms >= horizon_ms:
+                continue
+            tombstones += 1
+        left.append(record)
+    if len(left) == count and (has_horizon or not tombstones) and (left or keep):
+        return content
+    if not left and not keep:
+        return b""
+    return rewritten(header, left, horizon_ms if tombstones else NO_HORIZON)
+
+
+def rewritten(header: BatchHeader, records: Sequence[Record], horizon_ms: int) -> bytes:
+    """A batch with the span of header and these of its records. C2, C3."""
+    attributes = header.attributes & ~DELETE_HORIZON
+    base_timestamp = records[0].timestamp if records else header.max_timestamp
+    if horizon_ms != NO_HORIZON:
+        attributes |= DELETE_HORIZON
+        base_timestamp = horizon_ms
+    body = b"".join(
+        encode_record(record, record.timestamp - base_timestamp, record.offset - header.base_offset)
+        for record in records
+    )
+    if not records:
+        attributes &= ~CODEC_MASK
+    else:
+        body = compression.compress(header.codec, body, None)
+    stamped = header.attributes & LOG_APPEND_TIME or not records
+    batch = bytearray(HEADER_BYTES) + body
+    HEADER.pack_into(
+        batch,
+        0,
+        header.base_offset,
+        len(batch) - OVERHEAD_BYTES,
+        header.leader_epoch,
+        MAGIC,
+        0,
+        attributes,
+        header.last_offset_delta,
+        base_timestamp,
+        header.max_timestamp if stamped else max(record.timestamp for record in records),
+        header.producer_id,
+        header.producer_epoch,
+        header.base_sequence,
+        len(records),
+    )
+    seal(batch)
+    return bytes(batch)
+
+
+def write_cleaned(
+    files: Files, segment: Segment, latest: LastOffsets, now_ms: int, options: TopicOptions, tails: Tails
+) -> str:
+    """The copy, complete and durable, under its .swap name, which is returned."""
+    path = segment.path(names.LOG_SUFFIX)
+    file = files.open(path + names.CLEANED_SUFFIX, create=True)
+    file.truncate(0)
+    position, gathered = 0, bytearray()
+    for content, header in batches_of(segment):
+        tail = (header.producer_id, header.producer_epoch, header.last_sequence) in tails
+        keep = tail or header.next_offset >= segment.end_offset
+        gathered += compacted(content, header, latest, now_ms, options, keep)
+        if len(gathered) >= WRITE_BYTES:
+            position += file.write(position, [bytes(gathered)])
+            gathered.clear()
+    file.write(position, [bytes(gathered)])
+    file.sync()
+    file.close()
+    files.rename(path + names.CLEANED_SUFFIX, path + names.SWAP_SUFFIX)
+    files.sync_folder(path.rpartition("/")[0])
+    return path + names.SWAP_SUFFIX
+
+
+def replace(pool: OpenFiles, folder: str, segment: Segment, swap: str, options: TopicOptions) -> Segment:
+    """Finish the swap; returns the segment that stands in the old one's place."""
+    segment.close()
+    finish_swap(pool.files, folder, swap.rpartition("/")[2])
+    new = Segment(pool, folder, segment.base_offset, segment.created_ms)
+    new.size = 1  # the file exists: it must not be made anew
+    new.size = new.file.size()
+    new.end_offset = segment.end_offset
+    new.rebuild_indexes(options.index_interval_bytes)
+    if new.max_timestamp == NO_TIMESTAMP:
+        new.max_timestamp = segment.max_timestamp
+    new.write_indexes()
+    return new
