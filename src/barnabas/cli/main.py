@@ -10,6 +10,10 @@ from barnabas import __version__
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "dev": ("serve", "dev", "Run a broker for development."),
     "serve": ("serve", "serve", "Run a broker."),
+    "topic": ("topic", "topic", "List, make, change and remove topics."),
+    "produce": ("produce", "produce", "Write records from files or stdin to a topic."),
+    "consume": ("consume", "consume", "Print the records of topics."),
+    "group": ("group", "group", "List consumer groups, see their lag, move them."),
 }
 """Command → module in barnabas.cli, name in it, help for the list."""
 
@@ -33,7 +37,16 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
 
 
-@click.command(cls=LazyGroup)
+@click.command(
+    cls=LazyGroup,
+    epilog="""\b
+Examples:
+  barnabas dev
+  echo '{"hello": "world"}' | barnabas produce greetings
+  barnabas consume greetings -o start -e
+  barnabas topic ls
+Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 denied, 130 Ctrl-C.""",
+)
 @click.version_option(__version__, prog_name="barnabas")
 def main() -> None:
     """An event-streaming platform that speaks the Kafka protocol."""

@@ -1,0 +1,192 @@
+"""What every command shares: the connection, exit codes with the next thing to try, tables and JSON, questions.
+
+stdout is data, stderr is talk. Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 denied, 130 Ctrl-C.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, Final, ParamSpec
+
+import click
+
+from barnabas import errors
+from barnabas.client.cluster import Address, Cluster, Refused, Unreachable
+
+EXIT_ERROR: Final = 1
+EXIT_NOT_FOUND: Final = 3
+EXIT_DENIED: Final = 4
+EXIT_INTERRUPTED: Final = 130
+DEFAULT_BOOTSTRAP: Final = "127.0.0.1:9092"
+
+NOT_FOUND: Final = frozenset(
+    {errors.UNKNOWN_TOPIC_OR_PARTITION, errors.GROUP_ID_NOT_FOUND, errors.RESOURCE_NOT_FOUND}
+)
+DENIED: Final = frozenset(
+    {
+        errors.TOPIC_AUTHORIZATION_FAILED,
+        errors.GROUP_AUTHORIZATION_FAILED,
+        errors.CLUSTER_AUTHORIZATION_FAILED,
+        errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    }
+)
+NEXT_STEPS: Final[dict[int, str]] = {
+    errors.UNKNOWN_TOPIC_OR_PARTITION: "see what is there: barnabas topic ls",
+    errors.GROUP_ID_NOT_FOUND: "see what is there: barnabas group ls",
+    errors.TOPIC_ALREADY_EXISTS: "look at it: barnabas topic describe TOPIC",
+    errors.INVALID_PARTITIONS: "see how many there are: barnabas topic describe TOPIC",
+    errors.INVALID_CONFIG: "see the options and their values: barnabas topic describe TOPIC --options",
+    errors.NON_EMPTY_GROUP: "stop its members first: barnabas group describe GROUP",
+    errors.UNKNOWN_MEMBER_ID: "stop the group's members first: barnabas group describe GROUP",
+    errors.OFFSET_OUT_OF_RANGE: "see what offsets there are: barnabas topic describe TOPIC",
+    errors.INVALID_REPLICATION_FACTOR: "take the broker's default: leave --replicas out",
+    errors.MESSAGE_TOO_LARGE: "allow larger batches: barnabas topic alter TOPIC --set max.message.bytes=N",
+}
+OTHERWISE: Final = "look at the topic and its leaders: barnabas topic describe TOPIC"
+
+Given = ParamSpec("Given")
+
+
+class Failed(Exception):
+    """A command cannot go on: what, the next thing to try, and the exit code."""
+
+    def __init__(self, what: str, hint: str, code: int = EXIT_ERROR) -> None:
+        super().__init__(what)
+        self.hint = hint
+        self.code = code
+
+
+def parse_address(text: str) -> Address:
+    host, _, port = text.strip().rpartition(":")
+    if not host and port and not port.isdigit():
+        host, port = port, "9092"
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise click.BadParameter(f"{text!r} is not HOST:PORT, for example {DEFAULT_BOOTSTRAP}")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def connect(bootstrap: str) -> Cluster:
+    from barnabas.cli.transport import Sockets
+
+    return Cluster(Sockets(), [parse_address(part) for part in bootstrap.split(",") if part.strip()])
+
+
+bootstrap_option = click.option(
+    "-b",
+    "--bootstrap",
+    envvar="BARNABAS_BOOTSTRAP",
+    default=DEFAULT_BOOTSTRAP,
+    show_default=True,
+    show_envvar=True,
+    metavar="HOST:PORT[,…]",
+    help="Brokers to ask first.",
+)
+form_option = click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["table", "json", "jsonl"]),
+    help="How to print; a table on a terminal, jsonl in a pipe.",
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+dry_option = click.option("--dry-run", is_flag=True, help="Only print what would be changed.")
+
+
+def guarded(command: Callable[Given, None]) -> Callable[Given, None]:
+    """Turns what may go wrong into a sentence, a next step and an exit code."""
+
+    @wraps(command)
+    def run(*args: Given.args, **kwargs: Given.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except Unreachable as error:
+            _end(
+                str(error),
+                "start a broker with `barnabas dev`, or say where it is with -b HOST:PORT",
+                EXIT_ERROR,
+            )
+        except Refused as error:
+            hint = NEXT_STEPS.get(error.code, OTHERWISE)
+            if error.code in NOT_FOUND:
+                _end(str(error), hint, EXIT_NOT_FOUND)
+            denied = error.code in DENIED
+            _end(str(error), "ask for the right" if denied else hint, EXIT_DENIED if denied else EXIT_ERROR)
+        except Failed as error:
+            _end(str(error), error.hint, error.code)
+        except KeyboardInterrupt:
+            _quiet_end(EXIT_INTERRUPTED)
+        except BrokenPipeError:
+            _quiet_end(0)
+
+    return run
+
+
+def _end(what: str, hint: str, code: int) -> None:
+    click.echo(f"barnabas: {what}\n  {hint}", err=True)
+    sys.exit(code)
+
+
+def _quiet_end(code: int) -> None:
+    """Leave without the interpreter's own complaint about a stdout that is gone."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)
+
+
+def emit(rows: Sequence[dict[str, Any]], form: str | None) -> None:
+    """Print rows that have the same fields."""
+    form = form or ("table" if sys.stdout.isatty() else "jsonl")
+    if form == "json":
+        click.echo(json.dumps(list(rows), ensure_ascii=False, indent=2))
+    elif form == "jsonl":
+        for row in rows:
+            click.echo(json.dumps(row, ensure_ascii=False))
+    elif rows:
+        _table(rows)
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> None:
+    names = list(rows[0])
+    cells = [[_cell(row[name]) for name in names] for row in rows]
+    numeric = [all(isinstance(row[name], int | None) for row in rows) for name in names]
+    widths = [max(len(name), *(len(line[at]) for line in cells)) for at, name in enumerate(names)]
+    for line in [[name.upper() for name in names], *cells]:
+        parts = [
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(line, widths, numeric, strict=True)
+        ]
+        click.echo("  ".join(parts).rstrip())
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, list):
+        return ",".join(str(each) for each in value)
+    return str(value)
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask on a terminal; where nobody can answer, --yes is needed."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Failed("nothing was changed: this needs a yes, and stdin is no terminal", "add --yes")
+    if not click.confirm(question, err=True):
+        raise Failed("nothing was changed", "see the plan only with --dry-run")
+
+
+def settings_of(pairs: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE pairs of an option that may be repeated."""
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"{pair!r} is not NAME=VALUE, for example retention.ms=3600000")
+        found[name.strip()] = value
+    return found
