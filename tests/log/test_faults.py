@@ -166,3 +166,18 @@ def test_no_offset_is_given_twice_when_the_start_outlived_the_records(disk: Disk
     assert (again.log_start_offset, again.end_offset, again.segments) == (4, 4, [])
     assert append(again, [b"on"], epoch=2) == 4
     assert disk.log(log_start_offset=4).end_offset == 5
+
+
+def test_a_batch_that_claims_a_later_offset_is_the_one_that_goes(disk: Disk) -> None:
+    """In a closed segment holes are possible (compaction), so the lie shows at the batch behind it."""
+    log = disk.log(**SMALL)
+    for number in range(12):
+        put(log, number)
+    first = log.segments[0]
+    assert first.end_offset > 4
+    position = first.position_of(2)
+    content = bytearray(disk.content())
+    content[position + 7] += 1
+    disk.overwrite(bytes(content))
+    again = disk.log(**SMALL)
+    assert values(again) == [b"0000", b"0001"] and len(again.segments) == 1
