@@ -27,6 +27,8 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "group.min.session.timeout.ms": "1000",
     "barnabas.metrics.port": "-1",
 }
+IN_MEMORY: Final[Mapping[str, str]] = {**DEFAULTS, "log.segment.bytes": str(16 * 1024 * 1024)}
+"""Small segments, so that the memory cap has something to let go."""
 READ_BYTES: Final = 1 << 20
 CALL_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.005
@@ -126,7 +128,9 @@ class Broker:
         def run() -> None:
             assert self._loop is not None
             asyncio.set_event_loop(self._loop)
-            self._running = RunningNode(self._loop, self._folder, self._static, DEFAULTS, silent)
+            self._running = RunningNode(
+                self._loop, self._folder, self._static, DEFAULTS if self._folder else IN_MEMORY, silent
+            )
 
             async def begin() -> None:
                 assert self._running is not None

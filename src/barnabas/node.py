@@ -91,7 +91,16 @@ class Node:
             options,
             self._offsets_count,
         )
-        self.upkeep = Upkeep(clock, loop, self.waits, self.partitions, self.folder, options, log)
+        self.upkeep = Upkeep(
+            clock,
+            loop,
+            self.waits,
+            self.partitions,
+            self.folder,
+            options,
+            log,
+            None if durable else options.get_int("barnabas.memory.max.bytes"),
+        )
         self.broker = self._make_broker(world)
         self.listeners = Listeners(
             world.network,

@@ -58,6 +58,10 @@ BROKER: Final[dict[str, tuple[str, str]]] = {
         "partitions/upkeep.py",
         "An idempotent producer silent for this long is forgotten.",
     ),
+    "log.cleaner.backoff.ms": (
+        "partitions/upkeep.py",
+        "How often internal topics are looked at for compaction.",
+    ),
     "offsets.topic.num.partitions": (
         "server/topics.py",
         "Partitions of __consumer_offsets; fixed when it is made.",
@@ -148,11 +152,16 @@ OWN_TOPIC: Final = (
 OWN_BROKER: Final = (
     ("barnabas.durability", "string", "sync", "[sync, cache]", "high", "cluster-wide", False),
     ("barnabas.replication", "string", "any", "[any, exact]", "medium", "read-only", False),
+    ("barnabas.memory.max.bytes", "long", "268435456", "[1048576,...]", "low", "read-only", False),
     ("barnabas.metrics.port", "int", "9644", "[-1,...,65535]", "medium", "read-only", False),
     ("barnabas.metrics.host", "string", "127.0.0.1", "", "low", "read-only", False),
     ("barnabas.log.format", "string", "text", "[text, json]", "low", "read-only", False),
 )
 OWN_USES: Final[dict[str, tuple[str, str]]] = {
+    "barnabas.memory.max.bytes": (
+        "node.py",
+        "Most bytes a broker in memory keeps; then its oldest segments go.",
+    ),
     "barnabas.durability": ("config/effective.py", "Default of the topic option of this name."),
     "barnabas.replication": (
         "server/topics.py",

@@ -1,4 +1,4 @@
-"""What a node does by itself, by the clock: recovery points, retention, expiry of producers, flush.ms.
+"""What a node does by itself, by the clock: recovery points, retention, compaction, expiry of producers, flush.ms.
 
 U1  A recovery point is written after the files it speaks of were synced, and after the indexes and the snapshot that
     spare a restart the scan below it.
@@ -13,7 +13,7 @@ from barnabas.config.effective import BrokerOptions
 from barnabas.log.checkpoints import Key
 from barnabas.log.segment import Segment
 from barnabas.partitions.data_folder import DataFolder
-from barnabas.partitions.open import FLUSH_NEVER, Partitions
+from barnabas.partitions.open import FLUSH_NEVER, OFFSETS_TOPIC, Partitions
 from barnabas.partitions.partition import Partition
 from barnabas.partitions.waits import Waits
 from barnabas.ports import Clock, Loop, WorldError
@@ -39,7 +39,11 @@ class Upkeep:
         folder: DataFolder,
         options: BrokerOptions,
         lines: Lines,
+        memory_bytes: int | None,
     ) -> None:
+        """memory_bytes: the cap of a broker in memory, None for one on disk."""
+        self._memory_bytes = memory_bytes
+        self._warned = False
         self._clock = clock
         self._loop = loop
         self._waits = waits
@@ -54,6 +58,7 @@ class Upkeep:
         self._next_retention_ms = clock.mono_ms() + TICK_MS
         self._next_producers_ms = clock.mono_ms() + PRODUCER_CHECK_MS
         self._next_points_ms = clock.mono_ms() + RECOVERY_POINT_MS
+        self._next_compaction_ms = clock.mono_ms() + options.get_int("log.cleaner.backoff.ms")
         self._syncing: set[Partition] = set()
 
     def start(self) -> None:
@@ -76,6 +81,11 @@ class Upkeep:
         if now_ms >= self._next_retention_ms:
             self._next_retention_ms = now_ms + self._options.get_int("log.retention.check.interval.ms")
             self.enforce_retention()
+        if now_ms >= self._next_compaction_ms:
+            self._next_compaction_ms = now_ms + self._options.get_int("log.cleaner.backoff.ms")
+            self._compact_internal()
+        if self._memory_bytes is not None:
+            self._keep_within(self._memory_bytes)
         if now_ms >= self._next_producers_ms:
             self._next_producers_ms = now_ms + PRODUCER_CHECK_MS
             self._expire_producers()
@@ -186,6 +196,41 @@ class Upkeep:
                 log.unlink_deleted(segment)
 
         self._waits.call_after(partition.options.file_delete_delay_ms, unlink)
+
+    def _compact_internal(self) -> None:
+        """__consumer_offsets stays as small as its living keys. Topics of users are not compacted."""
+        for partition in self._partitions.by_name(OFFSETS_TOPIC) or ():
+            if partition.offline or partition in self._syncing or len(partition.log.segments) < 2:
+                continue
+            try:
+                partition.log.compact(self._clock.wall_ms(), partition.high_watermark)
+            except WorldError as error:
+                self._lines.warning("compaction failed", partition=repr(partition), reason=error.what)
+
+    def _keep_within(self, bytes_max: int) -> None:
+        """A broker in memory: above its cap the oldest segments of all topics go, and one warning says so."""
+        excess = sum(partition.log.size_bytes for partition in self._partitions.all()) - bytes_max
+        if excess <= 0:
+            return
+        closed = [
+            (segment.max_timestamp, segment.base_offset, partition)
+            for partition in self._partitions.all()
+            for segment in partition.log.segments[:-1]
+            if partition.topic != OFFSETS_TOPIC
+        ]
+        for _, _, partition in sorted(closed, key=lambda entry: entry[:2]):
+            if excess <= 0:
+                break
+            before = partition.log.size_bytes
+            partition.log.advance_log_start(partition.log.segments[0].end_offset)
+            for segment in partition.log.delete_expired(
+                self._clock.wall_ms(), partition.high_watermark, False
+            ):
+                partition.log.unlink_deleted(segment)
+            excess -= before - partition.log.size_bytes
+        if not self._warned:
+            self._warned = True
+            self._lines.warning("the memory cap is reached: oldest segments go", cap_bytes=bytes_max)
 
     def _expire_producers(self) -> None:
         expiration_ms = self._options.get_int("producer.id.expiration.ms")

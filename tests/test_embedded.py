@@ -1,0 +1,82 @@
+"""`Broker()`: in memory and on disk, with and without clients, and what it says when it cannot."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+import barnabas
+from barnabas.embedded import BrokerError
+
+
+def test_records_come_back_as_they_went_in() -> None:
+    with barnabas.Broker() as broker:
+        assert broker.produce("clicks", {"page": "/"}, key="u1", headers=[("h", b"1")]) == 0
+        assert broker.produce("clicks", b"\xff\xfe") == 1
+        first, second = broker.records("clicks")
+        assert (first.key, first.value, first.headers) == ("u1", {"page": "/"}, {"h": b"1"})
+        assert second.value == b"\xff\xfe" and second.offset == 1
+        assert broker.records("nothing") == []
+
+
+def test_wait_for_finds_what_comes_later_and_says_what_did_not() -> None:
+    with barnabas.Broker(topics={"t": 2}) as broker:
+        broker.produce("t", "other", partition=1)
+        broker.produce("t", {"id": 7})
+        assert broker.wait_for("t", lambda message: message.value == {"id": 7}).partition == 0
+        with pytest.raises(TimeoutError, match="1 seen|2 seen"):
+            broker.wait_for("t", lambda message: message.value == "never", timeout=0.05)
+
+
+def test_a_broker_on_disk_keeps_its_records_and_its_cluster_id(tmp_path: Path) -> None:
+    ids = []
+    for offset in range(3):
+        with barnabas.Broker(data=tmp_path) as broker:
+            assert broker.produce("t", f"run {offset}") == offset
+            ids.append(broker._node.cluster.image.cluster_id)
+    assert len(set(ids)) == 1 and len(ids[0]) == 22
+    with barnabas.Broker(data=tmp_path) as broker:
+        assert [message.value for message in broker.records("t")] == ["run 0", "run 1", "run 2"]
+
+
+def test_a_folder_in_use_and_a_taken_port_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    with barnabas.Broker(data=tmp_path) as broker:
+        with pytest.raises(BrokerError, match="in use by another process"):
+            barnabas.Broker(data=tmp_path).start()
+        port = int(broker.bootstrap.rpartition(":")[2])
+        with pytest.raises(BrokerError, match=f"{port}.*choose another port"):
+            barnabas.Broker(port=port).start()
+
+
+def test_it_can_be_started_anew_and_used_asynchronously() -> None:
+    async def run() -> int:
+        async with barnabas.Broker() as broker:
+            return await asyncio.to_thread(broker.produce, "t", "x")
+
+    assert asyncio.run(run()) == 0
+    broker = barnabas.Broker()
+    for _ in range(2):
+        with broker:
+            assert broker.records("t") == [], "memory begins empty"
+    with pytest.raises(BrokerError, match="does not run"):
+        broker.produce("t", "x")
+
+
+def test_bad_topics_are_refused_as_kafka_does() -> None:
+    with barnabas.Broker() as broker:
+        with pytest.raises(BrokerError, match="characters other than"):
+            broker.create_topic("no spaces")
+        with pytest.raises(BrokerError, match=r"retention\.ms"):
+            broker.create_topic("t", config={"retention.ms": "soon"})
+
+
+def test_above_the_memory_cap_the_oldest_segments_go() -> None:
+    with barnabas.Broker(config={"barnabas.memory.max.bytes": 4 * 1024 * 1024}) as broker:
+        broker.create_topic("t", config={"segment.bytes": 1024 * 1024})
+        for _ in range(64):
+            broker.produce("t", b"x" * 100_000)
+        partition = broker._node.partitions.by_name("t")[0]  # type: ignore[index]
+        broker._call(lambda done: done(broker._node.upkeep._keep_within(4 * 1024 * 1024)))
+        assert partition.log.size_bytes <= 4 * 1024 * 1024
+        assert partition.log_start_offset > 0
+        assert broker.records("t")[0].offset == partition.log_start_offset
