@@ -73,15 +73,18 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def read_varint(content: bytes, at: int) -> tuple[int, int]:
+def read_varint(content: bytes, at: int, bits: int = 64) -> tuple[int, int]:
+    """A zigzag number of at most bits bits, and where it ends. Raises BadRecord."""
     shift = value = 0
     while True:
-        if shift > 63 or at >= len(content):
+        if shift >= bits or at >= len(content):
             raise BadRecord("a varint that does not end")
         byte = content[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
+            if value >> bits:
+                raise BadRecord("a varint that is too large")
             return (value >> 1) ^ -(value & 1), at
         shift += 7
 
@@ -162,6 +165,8 @@ def batches(content: bytes) -> Iterator[tuple[BatchHeader, int]]:
 
 def records_of(content: bytes, header: BatchHeader, at: int) -> Iterator[Record]:
     """The records of the batch at a position. Raises BadRecord or CannotDecompress."""
+    if header.record_count < 0:
+        raise BadRecord("a batch of fewer than no records")
     body = content[at + HEADER_BYTES : at + header.size]
     if header.codec:
         body = compression.decompress(header.codec, body)
@@ -169,27 +174,31 @@ def records_of(content: bytes, header: BatchHeader, at: int) -> Iterator[Record]
     for _ in range(header.record_count):
         record, place = _read_record(body, place, header)
         yield record
+    if place != len(body):
+        raise BadRecord("bytes behind the last record of a batch")
 
 
 def _read_run(content: bytes, at: int) -> tuple[bytes | None, int]:
-    size, at = read_varint(content, at)
-    if size < 0:
+    size, at = read_varint(content, at, 32)
+    if size == -1:
         return None, at
-    if at + size > len(content):
+    if size < 0 or at + size > len(content):
         raise BadRecord("a field runs past the end of its record")
     return content[at : at + size], at + size
 
 
 def _read_record(content: bytes, at: int, header: BatchHeader) -> tuple[Record, int]:
-    size, at = read_varint(content, at)
+    size, at = read_varint(content, at, 32)
     end = at + size
     if size < 0 or end > len(content):
         raise BadRecord("a record runs past the end of its batch")
     timestamp_delta, at = read_varint(content, at + 1)
-    offset_delta, at = read_varint(content, at)
+    offset_delta, at = read_varint(content, at, 32)
     key, at = _read_run(content, at)
     value, at = _read_run(content, at)
-    count, at = read_varint(content, at)
+    count, at = read_varint(content, at, 32)
+    if count < 0:
+        raise BadRecord("a record with fewer than no headers")
     headers: list[Header] = []
     for _ in range(count):
         name, at = _read_run(content, at)

@@ -4,10 +4,13 @@
 87 INVALID_RECORD     counts and deltas that disagree, damaged records of an uncompressed batch, a control batch, no or
                       several batches, a record without key on a compacted topic, an unknown codec (Kafka: -1, a
                       listed difference), compressed bytes that do not open where they are opened
-10 MESSAGE_TOO_LARGE  32 INVALID_TIMESTAMP  76 UNSUPPORTED_COMPRESSION_TYPE (zstd before Produce v7)
+32 INVALID_TIMESTAMP  a record of a walked batch outside message.timestamp.before/after.max.ms (-1, no timestamp, never
+                      is); of one that is not walked, base or max timestamp; the flag of log append time
+10 MESSAGE_TOO_LARGE  76 UNSUPPORTED_COMPRESSION_TYPE (zstd before Produce v7)
 
 Records of uncompressed batches are walked, whatever the build; compressed ones are opened only where semantics need it
-(compacted topics, barnabas.validate=records): a listed difference.
+(compacted topics, barnabas.validate=records): a listed difference. Max timestamp is the producer's word, bounded but not
+computed: computing it would mean a new checksum.
 """
 
 from typing import Final
@@ -19,15 +22,30 @@ from barnabas.records.batch import (
     CODEC_MASK,
     CONTROL,
     HEADER_BYTES,
+    LOG_APPEND_TIME,
     MAGIC,
+    MAGIC_AT,
+    OVERHEAD_BYTES,
     BatchHeader,
     crc32c,
 )
 from barnabas.records.compression import ZSTD, CannotDecompress, decompress
+from barnabas.records.record import read_varint
 
 CODEC_MAX: Final = 4
 ZSTD_SINCE: Final = 7
 NO_TIMESTAMP: Final = -1
+LENGTH_MIN: Final = 14
+"""Kafka calls a smaller length impossible before it knows the magic: the overhead of the oldest format."""
+BROKERS_OWN: Final = CONTROL | LOG_APPEND_TIME
+"""Attributes that brokers alone set."""
+INT_SHIFT_MAX: Final = 28
+LONG_SHIFT_MAX: Final = 63
+STAMP_MAX: Final = (1 << 64) - 1
+
+KEYLESS: Final = 1
+FAR: Final = 2
+BROKEN: Final = 4
 
 
 def validate_produced(
@@ -38,9 +56,7 @@ def validate_produced(
         return short_code(content, start, size)
     header = BatchHeader(content, start)
     if header.size != size or header.magic != MAGIC:
-        if header.size < HEADER_BYTES or not 0 <= header.magic <= MAGIC:
-            return errors.CORRUPT_MESSAGE
-        return errors.INVALID_RECORD
+        return misfit_code(header)
     if size > options.max_message_bytes:
         return errors.MESSAGE_TOO_LARGE
     if crc32c(memoryview(content)[start + ATTRIBUTES_AT : start + size]) != header.crc:
@@ -49,59 +65,108 @@ def validate_produced(
     if count <= 0 or header.last_offset_delta != count - 1:
         return errors.INVALID_RECORD
     attributes = header.attributes
-    if attributes & CONTROL:
-        return errors.INVALID_RECORD
+    if attributes & BROKERS_OWN:
+        return errors.INVALID_RECORD if attributes & CONTROL else errors.INVALID_TIMESTAMP
     codec = attributes & CODEC_MASK
-    if codec == 0:
-        keyed = walk_records(content, start + HEADER_BYTES, start + size, count)
-    else:
-        if codec > CODEC_MAX:
-            return errors.INVALID_RECORD
-        if codec == ZSTD and version < ZSTD_SINCE:
-            return errors.UNSUPPORTED_COMPRESSION_TYPE
-        keyed = KEYED
-        if options.cleanup_compact or options.validate_records:
-            keyed = open_and_walk(content, start, size, codec, count)
-    if keyed == BROKEN or (keyed == KEYLESS and options.cleanup_compact):
+    if codec > CODEC_MAX:
         return errors.INVALID_RECORD
-    if not options.timestamp_type_log_append and outside(header, options, now_ms):
-        return errors.INVALID_TIMESTAMP
+    if codec == ZSTD and version < ZSTD_SINCE:
+        return errors.UNSUPPORTED_COMPRESSION_TYPE
+    stamp_max = STAMP_MAX
+    if not options.timestamp_type_log_append:
+        stamp_max = stamp_allowance(header, options, now_ms)
+        if stamp_max < 0:
+            return errors.INVALID_TIMESTAMP
+    if codec == 0:
+        flaws = walk_records(content, start + HEADER_BYTES, start + size, count, stamp_max)
+        if flaws == 0:
+            return header
+        return flaws_code(flaws, header, options, now_ms, content, start + HEADER_BYTES) or header
+    if options.cleanup_compact or options.validate_records:
+        return open_and_walk(content, start, header, options, stamp_max, now_ms) or header
     return header
 
 
 def short_code(content: bytes, start: int, size: int) -> int:
-    """Fewer bytes than a header: nothing at all and a cut header are INVALID_RECORD; magic 0 and 1 too."""
-    if size >= 17 and content[start + 16] > MAGIC:
+    """Fewer bytes than a header. Kafka looks for what cannot be as far as the bytes go, then finds no batch."""
+    if (
+        size >= OVERHEAD_BYTES
+        and int.from_bytes(content[start + 8 : start + 12], "big", signed=True) < LENGTH_MIN
+    ):
+        return errors.CORRUPT_MESSAGE
+    if size > MAGIC_AT and content[start + MAGIC_AT] > MAGIC:
         return errors.CORRUPT_MESSAGE
     return errors.INVALID_RECORD
 
 
-def outside(header: BatchHeader, options: TopicOptions, now_ms: int) -> bool:
-    """The header's two timestamps bound all others closely enough: base is the first record's, max the greatest."""
-    if header.max_timestamp == NO_TIMESTAMP:
-        return False
-    return (
-        header.max_timestamp - now_ms > options.timestamp_after_max_ms
-        or now_ms - header.base_timestamp > options.timestamp_before_max_ms
-    )
+def misfit_code(header: BatchHeader) -> int:
+    """A batch of another magic, or that does not end where the record set ends."""
+    if not 0 <= header.magic <= MAGIC or header.size < OVERHEAD_BYTES + LENGTH_MIN:
+        return errors.CORRUPT_MESSAGE
+    if header.magic == MAGIC and header.size < HEADER_BYTES:
+        return errors.CORRUPT_MESSAGE
+    return errors.INVALID_RECORD
 
 
-BROKEN: Final = 0
-KEYED: Final = 1
-KEYLESS: Final = 2
+def stamp_allowance(header: BatchHeader, options: TopicOptions, now_ms: int) -> int:
+    """The greatest zigzag timestamp delta that is inside the limits whatever its sign; -1: the header is outside."""
+    newest = now_ms + options.timestamp_after_max_ms
+    if header.max_timestamp > newest:
+        return -1
+    base = header.base_timestamp
+    if base == NO_TIMESTAMP:
+        return 0
+    above = newest - base
+    below = base - now_ms + options.timestamp_before_max_ms
+    if above < 0 or below < 0:
+        return -1
+    return (above if above < below else below) << 1
 
 
-def open_and_walk(content: bytes, start: int, size: int, codec: int, count: int) -> int:
+def flaws_code(
+    flaws: int, header: BatchHeader, options: TopicOptions, now_ms: int, body: bytes, at: int
+) -> int:
+    """The error code of what walk_records found, 0 for nothing that matters here."""
+    if flaws & BROKEN or (flaws & KEYLESS and options.cleanup_compact):
+        return errors.INVALID_RECORD
+    if flaws & FAR and any_outside(header, options, now_ms, body, at):
+        return errors.INVALID_TIMESTAMP
+    return 0
+
+
+def any_outside(header: BatchHeader, options: TopicOptions, now_ms: int, body: bytes, at: int) -> bool:
+    """Whether any record of a walked body has a timestamp outside the limits; the exact and slower look."""
+    oldest = now_ms - options.timestamp_before_max_ms
+    newest = now_ms + options.timestamp_after_max_ms
+    for _ in range(header.record_count):
+        size, at = read_varint(body, at)
+        delta, _ = read_varint(body, at + 1)
+        timestamp = header.base_timestamp + delta
+        if timestamp != NO_TIMESTAMP and not oldest <= timestamp <= newest:
+            return True
+        at += size
+    return False
+
+
+def open_and_walk(
+    content: bytes, start: int, header: BatchHeader, options: TopicOptions, stamp_max: int, now_ms: int
+) -> int:
+    """The error code of a compressed batch that has to be opened, or 0."""
+    packed = memoryview(content)[start + HEADER_BYTES : start + header.size]
     try:
-        body = decompress(codec, content[start + HEADER_BYTES : start + size])
+        body = decompress(header.codec, packed)
     except CannotDecompress:
-        return BROKEN
-    return walk_records(body, 0, len(body), count)
+        return errors.INVALID_RECORD
+    flaws = walk_records(body, 0, len(body), header.record_count, stamp_max)
+    return flaws_code(flaws, header, options, now_ms, body, 0)
 
 
-def walk_records(content: bytes, at: int, end: int, count: int) -> int:
-    """BROKEN unless exactly count records with offset deltas 0, 1, … fill at..end; KEYLESS when one has no key."""
-    verdict = KEYED
+def walk_records(content: bytes, at: int, end: int, count: int, stamp_max: int) -> int:
+    """The flaws of at..end, which count records with offset deltas 0, 1, … should fill exactly; 0 when there are none.
+
+    KEYLESS: one has no key. FAR: one's zigzag timestamp delta is above stamp_max. BROKEN stands alone.
+    """
+    flaws = 0
     try:
         for delta in range(count):
             size = content[at]
@@ -111,10 +176,12 @@ def walk_records(content: bytes, at: int, end: int, count: int) -> int:
             behind = at + (size >> 1)
             if size & 1 or behind > end:
                 return BROKEN
-            at += 1
-            while content[at] >= 0x80:  # timestamp delta, of up to ten bytes
-                at += 1
-            at += 1
+            number = content[at + 1]
+            at += 2
+            if number >= 0x80:
+                number, at = long_varint(content, at, number, LONG_SHIFT_MAX)
+            if number > stamp_max:
+                flaws |= FAR
             number = content[at]
             at += 1
             if number >= 0x80:
@@ -126,7 +193,7 @@ def walk_records(content: bytes, at: int, end: int, count: int) -> int:
             if number >= 0x80:
                 number, at = long_varint(content, at, number)
             if number == 1:
-                verdict = KEYLESS
+                flaws |= KEYLESS
             elif number & 1:
                 return BROKEN
             else:
@@ -147,11 +214,11 @@ def walk_records(content: bytes, at: int, end: int, count: int) -> int:
                 return BROKEN
     except IndexError:
         return BROKEN
-    return verdict if at == end else BROKEN
+    return flaws if at == end else BROKEN
 
 
-def long_varint(content: bytes, at: int, first: int) -> tuple[int, int]:
-    """The raw (zigzag) value of a varint whose first byte has been read."""
+def long_varint(content: bytes, at: int, first: int, shift_max: int = INT_SHIFT_MAX) -> tuple[int, int]:
+    """The raw (zigzag) value of a varint whose first byte has been read; IndexError when it is too long."""
     value = first & 0x7F
     shift = 7
     while True:
@@ -159,9 +226,11 @@ def long_varint(content: bytes, at: int, first: int) -> tuple[int, int]:
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
+            if value > STAMP_MAX:
+                raise IndexError
             return value, at
         shift += 7
-        if shift > 63:
+        if shift > shift_max:
             raise IndexError
 
 
