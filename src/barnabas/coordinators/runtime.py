@@ -16,7 +16,8 @@ from barnabas import errors
 from barnabas.ports import Clock, Loop
 from barnabas.records.record import Record, batches, build_batch, records_of
 
-LOAD_SLICE_BYTES: Final = 256 * 1024
+LOAD_SLICE_BYTES: Final = 16 * 1024
+"""What is read and applied in about a millisecond."""
 BATCH_BYTES_MAX: Final = 900_000
 
 
@@ -35,13 +36,16 @@ class ShardPartition(Protocol):
 class Shard:
     """One partition's worth of a coordinator. Subclasses hold the state and say how a record changes it."""
 
-    def __init__(self, index: int, partition: ShardPartition, clock: Clock, loop: Loop) -> None:
+    def __init__(
+        self, index: int, partition: ShardPartition, clock: Clock, loop: Loop, codec: int = 0
+    ) -> None:
         self.index = index
         self.partition = partition
         self.clock = clock
         self.loaded = False
         self.dropped = False
         self._loop = loop
+        self._codec = codec
         self._seen_offset = 0
 
     def apply(self, record: Record) -> None:
@@ -79,15 +83,19 @@ class Shard:
         now_ms = self.clock.wall_ms()
         for fact in facts:
             fact.timestamp = now_ms
-        end_offset = 0
         for part in parted(facts):
-            end_offset = self.partition.append_own(build_batch(part), now_ms)
+            end_offset = self.partition.append_own(build_batch(part, codec=self._codec), now_ms)
             if end_offset < 0:
                 return coordinator_code(-end_offset)
-        for fact in facts:
-            self.apply(fact)
-        self._seen_offset = end_offset
+            for fact in part:
+                self.apply(fact)
+            self._seen_offset = end_offset
         return 0
+
+    @property
+    def has_uncommitted(self) -> bool:
+        """Whether something was applied that a crash could take back."""
+        return self._seen_offset > self.partition.high_watermark
 
     def when_durable(self, callback: Callable[[int], None]) -> None:
         """callback(0) once all that was applied so far is committed; callback(code) when that failed."""

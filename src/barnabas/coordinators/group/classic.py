@@ -27,6 +27,8 @@ from barnabas.wire.messages.sync_group import SyncGroupRequest, SyncGroupRespons
 
 MEMBER_ID_REQUIRED_SINCE: Final = 4
 SKIP_ASSIGNMENT_SINCE: Final = 9
+NEW_MEMBER_JOIN_MS: Final = 300_000
+"""A new member cannot beat before it knows its id: a join that waits longer is that of a client which went away."""
 
 
 class Client:
@@ -66,12 +68,12 @@ class Classic:
         protocols = [(each.name, each.metadata) for each in ask.protocols]
         if group.state is State.DEAD:
             return refuse_join(errors.COORDINATOR_NOT_AVAILABLE, ask.member_id)
+        if not self._has_room(group, ask.member_id):
+            group.forget_pending(ask.member_id)
+            return refuse_join(errors.GROUP_MAX_SIZE_REACHED, "")
         if not group.supports(ask.protocol_type, protocols):
             return refuse_join(errors.INCONSISTENT_GROUP_PROTOCOL, ask.member_id)
         known = group.members.get(ask.member_id)
-        is_new = known is None and ask.member_id not in group.pending
-        if is_new and len(group.members) + len(group.pending) >= self._options.get_int("group.max.size"):
-            return refuse_join(errors.GROUP_MAX_SIZE_REACHED, ask.member_id)
         if not ask.member_id:
             return self._join_unknown(group, ask, version, client, protocols)
         if group.forget_pending(ask.member_id):
@@ -83,6 +85,15 @@ class Classic:
             return refuse_join(code, ask.member_id)
         assert known is not None
         return self._rejoin(group, known, ask, version, client, protocols)
+
+    def _has_room(self, group: Group, member_id: str) -> bool:
+        """During a rebalance those count who have joined, so that the last to rejoin are the ones to go."""
+        members_max = self._options.get_int("group.max.size")
+        member = group.members.get(member_id)
+        if group.state is State.PREPARING:
+            joined = sum(each.join is not None for each in group.members.values())
+            return (member is not None and member.join is not None) or joined < members_max
+        return group.state is State.EMPTY or member is not None or len(group.members) < members_max
 
     def _join_unknown(
         self,
@@ -136,7 +147,8 @@ class Classic:
             group.protocol_type = ask.protocol_type
         group.add(member)
         group.new_member_joined = True
-        return self._await_join(group, member, version)
+        member.is_new = True
+        return self._await_join(group, member)
 
     def _replace_static(
         self,
@@ -162,25 +174,21 @@ class Classic:
         group.static[ask.group_instance_id] = member_id
         if was_leader:
             group.leader = member_id
-        same = member.metadata(group.protocol) == old.metadata(group.protocol)
-        if group.state is State.STABLE and same and group.select_protocol() == group.protocol:
+        if group.state is State.STABLE and group.select_protocol() == group.protocol:
             self._keep_alive(group, member)
             code = self._shard.append([group_fact(group.group_id, group.to_value())])
             if code:
                 return refuse_join(code, member_id)
             skips = was_leader and version >= SKIP_ASSIGNMENT_SINCE
             parked = Parked()
-            response = self._join_response(group, member, version, skip=skips)
+            response = self._join_response(group, member, skip=skips)
             if was_leader and not skips:
                 response.leader, response.members = old.member_id, []  # an older leader must not assign anew
             self._shard.when_durable(
                 lambda code: parked.complete(refuse_join(code, member_id) if code else response)
             )
             return parked
-        if group.state is State.COMPLETING and same:
-            self._keep_alive(group, member)
-            return self._join_response(group, member, version)
-        return self._await_join(group, member, version)
+        return self._await_join(group, member)
 
     def _rejoin(
         self,
@@ -196,22 +204,21 @@ class Classic:
             return refuse_join(errors.UNKNOWN_MEMBER_ID, ask.member_id)
         if group.state is State.COMPLETING and unchanged:
             self._keep_alive(group, member)
-            return self._join_response(group, member, version)
+            return self._join_response(group, member)
         if group.state is State.STABLE and unchanged and group.leader != member.member_id:
             self._keep_alive(group, member)
-            return self._join_response(group, member, version)
+            return self._join_response(group, member)
         member.protocols = protocols
         member.session_timeout_ms = ask.session_timeout_ms
-        if ask.rebalance_timeout_ms >= 0:
-            member.rebalance_timeout_ms = ask.rebalance_timeout_ms
+        rebalance_ms = ask.rebalance_timeout_ms
+        member.rebalance_timeout_ms = rebalance_ms if rebalance_ms >= 0 else ask.session_timeout_ms
         member.client_id, member.client_host = client.client_id, client.host
-        return self._await_join(group, member, version)
+        return self._await_join(group, member)
 
-    def _await_join(self, group: Group, member: Member, version: int) -> Parked:
+    def _await_join(self, group: Group, member: Member) -> Parked:
         if member.join is not None:
             member.join.complete(refuse_join(errors.UNKNOWN_MEMBER_ID, member.member_id))
         parked = member.join = Parked()
-        member.join_version = version
         self._keep_alive(group, member)
         if group.state in (State.EMPTY, State.COMPLETING, State.STABLE):
             self._prepare_rebalance(group)
@@ -221,7 +228,7 @@ class Classic:
     # -- rebalance
 
     def _prepare_rebalance(self, group: Group) -> None:
-        initial = group.state is State.EMPTY
+        initial = group.is_initial = group.state is State.EMPTY
         if group.state is State.COMPLETING:
             self._end_syncs(group, errors.REBALANCE_IN_PROGRESS)
         group.become(State.PREPARING, self._clock.wall_ms())
@@ -230,10 +237,9 @@ class Classic:
         delay_ms = self._options.get_int("group.initial.rebalance.delay.ms") if initial else 0
         timeout_ms = group.rebalance_timeout_ms
         if delay_ms > 0:
-            first_ms = min(delay_ms, timeout_ms)
-            group.new_member_joined = False
+            left_ms = max(timeout_ms - delay_ms, 0)
             group.join_timer = self._waits.call_after(
-                first_ms, lambda: self._initial_delay_over(group, delay_ms, timeout_ms - first_ms)
+                delay_ms, lambda: self._initial_delay_over(group, delay_ms, left_ms)
             )
         else:
             group.join_timer = self._waits.call_after(timeout_ms, lambda: self._complete_join(group))
@@ -253,8 +259,7 @@ class Classic:
     def _complete_join_if_all_are_here(self, group: Group) -> None:
         if group.state is not State.PREPARING or not group.has_all_joined:
             return
-        delay_ms = self._options.get_int("group.initial.rebalance.delay.ms")
-        if group.generation == 0 and delay_ms > 0 and group.members:
+        if group.is_initial and self._options.get_int("group.initial.rebalance.delay.ms") > 0:
             return  # the initial delay decides
         self._complete_join(group)
 
@@ -287,9 +292,10 @@ class Classic:
             member.assignment = b""
         for member in list(group.members.values()):
             parked, member.join = member.join, None
+            member.is_new = False
+            self._keep_alive(group, member)
             if parked is not None:
-                self._keep_alive(group, member)
-                parked.complete(self._join_response(group, member, member.join_version))
+                parked.complete(self._join_response(group, member))
         self._expect_syncs(group)
 
     def _expect_syncs(self, group: Group) -> None:
@@ -320,9 +326,7 @@ class Classic:
             self._prepare_rebalance(group)
         self._complete_join_if_all_are_here(group)
 
-    def _join_response(
-        self, group: Group, member: Member, version: int, skip: bool = False
-    ) -> JoinGroupResponse:
+    def _join_response(self, group: Group, member: Member, skip: bool = False) -> JoinGroupResponse:
         is_leader = group.leader == member.member_id
         members = [
             JoinGroupResponseMember(
@@ -442,16 +446,16 @@ class Classic:
 
     def _keep_alive(self, group: Group, member: Member) -> None:
         member.stop()
-        member.timer = self._waits.call_after(
-            member.session_timeout_ms, lambda: self._session_over(group, member)
-        )
+        wait_ms = NEW_MEMBER_JOIN_MS if member.is_new else member.session_timeout_ms
+        member.timer = self._waits.call_after(wait_ms, lambda: self._session_over(group, member))
 
     def _session_over(self, group: Group, member: Member) -> None:
         if group.members.get(member.member_id) is not member:
             return
-        if member.join is not None or member.sync is not None:
+        if not member.is_new and (member.join is not None or member.sync is not None):
             self._keep_alive(group, member)  # it waits for us, not we for it
             return
+        self._end_waits(member, errors.UNKNOWN_MEMBER_ID)
         group.remove(member)
         self._membership_changed(group)
 
@@ -459,6 +463,8 @@ class Classic:
         """J3. After loading."""
         for member in group.members.values():
             self._keep_alive(group, member)
+        if len(group.members) > self._options.get_int("group.max.size"):
+            self._prepare_rebalance(group)
 
     # -- leave
 
@@ -503,6 +509,7 @@ class Classic:
         for timer in (group.join_timer, group.sync_timer, *group.pending.values()):
             if timer is not None:
                 timer.cancel()
+        group.state = State.DEAD
         for member in list(group.members.values()):
             self._end_waits(member, code)
             member.stop()

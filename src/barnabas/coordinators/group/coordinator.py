@@ -3,8 +3,8 @@
 A group belongs to the partition of __consumer_offsets that Java's hash of its id names, so every broker and tool agrees.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypeVar
 
 from barnabas import errors
 from barnabas.cluster.image import Image
@@ -55,6 +55,7 @@ GROUPS_SINCE: Final = 8
 BY_ID_SINCE: Final = 10
 NOT_FOUND_SINCE: Final = 6
 CLASSIC: Final = "classic"
+Reply = TypeVar("Reply")
 
 
 class Asking(Protocol):
@@ -190,13 +191,16 @@ class GroupCoordinator:
             error_code=errors.UNKNOWN_MEMBER_ID if group is None else shard.classic.heartbeat(group, ask)
         )
 
-    def leave_group(self, ask: LeaveGroupRequest, version: int, caller: Asking) -> LeaveGroupResponse:
+    def leave_group(
+        self, ask: LeaveGroupRequest, version: int, caller: Asking
+    ) -> LeaveGroupResponse | Parked:
         if not ask.group_id:
             return LeaveGroupResponse(error_code=errors.INVALID_GROUP_ID)
         shard, code = self._find(ask.group_id)
         if shard is None:
             return LeaveGroupResponse(error_code=code)
-        return shard.classic.leave(shard.groups.get(ask.group_id), ask, version)
+        response = shard.classic.leave(shard.groups.get(ask.group_id), ask, version)
+        return durable(shard, response, lambda code: LeaveGroupResponse(error_code=code))
 
     # -- offsets
 
@@ -205,11 +209,11 @@ class GroupCoordinator:
     ) -> OffsetCommitResponse | Parked:
         shard, code = self._find(ask.group_id)
         if shard is None:
-            return offsets.refuse_commit(ask, code)
+            return offsets.refuse_commit(ask, version, self._image(), code)
         group = shard.groups.get(ask.group_id)
-        code = offsets.commit_fault(group, ask)
+        code = offsets.commit_fault(group, ask, version)
         if code:
-            return offsets.refuse_commit(ask, code)
+            return offsets.refuse_commit(ask, version, self._image(), code)
         facts, response = offsets.commit_facts(
             ask,
             version,
@@ -231,7 +235,7 @@ class GroupCoordinator:
     ) -> OffsetFetchResponse | Parked:
         if version >= GROUPS_SINCE:
             answers = [self._fetch_group(each, version) for each in ask.groups]
-            return OffsetFetchResponse(groups=answers)
+            return self._when_seen_is_durable(ask.groups, OffsetFetchResponse(groups=answers))
         topics = (
             None
             if ask.topics is None
@@ -266,7 +270,17 @@ class GroupCoordinator:
             )
             for topic in one.topics
         ]
-        return response
+        return self._when_seen_is_durable([ask], response)
+
+    def _when_seen_is_durable(
+        self,
+        asked: Sequence[OffsetFetchRequest | OffsetFetchRequestGroup],
+        response: OffsetFetchResponse,
+    ) -> OffsetFetchResponse | Parked:
+        """K1. An offset that was shown must not go back: what a fetch saw, it waits for."""
+        shards = {self.partition_for(each.group_id) for each in asked}
+        waiting = [shard for shard in (self._shards.get(index) for index in shards) if shard is not None]
+        return all_durable(waiting, response, lambda code: fail_fetch(response, code))
 
     def _fetch_group(self, ask: OffsetFetchRequestGroup, version: int) -> OffsetFetchResponseGroup:
         shard, code = self._find(ask.group_id)
@@ -318,7 +332,8 @@ class GroupCoordinator:
         if group.state is not State.EMPTY:
             if group.protocol_type != CONSUMER:
                 return OffsetDeleteResponse(error_code=errors.NON_EMPTY_GROUP)
-            subscribed = group.subscribed_topics() or {topic.name for topic in ask.topics}
+            known = group.subscribed_topics()
+            subscribed = {topic.name for topic in ask.topics} if known is None else known
         response = OffsetDeleteResponse()
         gone: list[tuple[str, int]] = []
         for topic in ask.topics:
@@ -326,6 +341,8 @@ class GroupCoordinator:
             response.topics.append(answers)
             for asked in topic.partitions:
                 code = errors.GROUP_SUBSCRIBED_TO_TOPIC if topic.name in subscribed else 0
+                if not offsets.has_partition(self._image(), topic.name, asked.partition_index):
+                    code = errors.UNKNOWN_TOPIC_OR_PARTITION
                 if code == 0 and (topic.name, asked.partition_index) in group.offsets:
                     gone.append((topic.name, asked.partition_index))
                 answers.partitions.append(
@@ -406,27 +423,15 @@ class GroupCoordinator:
             response.results.append(DeletableGroupResult(group_id=group_id, error_code=code))
             if code == 0 and shard is not None and shard not in touched:
                 touched.append(shard)
-        if not touched:
+
+        def failed(code: int) -> DeleteGroupsResponse:
+            for result in response.results:
+                result.error_code = result.error_code or code
             return response
-        parked = Parked()
-        left = len(touched)
 
-        def one(code: int) -> None:
-            nonlocal left
-            left -= 1
-            if code:
-                for result in response.results:
-                    result.error_code = result.error_code or code
-            if left == 0:
-                parked.complete(response)
-
-        for shard in touched:
-            shard.when_durable(one)
-        return parked
+        return all_durable(touched, response, failed)
 
     def _delete(self, group_id: str) -> tuple[int, GroupShard | None]:
-        if not group_id:
-            return errors.INVALID_GROUP_ID, None
         shard, code = self._find(group_id)
         if shard is None:
             return code, None
@@ -438,11 +443,38 @@ class GroupCoordinator:
         return shard.delete(group), shard
 
 
-def durable(shard: GroupShard, response: Any, failed: Callable[[int], Any]) -> Parked:
+def durable(shard: GroupShard, response: Reply, failed: Callable[[int], Reply]) -> Reply | Parked:
     """K1: the response once all that the shard has applied is committed."""
+    return all_durable([shard], response, failed)
+
+
+def all_durable(
+    shards: Sequence[GroupShard], response: Reply, failed: Callable[[int], Reply]
+) -> Reply | Parked:
+    """The response once every shard is where it was seen; at once when all are."""
+    waiting = [shard for shard in shards if shard.has_uncommitted]
+    if not waiting:
+        return response
     parked = Parked()
-    shard.when_durable(lambda code: parked.complete(failed(code) if code else response))
+    left = len(waiting)
+    worst = 0
+
+    def one(code: int) -> None:
+        nonlocal left, worst
+        left -= 1
+        worst = worst or code
+        if left == 0:
+            parked.complete(failed(worst) if worst else response)
+
+    for shard in waiting:
+        shard.when_durable(one)
     return parked
+
+
+def fail_fetch(response: OffsetFetchResponse, code: int) -> OffsetFetchResponse:
+    """What was read may be lost: nothing of it is shown."""
+    groups = [OffsetFetchResponseGroup(group_id=each.group_id, error_code=code) for each in response.groups]
+    return OffsetFetchResponse(error_code=code, groups=groups)
 
 
 def committed(group: Group | None, topic: str, index: int, code: int) -> OffsetFetchResponsePartitions:

@@ -51,7 +51,7 @@ class Member:
         self.protocols = protocols
         self.assignment = b""
         self.join: Parked | None = None
-        self.join_version = 0
+        self.is_new = False
         self.sync: Parked | None = None
         self.has_synced = False
         self.timer: Timer | None = None
@@ -83,6 +83,7 @@ class Group:
         self.join_timer: Timer | None = None
         self.sync_timer: Timer | None = None
         self.new_member_joined = False
+        self.is_initial = False
 
     def become(self, state: State, now_ms: int) -> None:
         self.state = state

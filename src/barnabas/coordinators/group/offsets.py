@@ -2,7 +2,8 @@
 
 K1  A commit is answered when its records are committed; a fetch shows what has been applied, and waits for it, too.
 K2  Offsets of a group with members are kept; those of an empty one go offsets.retention.minutes after it became empty,
-    those of a group that never had members as long after their commit. An expiry that the client set holds before both.
+    those of a group that never had members as long after their commit; so do those of topics that a stable consumer
+    group no longer subscribes to. An expiry that the client set (v2-4) stands in the place of the retention.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from barnabas.records.record import Record
 from barnabas.wire.internal.offset_commit_value import OffsetCommitValue
 from barnabas.wire.messages.offset_commit import (
     OffsetCommitRequest,
+    OffsetCommitRequestTopic,
     OffsetCommitResponse,
     OffsetCommitResponsePartition,
     OffsetCommitResponseTopic,
@@ -24,16 +26,17 @@ from barnabas.wire.messages.offset_commit import (
 NO_OFFSET: Final = -1
 NO_EXPIRY: Final = -1
 BY_ID_SINCE: Final = 10
+NOT_FOUND_SINCE: Final = 9
 
 
-def commit_fault(group: Group | None, ask: OffsetCommitRequest) -> int:
+def commit_fault(group: Group | None, ask: OffsetCommitRequest, version: int) -> int:
     """Who may commit: members of the current generation, and anybody while nobody is a member."""
     generation = ask.generation_id_or_member_epoch
     if group is None or group.state is State.EMPTY:
         if generation < 0:
             return 0
         if group is None:
-            return errors.ILLEGAL_GENERATION
+            return errors.GROUP_ID_NOT_FOUND if version >= NOT_FOUND_SINCE else errors.ILLEGAL_GENERATION
     if group.state is State.DEAD:
         return errors.COORDINATOR_NOT_AVAILABLE
     if generation < 0 and not ask.member_id and ask.group_instance_id is None:
@@ -52,24 +55,21 @@ def commit_fault(group: Group | None, ask: OffsetCommitRequest) -> int:
 
 
 def commit_facts(
-    ask: OffsetCommitRequest, version: int, image: Image, now_ms: int, metadata_bytes_max: int
+    ask: OffsetCommitRequest, version: int, image: Image, now_ms: int, metadata_length_max: int
 ) -> tuple[list[Record], OffsetCommitResponse]:
     """The facts of an allowed commit, and the answer when they are durable."""
     facts: list[Record] = []
     response = OffsetCommitResponse()
     expire_ms = now_ms + ask.retention_time_ms if ask.retention_time_ms >= 0 else NO_EXPIRY
     for topic in ask.topics:
-        known = image.topics_by_id.get(topic.topic_id) if version >= BY_ID_SINCE else None
-        name = topic.name if version < BY_ID_SINCE else known.name if known is not None else ""
+        name = named(topic, version, image)
         answers = OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id)
         response.topics.append(answers)
         for asked in topic.partitions:
-            code = 0
-            if version >= BY_ID_SINCE and known is None:
-                code = errors.UNKNOWN_TOPIC_ID
-            elif len((asked.committed_metadata or "").encode()) > metadata_bytes_max:
+            code = place_fault(name, asked.partition_index, image)
+            if code == 0 and utf16_length(asked.committed_metadata) > metadata_length_max:
                 code = errors.OFFSET_METADATA_TOO_LARGE
-            else:
+            if code == 0 and name is not None:
                 value = OffsetCommitValue(
                     offset=asked.committed_offset,
                     leader_epoch=asked.committed_leader_epoch,
@@ -84,15 +84,43 @@ def commit_facts(
     return facts, response
 
 
-def refuse_commit(ask: OffsetCommitRequest, code: int) -> OffsetCommitResponse:
-    """The same code for each partition."""
+def has_partition(image: Image, topic: str, index: int) -> bool:
+    known = image.topics.get(topic)
+    return known is not None and 0 <= index < len(known.partitions)
+
+
+def utf16_length(text: str | None) -> int:
+    """The length as Java counts it, in which the limit is meant."""
+    return len((text or "").encode("utf-16-le", "surrogatepass")) // 2
+
+
+def named(topic: OffsetCommitRequestTopic, version: int, image: Image) -> str | None:
+    """The topic's name; None when its id is unknown."""
+    if version < BY_ID_SINCE:
+        return topic.name
+    known = image.topics_by_id.get(topic.topic_id)
+    return None if known is None else known.name
+
+
+def place_fault(name: str | None, index: int, image: Image) -> int:
+    if name is None:
+        return errors.UNKNOWN_TOPIC_ID
+    return 0 if has_partition(image, name, index) else errors.UNKNOWN_TOPIC_OR_PARTITION
+
+
+def refuse_commit(ask: OffsetCommitRequest, version: int, image: Image, code: int) -> OffsetCommitResponse:
+    """The same code for each partition that there is."""
     return OffsetCommitResponse(
         topics=[
             OffsetCommitResponseTopic(
                 name=topic.name,
                 topic_id=topic.topic_id,
                 partitions=[
-                    OffsetCommitResponsePartition(partition_index=asked.partition_index, error_code=code)
+                    OffsetCommitResponsePartition(
+                        partition_index=asked.partition_index,
+                        error_code=place_fault(named(topic, version, image), asked.partition_index, image)
+                        or code,
+                    )
                     for asked in topic.partitions
                 ],
             )
@@ -111,23 +139,21 @@ def fail_accepted(response: OffsetCommitResponse, code: int) -> OffsetCommitResp
 
 def expired(group: Group, now_ms: int, retention_ms: int) -> list[tuple[str, int]]:
     """K2."""
-    may_expire = group.state in (State.EMPTY, State.STABLE)
+    if group.state not in (State.EMPTY, State.STABLE):
+        return []
     since_empty = group.state is State.EMPTY and bool(group.protocol_type)
-    subscribed: set[str] | None = set()
-    if group.state is State.STABLE:
-        subscribed = group.subscribed_topics()
-    gone = []
-    for key, value in group.offsets.items():
+    subscribed = group.subscribed_topics() if group.state is State.STABLE else set()
+    if subscribed is None:
+        return []
+
+    def end_ms(value: OffsetCommitValue) -> int:
         if value.expire_timestamp >= 0:
-            if now_ms >= value.expire_timestamp:
-                gone.append(key)
-        elif may_expire and subscribed is not None and key[0] not in subscribed:
-            base_ms = (
-                max(group.state_since_ms, value.commit_timestamp) if since_empty else value.commit_timestamp
-            )
-            if now_ms - base_ms >= retention_ms:
-                gone.append(key)
-    return gone
+            return value.expire_timestamp
+        return (group.state_since_ms if since_empty else value.commit_timestamp) + retention_ms
+
+    return [
+        key for key, value in group.offsets.items() if key[0] not in subscribed and now_ms >= end_ms(value)
+    ]
 
 
 def tombstones(group: Group, keys: Sequence[tuple[str, int]]) -> list[Record]:

@@ -28,7 +28,7 @@ class GroupShard(Shard):
         options: BrokerOptions,
         new_id: Callable[[], str],
     ) -> None:
-        super().__init__(index, partition, clock, loop)
+        super().__init__(index, partition, clock, loop, options.get_int("offsets.topic.compression.codec"))
         self.groups: dict[str, Group] = {}
         self._options = options
         self.classic = Classic(self, clock, waits, options, new_id, self.forget)
@@ -90,7 +90,6 @@ class GroupShard(Shard):
         code = self.append(facts)
         if code == 0:
             self.classic.end(group, errors.GROUP_ID_NOT_FOUND)
-            group.state = State.DEAD
             self.groups.pop(group.group_id, None)
         return code
 
