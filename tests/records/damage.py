@@ -206,7 +206,7 @@ def time_cases(now_ms: int) -> Iterator[tuple[str, str, bytes, int]]:
         "header's greatest too new, records are not",
         NARROW_TIME,
         batch(now_ms, now_ms, greatest=now_ms + hour),
-        0,
+        bad,
     )
     yield "second -1", NARROW_TIME, batch(now_ms, -1), 0
     yield "first -1", NARROW_TIME, batch(-1, now_ms), 0

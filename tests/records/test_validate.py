@@ -79,17 +79,27 @@ def test_compressed_batches_are_opened_where_the_topic_asks() -> None:
 RECORDS = st.lists(
     st.builds(
         Record,
-        st.none() | st.binary(max_size=200),
-        st.none() | st.binary(max_size=200),
+        st.none() | st.binary(max_size=80),
+        st.none() | st.binary(max_size=80),
         st.integers(-1, 1 << 45),
         st.lists(st.tuples(st.text(max_size=5), st.none() | st.binary(max_size=5)), max_size=3).map(tuple),
     ),
     min_size=1,
-    max_size=80,
+    max_size=10,
 )
 
 
-@settings(max_examples=150, deadline=None)
+def test_numbers_of_every_width_pass_the_walk() -> None:
+    """Lengths, deltas and counts of one to three bytes, and timestamp deltas of one to ten."""
+    stamps = [0, *(sign << bits for bits in range(0, 62, 3) for sign in (1, -1)), *range(9000)]
+    wide = Record(b"k" * 9000, b"v" * 9000, 0, [("h" * 70, b"x" * 70)] * 70)
+    records = [wide, *(Record(b"k" * (stamp % 100 // 98 * 70), b"v", stamp) for stamp in stamps)]
+    body = encode_all(records)
+    assert walk_records(body, 0, len(body), len(records), STAMP_MAX) == 0
+    assert walk_records(body, 0, len(body), len(records) - 1, STAMP_MAX) == BROKEN
+
+
+@settings(max_examples=80, deadline=None)
 @given(records=RECORDS)
 def test_whatever_the_builder_makes_passes_the_walk(records: list[Record]) -> None:
     body = encode_all(records)
@@ -97,7 +107,7 @@ def test_whatever_the_builder_makes_passes_the_walk(records: list[Record]) -> No
     assert walk_records(AROUND + body, len(AROUND), len(AROUND + body), len(records), STAMP_MAX) == keyless
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(records=RECORDS, limit=st.integers(0, 1 << 46))
 def test_the_walk_finds_a_timestamp_that_is_far_from_the_first(records: list[Record], limit: int) -> None:
     body = encode_all(records)
@@ -106,7 +116,7 @@ def test_the_walk_finds_a_timestamp_that_is_far_from_the_first(records: list[Rec
     assert bool(flaws & FAR) == far
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(records=RECORDS, damage=st.data())
 def test_the_walk_and_the_reader_agree_on_what_is_broken(
     records: list[Record], damage: st.DataObject
@@ -124,7 +134,7 @@ def test_the_walk_and_the_reader_agree_on_what_is_broken(
         assert (flaws == BROKEN) == (offsets != list(range(len(records))))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(body=st.binary(max_size=120), count=st.integers(1, 5))
 def test_the_walk_ends_on_any_bytes(body: bytes, count: int) -> None:
     flaws = walk_records(body, 0, len(body), count, 0)
