@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tap import Tap
@@ -45,7 +46,7 @@ def with_confluent(address: str, topic: str) -> None:
         )
         consumer.subscribe([topic])
         producer.commit_transaction()
-        message = poll(lambda: consumer.poll(1))
+        message = poll(partial(consumer.poll, 1))
         assert message is not None
         consumer.commit(asynchronous=False)
         producer.begin_transaction()

@@ -97,10 +97,10 @@ class Tap:
     def readdress(self, value: Any) -> bool:
         """Whether there was an address of the broker in value; it is the tap's now."""
         if isinstance(value, list):
-            return any([self.readdress(item) for item in value])
+            return True in [self.readdress(item) for item in value]
         if not isinstance(value, Message):
             return False
-        changed = any([self.readdress(getattr(value, name)) for name in value.__slots__])
+        changed = True in [self.readdress(getattr(value, name)) for name in value.__slots__]
         if getattr(value, "port", None) == self.kafka[1]:
             value.port = self.port  # type: ignore[attr-defined]
             return True

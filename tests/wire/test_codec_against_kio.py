@@ -61,7 +61,7 @@ def test_kio_reads_and_writes_the_same(kind: Kind) -> None:
     load = load_request_schema if kind.message.kind == "request" else load_response_schema
     schema = load(kind.definition.key, kind.version)
     read, write = entity_reader(schema), entity_writer(schema)
-    for seed in range(5):
+    for seed in range(3):
         message = Sampler(seed).message(kind)
         encoded = kind.encode(message)
         entity, size = read(encoded, 0)

@@ -17,7 +17,7 @@ MEMORY_BYTES_MAX = 200_000
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_message_survives_its_encoding(kind: Kind) -> None:
-    for seed in range(6):
+    for seed in range(3):
         message = Sampler(seed).message(kind)
         encoded = kind.encode(message)
         assert kind.decode(encoded) == message
@@ -34,7 +34,7 @@ def test_any_message_survives_its_encoding(kind: Kind, seed: int) -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_message_cut_at_any_byte_is_malformed(kind: Kind) -> None:
     encoded = kind.encode(Sampler(1).message(kind))
-    step = max(1, len(encoded) // 60)
+    step = max(1, len(encoded) // 24)
     for end in [*range(0, len(encoded), step), *range(max(0, len(encoded) - 8), len(encoded))]:
         with pytest.raises(Malformed):
             kind.decode(encoded[:end])
@@ -70,7 +70,7 @@ def test_an_absurd_length_costs_no_memory(kind: Kind) -> None:
     lengths = (b"\xff\xff\xff\xff\x07", b"\x7f\xff\xff\xff")
     tracemalloc.start()
     try:
-        for at in range(0, len(encoded), max(1, len(encoded) // 20)):
+        for at in range(0, len(encoded), max(1, len(encoded) // 12)):
             for length in lengths:
                 try:
                     kind.decode(encoded[:at] + length + encoded[at + len(length) :])
