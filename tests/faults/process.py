@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,21 +24,14 @@ class BrokerProcess:
         *settings: str,
         port: int = 0,
         environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.lines: list[str] = []
         self.bootstrap = ""
         self._listening = threading.Event()
         source = str(Path(__file__).parents[2] / "src")
-        command = [
-            sys.executable,
-            "-m",
-            "barnabas.cli.main",
-            "serve",
-            "--port",
-            str(port),
-            "--data",
-            str(folder),
-        ]
+        command = [*prefix, sys.executable, "-m", "barnabas.cli.main", "serve"]
+        command += ["--port", str(port), "--data", str(folder)]
         for setting in (
             "barnabas.metrics.port=-1",
             "group.initial.rebalance.delay.ms=0",
