@@ -24,7 +24,7 @@ def test_wait_for_finds_what_comes_later_and_says_what_did_not() -> None:
         broker.produce("t", "other", partition=1)
         broker.produce("t", {"id": 7})
         assert broker.wait_for("t", lambda message: message.value == {"id": 7}).partition == 0
-        with pytest.raises(TimeoutError, match="1 seen|2 seen"):
+        with pytest.raises(TimeoutError, match=r"\d seen"):
             broker.wait_for("t", lambda message: message.value == "never", timeout=0.05)
 
 

@@ -91,16 +91,7 @@ class Node:
             options,
             self._offsets_count,
         )
-        self.upkeep = Upkeep(
-            clock,
-            loop,
-            self.waits,
-            self.partitions,
-            self.folder,
-            options,
-            log,
-            None if durable else options.get_int("barnabas.memory.max.bytes"),
-        )
+        self.upkeep = self._make_upkeep(world)
         self.broker = self._make_broker(world)
         self.listeners = Listeners(
             world.network,
@@ -115,6 +106,19 @@ class Node:
         self.partitions.on_opened.append(self._opened)
         self.partitions.on_closed.append(self._closed)
         self._declare_gauges()
+
+    def _make_upkeep(self, world: World) -> Upkeep:
+        memory_max = None if self._durable else self._options.get_int("barnabas.memory.max.bytes")
+        return Upkeep(
+            world.clock,
+            world.loop,
+            self.waits,
+            self.partitions,
+            self.folder,
+            self._options,
+            self.log,
+            memory_max,
+        )
 
     def _make_broker(self, world: World) -> Broker:
         return Broker(

@@ -284,7 +284,7 @@ class SimulatedWorld:
                 client.ask(1, message, lambda response: answers.append(response) if response else ask())
 
             ask()
-            self.time.run_until(lambda: bool(answers))
+            self.time.run_until(lambda got=answers: bool(got))
             part = answers[0].responses[0].partitions[0]
             assert part.error_code == 0, f"seed {self.seed}: fetch at {offset} gives {part.error_code}"
             content = part.records.to_bytes()
