@@ -172,7 +172,8 @@ class VirtualFile:
         try:
             self._use("sync")
         except WorldError:
-            self._inode.pending.clear()
+            if not self._disk.is_interrupted:
+                self._inode.pending.clear()
             raise
         self._inode.sync()
 
@@ -190,15 +191,32 @@ class VirtualDisk:
         self.calls: dict[Kind, int] = {}
         self._root = _Folder()
         self._faults: list[_Fault] = []
+        self._calls_left: int | None = None
         self._locks: dict[str, object] = {}
 
     # -- what a test does to it
 
     def crash(self) -> None:
         """The power goes. Kill the node's loop first; then open the disk again as a new process would."""
-        self.lives += 1
-        self._locks.clear()
+        self.lose_process()
         self._root.crash(self.random)
+
+    def lose_process(self) -> None:
+        """The process dies, the machine lives: a new one sees all that was written, synced or not."""
+        self.lives += 1
+        self._calls_left = None
+        self._locks.clear()
+
+    def interrupt(self, calls: int) -> None:
+        """The process is about to die: of what its threads still ask, so many calls happen and no other.
+
+        So a crash comes between the write and the sync of one piece of work too. Ends with the process.
+        """
+        self._calls_left = calls
+
+    @property
+    def is_interrupted(self) -> bool:
+        return self._calls_left is not None
 
     def fail(self, kind: Kind, number: int, *, after: int = 0, times: int = 1, path: str = "") -> None:
         """After `after` more calls of kind (on paths that contain path), the next `times` raise errno number."""
@@ -209,6 +227,10 @@ class VirtualDisk:
 
     def call(self, kind: Kind, path: str) -> None:
         """Count one call and raise what was scripted for it."""
+        if self._calls_left is not None:
+            self._calls_left -= 1
+            if self._calls_left < 0:
+                raise WorldError(f"{path}: the process has died", errno.EINTR)
         self.calls[kind] = self.calls.get(kind, 0) + 1
         for fault in self._faults:
             if fault.kind == kind and fault.path in path:

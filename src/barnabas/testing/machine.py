@@ -1,7 +1,8 @@
 """One simulated computer: a whole node on virtual time, whose disk and metadata outlive its process.
 
 M1  `boot` starts the node as `serve` would; `crash` ends it as a power failure would: its loop runs nothing more, its
-    streams are cut, its disk keeps what was synced and whatever else the seed says. `boot` again recovers.
+    streams are cut, its disk keeps what was synced and whatever else the seed says; `kill` ends the process alone.
+    `boot` again recovers.
 M2  Several machines may share one VirtualTime and one Wire.
 """
 
@@ -77,7 +78,7 @@ class VirtualMachine:
         self._node.start(answers.append)
         self.time.run_until(lambda: bool(answers))
         if answers[0] is not None:
-            self._down()
+            self.kill()
             raise answers[0]
         return self._node
 
@@ -95,15 +96,21 @@ class VirtualMachine:
         self._down()
         self.disk.crash()
 
+    def kill(self) -> None:
+        """SIGKILL: the process ends, what it wrote stays in the page cache."""
+        self._down()
+        self.disk.lose_process()
+
     def stop(self) -> bool:
         """An orderly stop; returns whether it was clean."""
         answers: list[bool] = []
         self.node.stop(answers.append)
         self.time.run_until(lambda: bool(answers))
-        self._down()
+        self.kill()
         return answers[0]
 
     def _down(self) -> None:
+        self.disk.interrupt(self.time.random.randint(0, 4))
         self.loop.kill()
         self.wire.lose(self.loop)
         self._node = None
