@@ -129,90 +129,55 @@ def with_aiokafka(address: str, topic: str) -> None:
     asyncio.run(work())
 
 
-def with_java(address: str, topic: str, jars: Path) -> None:
-    """Kafka's own tools, which are its Java client and admin client."""
-    to, named = ["--bootstrap-server", address], ["--topic", topic]
-    group = ["--group", topic]
-    commands: list[tuple[str, list[str]]] = [
-        ("TopicCommand", [*to, "--create", *named, "--partitions", "2"]),
-        (
-            "ProducerPerformance",
-            [
-                *named,
-                "--num-records",
-                "3",
-                "--record-size",
-                "20",
-                "--throughput",
-                "-1",
-                "--transactional-id",
-                topic,
-                "--transaction-duration-ms",
-                "1000",
-                "--bootstrap-server",
-                address,
-            ],
-        ),
-        (
-            "consumer.ConsoleConsumer",
-            [*to, *named, *group, "--from-beginning", "--max-messages", "1", "--timeout-ms", "9000"],
-        ),
-        (
-            "consumer.ConsoleConsumer",
-            [
-                *to,
-                *named,
-                "--group",
-                f"{topic}-new",
-                "--from-beginning",
-                "--max-messages",
-                "1",
-                "--timeout-ms",
-                "9000",
-                "--command-property",
-                "group.protocol=consumer",
-            ],
-        ),
-        ("TopicCommand", [*to, "--describe", *named]),
-        ("TopicCommand", [*to, "--alter", *named, "--partitions", "3"]),
-        ("GetOffsetShell", [*to, *named, "--time", "-1"]),
-        ("consumer.group.ConsumerGroupCommand", [*to, "--describe", "--all-groups", "--members"]),
-        ("consumer.group.ConsumerGroupCommand", [*to, "--describe", *group, "--offsets"]),
-        ("consumer.group.ConsumerGroupCommand", [*to, "--delete-offsets", *group, *named]),
-        ("consumer.group.ConsumerGroupCommand", [*to, "--delete", *group, "--group", f"{topic}-new"]),
-        ("GroupsCommand", [*to, "--list"]),
-        ("TransactionsCommand", [*to, "list"]),
-        ("TransactionsCommand", [*to, "describe", "--transactional-id", topic]),
-        ("TransactionsCommand", [*to, "describe-producers", *named, "--partition", "0"]),
-        ("LogDirsCommand", [*to, "--describe", "--topic-list", topic]),
-        ("MetadataQuorumCommand", [*to, "describe", "--status"]),
-        ("FeatureCommand", [*to, "describe"]),
-        ("ClusterTool", ["list-endpoints", *to]),
-        ("ClientMetricsCommand", [*to, "--list"]),
-        ("LeaderElectionCommand", [*to, "--election-type", "preferred", *named, "--partition", "0"]),
-        ("reassign.ReassignPartitionsCommand", [*to, "--list"]),
-        ("TopicCommand", [*to, "--delete", *named]),
+def java_commands(address: str, topic: str) -> list[str]:
+    """Class and words of Kafka's own tools, which are its Java client and admin client."""
+    to, named, group = f"--bootstrap-server {address}", f"--topic {topic}", f"--group {topic}"
+    read = f"consumer.ConsoleConsumer {to} {named} --from-beginning --max-messages 1 --timeout-ms 9000"
+    groups = f"consumer.group.ConsumerGroupCommand {to}"
+    return [
+        f"TopicCommand {to} --create {named} --partitions 2",
+        f"ProducerPerformance {named} --num-records 3 --record-size 20 --throughput -1"
+        f" --transactional-id {topic} --transaction-duration-ms 1000 {to}",
+        f"{read} {group}",
+        f"{read} {group}-new --command-property group.protocol=consumer",
+        f"TopicCommand {to} --describe {named}",
+        f"TopicCommand {to} --alter {named} --partitions 3",
+        f"GetOffsetShell {to} {named} --time -1",
+        f"{groups} --describe --all-groups --members",
+        f"{groups} --describe {group} --offsets",
+        f"{groups} --delete-offsets {group} {named}",
+        f"{groups} --delete {group} {group}-new",
+        f"GroupsCommand {to} --list",
+        f"TransactionsCommand {to} list",
+        f"TransactionsCommand {to} describe --transactional-id {topic}",
+        f"TransactionsCommand {to} describe-producers {named} --partition 0",
+        f"LogDirsCommand {to} --describe --topic-list {topic}",
+        f"MetadataQuorumCommand {to} describe --status",
+        f"FeatureCommand {to} describe",
+        f"ClusterTool list-endpoints {to}",
+        f"ClientMetricsCommand {to} --list",
+        f"LeaderElectionCommand {to} --election-type preferred {named} --partition 0",
+        f"reassign.ReassignPartitionsCommand {to} --list",
+        f"TopicCommand {to} --delete {named}",
     ]
-    for tool, words in commands:
-        asked = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", str(jars / "*"), TOOLS + tool, *words]
+
+
+def with_java(address: str, topic: str, jars: Path) -> None:
+    java = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", str(jars / "*")]
+    for command in java_commands(address, topic):
+        tool, *words = command.split()
+        asked = [*java, TOOLS + tool, *words]
         done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
         print(tool, done.returncode, (done.stdout + done.stderr).strip()[-200:].replace("\n", " "))
-    config = ["java", "-Xmx128m", "-cp", str(jars / "*"), "kafka.admin.ConfigCommand", *to]
+    config = [*java, "kafka.admin.ConfigCommand", "--bootstrap-server", address]
+    user = f"--entity-type users --entity-name {topic}"
     for words in (
-        ["--alter", "--entity-type", "users", "--entity-name", topic, "--add-config", "producer_byte_rate=1"],
-        ["--describe", "--entity-type", "users", "--entity-name", topic],
-        [
-            "--alter",
-            "--entity-type",
-            "users",
-            "--entity-name",
-            topic,
-            "--delete-config",
-            "producer_byte_rate",
-        ],
-        ["--describe", "--entity-type", "brokers", "--entity-default"],
+        f"--alter {user} --add-config producer_byte_rate=1",
+        f"--describe {user}",
+        f"--alter {user} --delete-config producer_byte_rate",
+        "--describe --entity-type brokers --entity-default",
     ):
-        subprocess.run([*config, *words], capture_output=True, timeout=60, check=False)
+        subprocess.run([*config, *words.split()], capture_output=True, timeout=60, check=False)
 
 
 def poll(attempt: Callable[[], object]) -> object:
