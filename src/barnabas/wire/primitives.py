@@ -287,20 +287,25 @@ def write_compact_bytes(out: BytesWriter, value: bytes | None) -> None:
 
 def read_records(content: bytes, at: int) -> tuple[Records | None, int]:
     size = read_i32_be(content, at)
-    return records_at(content, at + 4, size)
-
-
-def read_compact_records(content: bytes, at: int) -> tuple[Records | None, int]:
-    size, at = read_uvarint(content, at)
-    return records_at(content, at, size - 1)
-
-
-def records_at(content: bytes, at: int, size: int) -> tuple[Records | None, int]:
+    at += 4
     if size < 0:
         return None, at
     if at + size > len(content):
         raise Malformed(f"{size} bytes of records announced, {len(content) - at} left")
     return Records(content, at, size), at + size
+
+
+def read_compact_records(content: bytes, at: int) -> tuple[Records | None, int]:
+    size = content[at]
+    at += 1
+    if size >= 0x80:
+        size, at = read_uvarint(content, at - 1)
+    if size == 0:
+        return None, at
+    end = at + size - 1
+    if end > len(content):
+        raise Malformed(f"{size - 1} bytes of records announced, {len(content) - at} left")
+    return Records(content, at, size - 1), end
 
 
 def write_records(out: BytesWriter, value: Records | None, parts: list[Piece] | None, compact: bool) -> None:
