@@ -160,3 +160,46 @@ def test_open_descriptors_are_bounded(os_disk: Disk) -> None:
         append(log, [b"%03d" % number * 200])
     assert len(values(everything(log))) == 60
     assert len(log._pool) <= 8
+
+
+def test_the_active_segment_expires_as_the_others_do(disk: Disk) -> None:
+    """A topic that nobody writes to any more must still let its records go."""
+    log = disk.log(retention_ms=1000)
+    for _ in range(3):
+        append(log, [b"x"], timestamp=NOW_MS)
+    assert log.delete_expired(NOW_MS + 1000, high_watermark=3) == []
+    assert log.delete_expired(NOW_MS + 1001, high_watermark=2) == [], "not all of it is committed"
+    (gone,) = log.delete_expired(NOW_MS + 1001, high_watermark=3)
+    assert gone.base_offset == 0
+    assert (log.log_start_offset, log.end_offset) == (3, 3)
+    assert log.delete_expired(NOW_MS + 10**9, high_watermark=3) == [], "an empty one stays"
+    again = disk.log(log_start_offset=3)
+    assert again.end_offset == 3
+    assert append(again, [b"on"]) == 3
+
+
+def test_retention_by_size_leaves_at_least_that_much(disk: Disk) -> None:
+    log = disk.log(internal_segment_bytes=400, retention_bytes=900)
+    for number in range(12):
+        append(log, [b"%02d" % number * 50])
+    log.delete_expired(NOW_MS, high_watermark=12)
+    assert 900 <= log.size_bytes < 900 + log.segments[0].size
+
+
+def test_a_segment_rolls_when_its_index_is_full(disk: Disk) -> None:
+    log = disk.log(index_interval_bytes=1, segment_index_bytes=32)
+    for _ in range(20):
+        append(log, [b"x"])
+    assert len(log.segments) > 2
+    assert all(segment.offset_index.size_bytes <= 32 for segment in log.segments)
+    assert len(values(everything(log))) == 20
+
+
+def test_a_segment_rolls_before_a_relative_offset_overflows(disk: Disk) -> None:
+    log = disk.log()
+    append(log, [b"a"])
+    log.end_offset = log.segments[0].base_offset + 2**31 - 1
+    append(log, [b"b"])
+    assert len(log.segments) == 1
+    append(log, [b"c"])
+    assert [segment.base_offset for segment in log.segments] == [0, 2**31]

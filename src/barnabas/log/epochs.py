@@ -17,23 +17,24 @@ class LeaderEpochs:
         self._files = files
         self._path = f"{folder}/{LEADER_EPOCHS}"
         self._entries: list[tuple[int, int]] = []
+        self.latest = -1
+        """The newest epoch that wrote, or -1. A plain field: every append asks."""
 
     def load(self) -> None:
-        self._entries = read_epochs(self._files, self._path)
+        self._keep(read_epochs(self._files, self._path))
 
-    @property
-    def latest(self) -> int:
-        """The newest epoch that wrote, or -1."""
-        return self._entries[-1][0] if self._entries else -1
+    def _keep(self, entries: list[tuple[int, int]]) -> None:
+        self._entries = entries
+        self.latest = entries[-1][0] if entries else -1
 
     def assign(self, epoch: int, start_offset: int) -> None:
         """epoch begins to write at start_offset; durable when this returns (I2)."""
-        if self._entries and epoch <= self._entries[-1][0]:
+        if epoch <= self.latest:
             return
-        while self._entries and self._entries[-1][1] >= start_offset:
-            self._entries.pop()
-        self._entries.append((epoch, start_offset))
-        write_epochs(self._files, self._path, self._entries)
+        kept = [entry for entry in self._entries if entry[1] < start_offset]
+        kept.append((epoch, start_offset))
+        write_epochs(self._files, self._path, kept)
+        self._keep(kept)
 
     def end_of(self, epoch: int, log_end_offset: int) -> tuple[int, int]:
         """(greatest epoch <= epoch, offset behind its last record); (-1, -1) when it is older than all that is known."""
@@ -55,12 +56,13 @@ class LeaderEpochs:
         """Forget epochs that begin at or behind offset."""
         kept = [entry for entry in self._entries if entry[1] < offset]
         if len(kept) != len(self._entries):
-            self._entries = kept
             write_epochs(self._files, self._path, kept)
+            self._keep(kept)
 
     def advance_start(self, offset: int) -> None:
         """The log begins at offset now: older epochs go, the one that covers offset begins there."""
         at = bisect_right(self._entries, offset, key=lambda entry: entry[1]) - 1
         if at > 0 or (at == 0 and self._entries[0][1] < offset):
-            self._entries = [(self._entries[at][0], offset), *self._entries[at + 1 :]]
-            write_epochs(self._files, self._path, self._entries)
+            kept = [(self._entries[at][0], offset), *self._entries[at + 1 :]]
+            write_epochs(self._files, self._path, kept)
+            self._keep(kept)

@@ -16,6 +16,7 @@ from barnabas.config.effective import TopicOptions
 from barnabas.log import compaction, recovery
 from barnabas.log import folder as names
 from barnabas.log.epochs import LeaderEpochs
+from barnabas.log.index import OFFSET_PAIR
 from barnabas.log.producer_state import ProducerState
 from barnabas.log.retention import count_expired
 from barnabas.log.segment import NO_TIMESTAMP, OpenFiles, Segment
@@ -152,20 +153,27 @@ class Log:
         )
 
     def _must_roll(self, segment: Segment, header: BatchHeader, now_ms: int) -> bool:
-        if segment.size == 0:
+        size = segment.size
+        if size == 0:
             return False
         options = self.options
-        if segment.size + header.size > options.segment_bytes:
+        if (
+            size + header.size > options.segment_bytes
+            or self.end_offset + header.last_offset_delta - segment.base_offset > RELATIVE_OFFSET_MAX
+        ):
             return True
-        if self.end_offset + header.last_offset_delta - segment.base_offset > RELATIVE_OFFSET_MAX:
-            return True
-        if segment.offset_index.size_bytes + 8 > options.segment_index_bytes:
-            return True
-        if segment.first_timestamp != NO_TIMESTAMP and header.max_timestamp != NO_TIMESTAMP:
-            age_ms = header.max_timestamp - segment.first_timestamp
+        first, newest = segment.first_timestamp, header.max_timestamp
+        if first != NO_TIMESTAMP and newest != NO_TIMESTAMP:
+            age_ms = newest - first
         else:
             age_ms = now_ms - segment.created_ms
-        return age_ms > options.segment_ms - self._jitter_ms
+        if age_ms > options.segment_ms - self._jitter_ms:
+            return True
+        # The index is asked only when it is about to grow.
+        return (
+            segment.unindexed_bytes > options.index_interval_bytes
+            and segment.offset_index.size_bytes + OFFSET_PAIR.size > options.segment_index_bytes
+        )
 
     def _roll(self, now_ms: int) -> Segment:
         files = self._pool.files
