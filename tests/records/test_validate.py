@@ -127,7 +127,7 @@ def test_the_walk_and_the_reader_agree_on_what_is_broken(
     batch[at] = damage.draw(st.integers(0, 255))
     flaws = walk_records(bytes(batch), 61, len(batch), len(records), STAMP_MAX)
     try:
-        offsets = [record.offset for record in records_of(bytes(batch), BatchHeader(batch, 0), 0)]
+        offsets = [record.offset for record in records_of(bytes(batch), BatchHeader(bytes(batch), 0), 0)]
     except BadRecord:
         assert flaws == BROKEN
     else:
