@@ -80,7 +80,7 @@ PLANS = [
     (durability, kind, code, first, times)
     for durability, kind in (("cache", "write"), ("sync", "write"), ("sync", "sync"), ("sync", "rename"))
     for code in (errno.EIO, errno.ENOSPC)
-    for first, times in ((1, 1), (2, 3), (7, 1))
+    for first, times in ((1, 1), (3, 3))
     if kind != "rename" or first == 1
 ]
 

@@ -72,6 +72,7 @@ class Partition:
         "log",
         "offline",
         "options",
+        "readable",
         "topic",
         "topic_id",
         "unsynced_bytes",
@@ -97,6 +98,7 @@ class Partition:
         self.options = options
         self.high_watermark = log.end_offset
         self.offline = False
+        self.readable = True
         self.unsynced_bytes = 0
         self.lane = Lane(self)
         self._committer = committer
@@ -166,8 +168,12 @@ class Partition:
             waiting.popleft()[1](0)
         self._waits.feed(self, size)
 
-    def failed(self, error: WorldError) -> None:
-        """P4. Everything above the high watermark is forgotten; nobody was told that it was committed."""
+    def failed(self, error: WorldError, *, readable: bool = True) -> None:
+        """P4. Everything above the high watermark is forgotten; nobody was told that it was committed.
+
+        A disk that is full or refuses writes still serves what lies below it; readable False: a read failed.
+        """
+        self.readable = self.readable and readable
         if self.offline:
             return
         self.offline = True
@@ -185,10 +191,12 @@ class Partition:
         self.high_watermark = log.end_offset
         self.lane = Lane(self)
         self.offline = False
+        self.readable = True
 
     def close(self) -> None:
         """The partition goes away (deleted, or the node stops): whoever waits for it is told now."""
         self.offline = True
+        self.readable = False
         self.lane.failed = True
         waiting, self._waiting = self._waiting, deque()
         for _, callback in waiting:
@@ -227,7 +235,7 @@ class Partition:
     def plan_fetch(self, offset: int, max_bytes: int, isolation: int, min_one: bool, epoch: int) -> FetchPlan:
         """Whole batches from the one that holds offset, at most max_bytes (min_one: the first however large)."""
         plan = FetchPlan(0, self.high_watermark, self.last_stable_offset, self.log.log_start_offset)
-        if self.offline:
+        if not self.readable:
             plan.code = errors.KAFKA_STORAGE_ERROR
         elif 0 <= epoch != self.epoch:
             plan.code = self.epoch_code(epoch)
@@ -241,7 +249,7 @@ class Partition:
                 read = self.log.locate(offset, max_bytes, upto_offset=upto, min_one=min_one)
             except WorldError as error:
                 plan.code = errors.KAFKA_STORAGE_ERROR
-                self.failed(error)
+                self.failed(error, readable=False)
                 return plan
             plan.pieces.extend(read)
             plan.size = sum(piece.size for piece in read)

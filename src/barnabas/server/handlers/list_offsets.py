@@ -67,7 +67,7 @@ def refused(asked: ListOffsetsPartition, code: int) -> ListOffsetsPartitionRespo
 def find(
     partition: Partition, asked: ListOffsetsPartition, isolation: int, version: int
 ) -> ListOffsetsPartitionResponse:
-    if partition.offline:
+    if not partition.readable:
         return refused(asked, errors.KAFKA_STORAGE_ERROR)
     code = partition.epoch_code(asked.current_leader_epoch)
     if code:
@@ -93,7 +93,7 @@ def find(
                 else log.offset_for_time(timestamp, upto)
             )
         except WorldError as error:
-            partition.failed(error)
+            partition.failed(error, readable=False)
             return refused(asked, errors.KAFKA_STORAGE_ERROR)
         if found is not None:
             answer.timestamp, answer.offset, answer.leader_epoch = found
