@@ -177,3 +177,20 @@ def test_a_failure_at_any_call_leaves_a_log_that_holds_the_last_record_of_each_k
         if not failed:
             return
     raise AssertionError("more calls than expected")
+
+
+def test_the_log_goes_on_while_a_run_works(disk: Disk) -> None:
+    """Between work() and install() records come and the oldest segment goes."""
+    log = opened(disk.files, disk.root)
+    fill(log)
+    run = synced(log).compaction(NOW_MS, log.end_offset)
+    assert run is not None and len(run.chosen) > 1
+    run.work()
+    put(log, [("late", "v")])
+    wanted = {key: values[-1] for key, values in held(log).items()}
+    log.advance_log_start(log.segments[0].end_offset)
+    (gone,) = log.delete_expired(NOW_MS, log.end_offset)
+    assert log.install(run) > 0
+    assert {key: values[-1] for key, values in held(log).items()} == wanted
+    assert [name for name in disk.files.list(log.folder) if name.endswith((".cleaned", ".swap"))] == []
+    assert gone.base_offset == 0 and log.segments[0].base_offset == log.log_start_offset

@@ -62,12 +62,49 @@ def choose(
     return ready if dirty > 0 and dirty >= whole * options.min_cleanable_dirty_ratio else []
 
 
-def last_offsets(segments: Sequence[Segment], cleaned_offset: int) -> dict[bytes, int]:
-    """What the part that was never compacted says of each key."""
+class Compaction:
+    """One run over the closed segments of a log: made on the loop, worked in a pool's thread, installed on the loop.
+
+    work() touches closed files only, by handles of its own, so the log goes on meanwhile.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        folder: str,
+        chosen: Sequence[Segment],
+        options: TopicOptions,
+        now_ms: int,
+        cleaned_offset: int,
+        tails: Tails,
+    ) -> None:
+        self.chosen = list(chosen)
+        self._files = files
+        self._options = options
+        self._now_ms = now_ms
+        self._tails = tails
+        self._sources = [_reader(files, folder, segment) for segment in chosen]
+        self._dirty = [source for source in self._sources if source.base_offset >= cleaned_offset]
+
+    def work(self) -> None:
+        """Every chosen segment has a complete and durable .cleaned copy when this returns. Raises WorldError."""
+        latest = last_offsets(self._dirty)
+        for source in self._sources:
+            write_cleaned(self._files, source, latest, self._now_ms, self._options, self._tails)
+            source.close()
+
+
+def _reader(files: Files, folder: str, segment: Segment) -> Segment:
+    """The same segment with a descriptor of its own."""
+    reader = Segment(OpenFiles(files, 1), folder, segment.base_offset, segment.created_ms)
+    reader.size, reader.end_offset = segment.size, segment.end_offset
+    return reader
+
+
+def last_offsets(segments: Sequence[Segment]) -> dict[bytes, int]:
+    """The newest offset of each key in these segments."""
     found: dict[bytes, int] = {}
     for segment in segments:
-        if segment.base_offset < cleaned_offset:
-            continue
         for content, header in batches_of(segment):
             if not header.is_control:
                 for record in records_of(content, header, 0):
@@ -150,8 +187,8 @@ def rewritten(header: BatchHeader, records: Sequence[Record], horizon_ms: int) -
 
 def write_cleaned(
     files: Files, segment: Segment, latest: LastOffsets, now_ms: int, options: TopicOptions, tails: Tails
-) -> str:
-    """The copy, complete and durable, under its .swap name, which is returned."""
+) -> None:
+    """The copy, complete and durable, under its .cleaned name."""
     path = segment.path(names.LOG_SUFFIX)
     file = files.open(path + names.CLEANED_SUFFIX, create=True)
     file.truncate(0)
@@ -166,15 +203,15 @@ def write_cleaned(
     file.write(position, [bytes(gathered)])
     file.sync()
     file.close()
+
+
+def replace(pool: OpenFiles, folder: str, segment: Segment, options: TopicOptions) -> Segment:
+    """Swap the cleaned copy in; returns the segment that stands in the old one's place."""
+    files, path = pool.files, segment.path(names.LOG_SUFFIX)
     files.rename(path + names.CLEANED_SUFFIX, path + names.SWAP_SUFFIX)
-    files.sync_folder(path.rpartition("/")[0])
-    return path + names.SWAP_SUFFIX
-
-
-def replace(pool: OpenFiles, folder: str, segment: Segment, swap: str, options: TopicOptions) -> Segment:
-    """Finish the swap; returns the segment that stands in the old one's place."""
+    files.sync_folder(folder)
     segment.close()
-    finish_swap(pool.files, folder, swap.rpartition("/")[2])
+    finish_swap(files, folder, (path + names.SWAP_SUFFIX).rpartition("/")[2])
     new = Segment(pool, folder, segment.base_offset, segment.created_ms)
     new.size = 1  # the file exists: it must not be made anew
     new.size = new.file.size()

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import Final
 
 from barnabas.config.effective import TopicOptions
-from barnabas.log import compaction, recovery
 from barnabas.log import folder as names
+from barnabas.log import recovery
+from barnabas.log.compaction import Compaction, choose, replace
 from barnabas.log.epochs import LeaderEpochs
 from barnabas.log.index import OFFSET_PAIR
 from barnabas.log.producer_state import ProducerState
@@ -334,26 +335,40 @@ class Log:
             self._pool.files, self.folder, self.segments, self.log_start_offset, now_ms
         )
 
-    def compact(self, now_ms: int, high_watermark: int) -> int:
-        """Rewrite closed segments with the last record of each key (compaction.py); returns the bytes freed.
-
-        Reads and writes whole segments: for small logs. Raises WorldError; every segment is then either old or new.
-        """
+    def compaction(self, now_ms: int, high_watermark: int) -> Compaction | None:
+        """A run over the closed segments, when enough is new. Its work() may run in a thread; then install() it."""
         if not self.options.cleanup_compact:
-            return 0
+            return None
         below = min(self.recovery_point, high_watermark)
-        chosen = compaction.choose(self.segments, self.options, now_ms, below, self.cleaned_offset)
+        chosen = choose(self.segments, self.options, now_ms, below, self.cleaned_offset)
         if not chosen:
-            return 0
-        latest = compaction.last_offsets(chosen, self.cleaned_offset)
-        tails = self.producers.tails()
+            return None
+        files, tails = self._pool.files, self.producers.tails()
+        return Compaction(files, self.folder, chosen, self.options, now_ms, self.cleaned_offset, tails)
+
+    def install(self, run: Compaction) -> int:
+        """Put the copies in place of the segments that are still there; returns the bytes freed.
+
+        Raises WorldError; every segment is then either old or new.
+        """
         before = self.size_bytes
-        for at, segment in enumerate(chosen):
-            swap = compaction.write_cleaned(self._pool.files, segment, latest, now_ms, self.options, tails)
-            self.segments[at] = compaction.replace(self._pool, self.folder, segment, swap, self.options)
-        self.unsynced = [segment for segment in self.unsynced if segment not in chosen]
-        self.cleaned_offset = chosen[-1].end_offset
+        for segment in run.chosen:
+            if segment in self.segments:
+                new = replace(self._pool, self.folder, segment, self.options)
+                self.segments[self.segments.index(segment)] = new
+            else:  # retention took it meanwhile
+                self._pool.files.unlink(segment.path(names.LOG_SUFFIX) + names.CLEANED_SUFFIX)
+        self.unsynced = [segment for segment in self.unsynced if segment not in run.chosen]
+        self.cleaned_offset = run.chosen[-1].end_offset
         return before - self.size_bytes
+
+    def compact(self, now_ms: int, high_watermark: int) -> int:
+        """All of it at once: for small logs, and for those who may block. Returns the bytes freed."""
+        run = self.compaction(now_ms, high_watermark)
+        if run is None:
+            return 0
+        run.work()
+        return self.install(run)
 
     # -- durability of what is beside the .log
 
