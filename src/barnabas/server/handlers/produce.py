@@ -28,6 +28,7 @@ from barnabas.wire.messages.produce import (
 )
 from barnabas.wire.primitives import Records
 
+NO_OFFSET: Final = -1
 TRANSACTIONAL_BIT: Final = 0x10
 ATTRIBUTES_LOW_AT: Final = 22
 BATCH_BYTES_MIN: Final = 61
@@ -81,7 +82,7 @@ def handle(
         answers = TopicProduceResponse(topic.name, topic.topic_id)
         response.responses.append(answers)
         for asked in topic.partition_data:
-            answer = PartitionProduceResponse(asked.index)
+            answer = PartitionProduceResponse(asked.index, 0, NO_OFFSET)
             answers.partition_responses.append(answer)
             if bad:
                 answer.error_code = bad
