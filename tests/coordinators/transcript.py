@@ -196,19 +196,29 @@ class Stage:
         )
 
     def do_sync(
-        self, name: str, *, generation: str | None = None, instance: str | None = None, **assigned: str
+        self,
+        name: str,
+        *,
+        v: str = "4",
+        generation: str | None = None,
+        instance: str | None = None,
+        type: str | None = None,
+        protocol: str | None = None,
+        **assigned: str,
     ) -> None:
         ask = SyncGroupRequest(
             group_id=GROUP,
             generation_id=self.generations.get(name, -1) if generation is None else int(generation),
             member_id=self.member_ids.get(name, "unknown"),
             group_instance_id=instance,
+            protocol_type=type,
+            protocol_name=protocol,
             assignments=[
                 SyncGroupRequestAssignment(self.member_ids[other], content.encode())
                 for other, content in assigned.items()
             ],
         )
-        self.answer(name, self.coordinator.sync_group(ask, 5, Caller(name)), self.tell_sync)
+        self.answer(name, self.coordinator.sync_group(ask, int(v), Caller(name)), self.tell_sync)
 
     def tell_sync(self, name: str, response: Any) -> None:
         text = (
@@ -237,9 +247,11 @@ class Stage:
             if instance is not None:
                 identities = [MemberIdentity("", instance)]
             ask = LeaveGroupRequest(GROUP, members=identities)
-        response = self.coordinator.leave_group(ask, int(v), Caller("admin"))
-        self.lines.insert(0, f"left: {name_of(response.error_code)}")
-        self.lines[1:1] = [
+        self.answer("admin", self.coordinator.leave_group(ask, int(v), Caller("admin")), self.tell_left)
+
+    def tell_left(self, name: str, response: Any) -> None:
+        self.lines.append(f"left: {name_of(response.error_code)}")
+        self.lines += [
             f"  {self.shown.get(each.member_id, each.group_instance_id or '?')}: {name_of(each.error_code)}"
             for each in response.members
         ]
@@ -250,6 +262,7 @@ class Stage:
         *,
         v: str = "9",
         generation: str | None = None,
+        instance: str | None = None,
         metadata: str = "",
         retention: str | None = None,
         **offsets: str,
@@ -267,6 +280,7 @@ class Stage:
             if generation is None
             else int(generation),
             member_id=self.member_ids.get(name, "") if name else "",
+            group_instance_id=instance,
             retention_time_ms=-1 if retention is None else duration_ms(retention),
             topics=[
                 OffsetCommitRequestTopic("" if by_id else topic, topic.encode().ljust(16, b"\0"), parts)
@@ -287,7 +301,9 @@ class Stage:
 
     def do_fetch(self) -> None:
         ask = OffsetFetchRequest(groups=[OffsetFetchRequestGroup(group_id=GROUP, topics=None)])
-        response = self.coordinator.offset_fetch(ask, 8, Caller("admin"))
+        self.answer("admin", self.coordinator.offset_fetch(ask, 8, Caller("admin")), self.tell_offsets)
+
+    def tell_offsets(self, name: str, response: Any) -> None:
         group = response.groups[0]
         told = [
             f"{topic.name}[{part.partition_index}]={part.committed_offset}"
@@ -344,6 +360,11 @@ class Stage:
     def do_crash(self) -> None:
         self.loop.kill()
         self.boot()
+
+    def do_restart(self, **options: str) -> None:
+        """As a crash, with other options. Written as name=value."""
+        self.options.update(options)
+        self.do_crash()
 
     def do_hold(self) -> None:
         self.partition.held = True

@@ -54,6 +54,7 @@ from barnabas.wire.messages.sync_group import SyncGroupRequest, SyncGroupRespons
 GROUPS_SINCE: Final = 8
 BY_ID_SINCE: Final = 10
 NOT_FOUND_SINCE: Final = 6
+PROTOCOL_NAMED_SINCE: Final = 5
 CLASSIC: Final = "classic"
 Reply = TypeVar("Reply")
 
@@ -174,6 +175,8 @@ class GroupCoordinator:
             # A sync while loading starts the rebalance over: the generation it speaks of may be older than what loads.
             code = errors.REBALANCE_IN_PROGRESS if code == errors.COORDINATOR_LOAD_IN_PROGRESS else code
             return SyncGroupResponse(error_code=code)
+        if version >= PROTOCOL_NAMED_SINCE and (ask.protocol_type is None or ask.protocol_name is None):
+            return SyncGroupResponse(error_code=errors.INCONSISTENT_GROUP_PROTOCOL)
         group = shard.groups.get(ask.group_id)
         if group is None:
             return SyncGroupResponse(error_code=errors.UNKNOWN_MEMBER_ID)
