@@ -366,6 +366,11 @@ class Stage:
         self.options.update(options)
         self.do_crash()
 
+    def do_recreate_topic(self, topic: str) -> None:
+        """Under another topic id, and nobody told the coordinator."""
+        partitions = self.image.topics[topic].partitions
+        self.image = apply(self.image, [TopicSet(Topic(topic, bytes(15) + b"n", partitions))])
+
     def do_hold(self) -> None:
         self.partition.held = True
 

@@ -315,7 +315,7 @@ class GroupCoordinator:
                 OffsetFetchResponseTopics(
                     name=name,
                     topic_id=topic_id,
-                    partitions=[committed(group, name, index, code) for index in indexes],
+                    partitions=[committed(group, name, index, code, image) for index in indexes],
                 )
             )
         return answer
@@ -480,9 +480,11 @@ def fail_fetch(response: OffsetFetchResponse, code: int) -> OffsetFetchResponse:
     return OffsetFetchResponse(error_code=code, groups=groups)
 
 
-def committed(group: Group | None, topic: str, index: int, code: int) -> OffsetFetchResponsePartitions:
+def committed(
+    group: Group | None, topic: str, index: int, code: int, image: Image
+) -> OffsetFetchResponsePartitions:
     value = None if group is None else group.offsets.get((topic, index))
-    if value is None or code:
+    if value is None or code or offsets.is_of_another(value, topic, image):
         return absent(index, code)
     return OffsetFetchResponsePartitions(
         partition_index=index,

@@ -22,7 +22,7 @@ from barnabas.wire.internal.offset_commit_value import OffsetCommitValue
 OFFSET: Final = 1
 LEGACY_OFFSET: Final = 0
 GROUP: Final = 2
-OFFSET_VERSION: Final = 3
+OFFSET_VERSION: Final = 4
 OFFSET_VERSION_WITH_EXPIRY: Final = 1
 GROUP_VERSION: Final = 3
 

@@ -13,6 +13,7 @@ from barnabas import errors
 from barnabas.cluster.image import Image
 from barnabas.coordinators.group.facts import offset_fact
 from barnabas.coordinators.group.group import Group, State
+from barnabas.ids import ZERO_UUID
 from barnabas.records.record import Record
 from barnabas.wire.internal.offset_commit_value import OffsetCommitValue
 from barnabas.wire.messages.offset_commit import (
@@ -76,12 +77,19 @@ def commit_facts(
                     metadata=asked.committed_metadata or "",
                     commit_timestamp=now_ms,
                     expire_timestamp=expire_ms,
+                    topic_id=image.topics[name].topic_id if expire_ms == NO_EXPIRY else ZERO_UUID,
                 )
                 facts.append(offset_fact(ask.group_id, name, asked.partition_index, value))
             answers.partitions.append(
                 OffsetCommitResponsePartition(partition_index=asked.partition_index, error_code=code)
             )
     return facts, response
+
+
+def is_of_another(value: OffsetCommitValue, topic: str, image: Image) -> bool:
+    """Whether it was committed for a topic of this name that was deleted since, and another one made."""
+    known = image.topics.get(topic)
+    return known is not None and value.topic_id not in (ZERO_UUID, known.topic_id)
 
 
 def has_partition(image: Image, topic: str, index: int) -> bool:
