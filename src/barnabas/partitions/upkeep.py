@@ -60,6 +60,7 @@ class Upkeep:
         self._next_points_ms = clock.mono_ms() + RECOVERY_POINT_MS
         self._next_compaction_ms = clock.mono_ms() + options.get_int("log.cleaner.backoff.ms")
         self._syncing: set[Partition] = set()
+        self._compacting: set[Partition] = set()
 
     def start(self) -> None:
         self._waits.call_after(TICK_MS, self._tick)
@@ -200,12 +201,32 @@ class Upkeep:
     def _compact_internal(self) -> None:
         """__consumer_offsets stays as small as its living keys. Topics of users are not compacted."""
         for partition in self._partitions.by_name(OFFSETS_TOPIC) or ():
-            if partition.offline or partition in self._syncing or len(partition.log.segments) < 2:
-                continue
+            if (
+                not partition.offline
+                and len(partition.log.segments) > 1
+                and partition not in self._compacting
+            ):
+                self._compact(partition)
+
+    def _compact(self, partition: Partition) -> None:
+        """Planned and finished on the loop; reading and writing happen in a pool."""
+        log = partition.log
+        run = log.compaction(self._clock.wall_ms(), partition.high_watermark)
+        if run is None:
+            return
+        self._compacting.add(partition)
+
+        def done(_: object | None, error: BaseException | None) -> None:
+            self._compacting.discard(partition)
             try:
-                partition.log.compact(self._clock.wall_ms(), partition.high_watermark)
-            except WorldError as error:
-                self._lines.warning("compaction failed", partition=repr(partition), reason=error.what)
+                if error is not None:
+                    raise error if isinstance(error, WorldError) else WorldError(repr(error))
+                if partition.log is log and not partition.offline:
+                    log.install(run)
+            except WorldError as failure:
+                self._lines.warning("compaction failed", partition=repr(partition), reason=failure.what)
+
+        self._loop.run_in("compress", run.work, done)
 
     def _keep_within(self, bytes_max: int) -> None:
         """A broker in memory: above its cap the oldest segments of all topics go, and one warning says so."""

@@ -1,0 +1,76 @@
+"""The node's own clockwork on virtual time: compaction of internal topics, retention, recovery points."""
+
+from barnabas.partitions.open import OFFSETS_TOPIC
+from barnabas.records.record import Record, all_records, build_batch
+from barnabas.testing.machine import VirtualMachine
+from barnabas.testing.network import Wire
+from barnabas.testing.virtual import VirtualTime
+
+OPTIONS = {
+    "listeners": "PLAINTEXT://127.0.0.1:9092",
+    "barnabas.metrics.port": "-1",
+    "offsets.topic.num.partitions": "1",
+    "offsets.topic.segment.bytes": str(1024 * 1024),
+    "log.retention.ms": "3600000",
+    "log.roll.ms": "60000",
+}
+
+
+def booted() -> VirtualMachine:
+    time = VirtualTime(3)
+    machine = VirtualMachine(time, Wire(time), OPTIONS)
+    machine.boot()
+    return machine
+
+
+def test_the_offsets_topic_stays_as_small_as_its_keys() -> None:
+    machine = booted()
+    done: list[int] = []
+    machine.node.topics.ensure_offsets_topic(done.append)
+    machine.time.run_until(lambda: bool(done))
+    partition = machine.node.partitions.get(OFFSETS_TOPIC, 0)
+    assert partition is not None
+    for number in range(60):
+        batch = build_batch([Record(b"key-%d" % (number % 3), b"x" * 60_000, machine.time.wall_ms())])
+        assert partition.append_own(batch, machine.time.wall_ms()) > 0
+        machine.time.run_for(50)
+    assert partition.log.size_bytes > 3_000_000
+    machine.time.run_for(120_000)
+    assert partition.log.size_bytes < 1_400_000
+    content = b"".join(segment.file.read(0, segment.size) for segment in partition.log.segments)
+    assert {record.key for record in all_records(content)} == {b"key-0", b"key-1", b"key-2"}
+
+
+def test_retention_deletes_old_segments_and_their_files_later() -> None:
+    machine = booted()
+    made: list[dict[str, int]] = []
+    machine.node.topics.create_automatically(["t"], made.append)
+    machine.time.run_until(lambda: bool(made))
+    partition = machine.node.partitions.get("t", 0)
+    assert partition is not None
+    for _ in range(4):
+        batch = build_batch([Record(None, b"v", machine.time.wall_ms())])
+        partition.append(batch, 0, len(batch), 9, machine.time.wall_ms())
+        machine.time.run_for(90_000)
+    assert len(partition.log.segments) == 4
+    machine.time.run_for(3_900_000)
+    assert partition.log.log_start_offset >= 3
+    machine.time.run_for(120_000)
+    assert not [name for name in machine.disk.list(partition.log.folder) if name.endswith(".deleted")]
+
+
+def test_a_recovery_point_follows_within_a_minute_and_outlives_a_crash() -> None:
+    machine = booted()
+    made: list[dict[str, int]] = []
+    machine.node.topics.create_automatically(["t"], made.append)
+    machine.time.run_until(lambda: bool(made))
+    partition = machine.node.partitions.get("t", 0)
+    assert partition is not None
+    batch = build_batch([Record(None, b"v", machine.time.wall_ms())] * 5)
+    partition.append(batch, 0, len(batch), 9, machine.time.wall_ms())
+    machine.time.run_for(65_000)
+    assert partition.log.recovery_point == 5
+    machine.crash()
+    machine.boot()
+    again = machine.node.partitions.get("t", 0)
+    assert again is not None and again.high_watermark == 5 and again.log.recovery_point == 5
