@@ -28,6 +28,8 @@ from barnabas.wire.messages.metadata import (
 
 INTERNAL_TOPICS: Final = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
 
+NAME_NULLABLE_SINCE: Final = 12
+
 
 def handle(broker: Broker, ask: MetadataRequest, version: int, caller: Caller) -> MetadataResponse | Parked:
     missing = [
@@ -67,7 +69,9 @@ def answer(
         if wanted.topic_id != ZERO_UUID:
             by_id = image.topics_by_id.get(wanted.topic_id)
             response.topics.append(
-                unknown(None, wanted.topic_id, errors.UNKNOWN_TOPIC_ID)
+                unknown(
+                    None if version >= NAME_NULLABLE_SINCE else "", wanted.topic_id, errors.UNKNOWN_TOPIC_ID
+                )
                 if by_id is None
                 else describe(broker, by_id, version, ask)
             )
