@@ -60,7 +60,7 @@ def test_every_figure_equals_that_of_the_file(
     outcome = demo.run(broker.bootstrap, sample, lambda _: None, lambda _: None)
     assert outcome.differences == []
     assert len(outcome.rows) > 15
-    assert dict((what, read) for what, read, _ in outcome.rows)["replayed of one hour"] > 0
+    assert {what: read for what, read, _ in outcome.rows}["replayed of one hour"] > 0
     assert_log_is_what_was_acknowledged(broker.bootstrap, outcome.acknowledged, sample)
 
 
