@@ -258,6 +258,7 @@ class Node:
         for partition in self.partitions.all():
             if partition.offline:
                 clean = clean and not partition.log.segments
+                self._cut_offline(partition)
                 continue
             try:
                 partition.log.close(clean)
@@ -274,6 +275,13 @@ class Node:
             done(clean and error is None)
 
         self.upkeep.write_checkpoints(written)
+
+    def _cut_offline(self, partition: Partition) -> None:
+        """After a failed sync the page cache shows bytes that are on no disk: the next start must not take them up."""
+        try:
+            partition.log.truncate_to(partition.high_watermark, self._world.clock.wall_ms())
+        except WorldError as error:
+            self.log.error("an offline log could not be cut", partition=repr(partition), reason=error.what)
 
     # -- what parts ask of each other
 

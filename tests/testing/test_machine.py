@@ -196,15 +196,7 @@ def test_a_failed_sync_is_answered_by_an_error_and_loses_nothing() -> None:
     assert lost(kept, stored(Client(time, machine.wire))) == {}
 
 
-UNSYNCED_RECOVERY = pytest.mark.xfail(
-    reason="recovery takes up bytes that only the page cache holds and does not sync them", strict=False
-)
-TRUSTED_CACHE = pytest.mark.xfail(
-    reason="a partition that is offline when the node stops keeps bytes above its high watermark", strict=True
-)
-
-
-@pytest.mark.parametrize("seed", [*range(30), pytest.param(65, marks=UNSYNCED_RECOVERY)])
+@pytest.mark.parametrize("seed", [*range(30), 65])
 def test_kills_and_power_failures_over_many_segments(seed: int) -> None:
     """A kill leaves bytes that only the page cache holds; the power failure after it must not cut under synced ones."""
     kept, found, _ = history(seed, rounds=8, kills=0.5, static=SMALL_SEGMENTS)
@@ -238,7 +230,6 @@ def test_after_a_failed_write_the_old_file_is_cut_for_good(seed: int, kind: Kind
     assert lost(kept, stored(Client(time, machine.wire))) == {}, f"seed {seed}"
 
 
-@TRUSTED_CACHE
 @pytest.mark.parametrize("seed", range(12))
 def test_a_node_stopped_over_a_failed_sync_does_not_trust_the_page_cache(seed: int) -> None:
     """D2: the bytes read well but are on no disk; what is appended behind them would be cut with them."""

@@ -85,6 +85,8 @@ def load_segments(
             find_end(segment)
         else:
             repair(segment, recovery_point, epochs, behind)
+            # What only the page cache held would be served now, and newer files would be synced on top of it.
+            segment.file.sync()
             segment.write_indexes()
             if behind is not None and segment.end_offset != behind:
                 for later in bases[at + 1 :]:

@@ -92,7 +92,10 @@ class DataFolder:
     def drop_ballast(self, error: WorldError) -> None:
         """The disk is full: give the reserve to what must still be written."""
         if error.errno == errno.ENOSPC:
-            self._files.unlink(f"{self.root}/{BALLAST}")
+            try:
+                self._files.unlink(f"{self.root}/{BALLAST}")
+            except WorldError as refused:
+                self._log.warning("the ballast file stays", reason=refused.what)
 
     def write_identity(self, cluster_id: str, node_id: int, directory_id: bytes) -> None:
         path = f"{self.root}/{names.METADATA}"
