@@ -278,6 +278,8 @@ class Node:
 
     def _cut_offline(self, partition: Partition) -> None:
         """After a failed sync the page cache shows bytes that are on no disk: the next start must not take them up."""
+        if not partition.log.segments:
+            return  # damaged, so never opened: its files are evidence and stay as they are
         try:
             partition.log.truncate_to(partition.high_watermark, self._world.clock.wall_ms())
         except WorldError as error:

@@ -74,3 +74,32 @@ def test_a_recovery_point_follows_within_a_minute_and_outlives_a_crash() -> None
     machine.boot()
     again = machine.node.partitions.get("t", 0)
     assert again is not None and again.high_watermark == 5 and again.log.recovery_point == 5
+
+
+def test_a_damaged_partition_stays_as_it_is_over_a_stop() -> None:
+    machine = booted()
+    made: list[dict[str, int]] = []
+    machine.node.topics.create_automatically(["t", "u"], made.append)
+    machine.time.run_until(lambda: bool(made))
+    for name in ("t", "u"):
+        partition = machine.node.partitions.get(name, 0)
+        assert partition is not None
+        batch = build_batch([Record(None, b"value", machine.time.wall_ms())])
+        partition.append(batch, 0, len(batch), 9, machine.time.wall_ms())
+    machine.time.run_for(65_000)
+    path = "/var/data/t-0/00000000000000000000.log"
+    file = machine.disk.open(path)
+    file.write(70, [b"\xff"])
+    file.sync()
+    machine.crash()
+    before = {
+        name: machine.disk.read_all(f"/var/data/t-0/{name}") for name in machine.disk.list("/var/data/t-0")
+    }
+    machine.boot()
+    damaged, whole = machine.node.partitions.get("t", 0), machine.node.partitions.get("u", 0)
+    assert damaged is not None and damaged.offline
+    assert whole is not None and not whole.offline and whole.high_watermark == 1
+    machine.stop()
+    assert before == {
+        name: machine.disk.read_all(f"/var/data/t-0/{name}") for name in machine.disk.list("/var/data/t-0")
+    }
