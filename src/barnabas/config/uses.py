@@ -67,6 +67,10 @@ BROKER: Final[dict[str, tuple[str, str]]] = {
         "Partitions of __consumer_offsets; fixed when it is made.",
     ),
     "offsets.topic.segment.bytes": ("server/topics.py", "Segment size of __consumer_offsets."),
+    "offsets.topic.compression.codec": (
+        "coordinators/group/shard.py",
+        "Codec of batches in __consumer_offsets.",
+    ),
     "offsets.retention.minutes": (
         "coordinators/group/offsets.py",
         "How long offsets of an empty group are kept.",
