@@ -1,6 +1,7 @@
 """Every codec: round trips, the shape that other clients can read, and bounds that neither cut nor burst."""
 
 import random
+import tracemalloc
 
 import cramjam
 import pytest
@@ -24,6 +25,7 @@ CODECS = [NONE, GZIP, SNAPPY, LZ4, ZSTD]
 STREAMS = [GZIP, LZ4, ZSTD]
 LZ4_FLAGS_AT = 4
 BLOCKS_STAND_ALONE = 0x20
+MIB = 1 << 20
 
 WORDS = [random.Random(1).randbytes(7) for _ in range(300)]
 MIXED = b"".join(random.Random(2).choices(WORDS, k=40_000))
@@ -111,6 +113,24 @@ def test_a_bomb_stops_at_the_limit(codec: int) -> None:
     bomb = compress(codec, bytes(16 << 20))
     with pytest.raises(CannotDecompress):
         decompress(codec, bomb, 1 << 20)
+
+
+@pytest.mark.parametrize("codec", CODECS[1:])
+@pytest.mark.parametrize("size", [MIB - 1, 16 * MIB])
+def test_memory_is_bounded_by_the_limit(codec: int, size: int) -> None:
+    """The buffer, and a copy of what is in it: never more, whatever the content grows to."""
+    packed = memoryview(compress(codec, bytes(size)))
+    tracemalloc.start()
+    try:
+        decompress(codec, packed, MIB)
+    except CannotDecompress:
+        assert size > MIB
+    else:
+        assert size < MIB
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 2 * MIB + 2 * len(packed) + 100_000
 
 
 def test_a_snappy_block_is_judged_by_the_size_it_announces() -> None:

@@ -167,9 +167,8 @@ def records_of(content: bytes, header: BatchHeader, at: int) -> Iterator[Record]
     """The records of the batch at a position. Raises BadRecord or CannotDecompress."""
     if header.record_count < 0:
         raise BadRecord("a batch of fewer than no records")
-    body = content[at + HEADER_BYTES : at + header.size]
-    if header.codec:
-        body = compression.decompress(header.codec, body)
+    run = memoryview(content)[at + HEADER_BYTES : at + header.size]
+    body = compression.decompress(header.codec, run)
     place = 0
     for _ in range(header.record_count):
         record, place = _read_record(body, place, header)
