@@ -35,6 +35,7 @@ DENIED: Final = frozenset(
 NEXT_STEPS: Final[dict[int, str]] = {
     errors.UNKNOWN_TOPIC_OR_PARTITION: "see what is there: barnabas topic ls",
     errors.GROUP_ID_NOT_FOUND: "see what is there: barnabas group ls",
+    errors.COORDINATOR_NOT_AVAILABLE: "see whether groups have a place: barnabas topic describe __consumer_offsets",
     errors.TOPIC_ALREADY_EXISTS: "look at it: barnabas topic describe TOPIC",
     errors.INVALID_PARTITIONS: "see how many there are: barnabas topic describe TOPIC",
     errors.INVALID_CONFIG: "see the options and their values: barnabas topic describe TOPIC --options",
