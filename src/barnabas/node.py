@@ -299,6 +299,8 @@ class Node:
             self.groups.on_partition_closed(partition.index)
         elif partition.index == 0 and partition.topic not in self.cluster.image.topics:
             self.groups.on_topic_deleted(partition.topic)
+            # A topic of the same name must not meet the old one's recovery points and log starts after a crash.
+            self.upkeep.write_checkpoints()
 
     def _new_reign(self, done: Callable[[int, int], None]) -> None:
         def told(reign: int | None, error: WorldError | None) -> None:

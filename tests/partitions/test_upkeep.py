@@ -1,10 +1,12 @@
 """The node's own clockwork on virtual time: compaction of internal topics, retention, recovery points."""
 
+from barnabas.cluster import changes
 from barnabas.partitions.open import OFFSETS_TOPIC
 from barnabas.records.record import Record, all_records, build_batch
 from barnabas.testing.machine import VirtualMachine
 from barnabas.testing.network import Wire
 from barnabas.testing.virtual import VirtualTime
+from barnabas.wire.messages.delete_topics import DeleteTopicState
 
 OPTIONS = {
     "listeners": "PLAINTEXT://127.0.0.1:9092",
@@ -103,3 +105,39 @@ def test_a_damaged_partition_stays_as_it_is_over_a_stop() -> None:
     assert before == {
         name: machine.disk.read_all(f"/var/data/t-0/{name}") for name in machine.disk.list("/var/data/t-0")
     }
+
+
+def test_a_deleted_topics_checkpoints_are_not_met_by_its_namesake() -> None:
+    machine = booted()
+    time = machine.time
+
+    def make() -> None:
+        made: list[dict[str, int]] = []
+        machine.node.topics.create_automatically(["t"], made.append)
+        time.run_until(lambda: bool(made))
+
+    def fill(count: int) -> None:
+        partition = machine.node.partitions.get("t", 0)
+        assert partition is not None
+        for _ in range(count):
+            batch = build_batch([Record(None, b"v", time.wall_ms())])
+            partition.append(batch, 0, len(batch), 9, time.wall_ms())
+
+    make()
+    fill(9)
+    time.run_for(65_000)
+    gone: list[object] = []
+    ask = DeleteTopicState(name="t")
+    machine.node.topics.submit(
+        lambda image: changes.delete_topics(image, [ask], machine.node.topics.rules(), 6), gone.append
+    )
+    time.run_until(lambda: bool(gone))
+    time.run_for(1_000)
+    make()
+    fill(2)
+    time.run_for(1_000)
+    machine.crash()
+    machine.boot()
+    partition = machine.node.partitions.get("t", 0)
+    assert partition is not None and not partition.offline
+    assert (partition.log_start_offset, partition.high_watermark) == (0, 2)

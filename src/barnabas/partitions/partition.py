@@ -184,6 +184,10 @@ class Partition:
         self._waits.wake(self)
         self._on_failure(self, error)
 
+    def distrust(self, synced_offset: int) -> None:
+        """A sync failed and nothing above synced_offset is known to be on disk: what `cache` had promised was less."""
+        self.high_watermark = min(self.high_watermark, synced_offset)
+
     def reopened(self, log: Log, epoch: int) -> None:
         """The keeper truncated the log to what is known and opened it anew under a new epoch."""
         self.log = log

@@ -133,6 +133,8 @@ class Upkeep:
             self._syncing.discard(partition)
             partition.lane.syncing = False
             if error is not None:
+                if not partition.options.durability_sync:
+                    partition.distrust(log.recovery_point)
                 partition.failed(error if isinstance(error, WorldError) else WorldError(repr(error)))
             elif not partition.offline:
                 self._reached(partition, segments, offset)
@@ -179,7 +181,7 @@ class Upkeep:
         by_time = self._clock.mono_ms() >= self._suspended_until_ms
         wall_ms = self._clock.wall_ms()
         for partition in self._partitions.all():
-            if partition.offline or len(partition.log.segments) < 2:
+            if partition.offline or not partition.log.segments:
                 continue
             try:
                 gone = partition.log.delete_expired(wall_ms, partition.high_watermark, by_time)
