@@ -6,7 +6,7 @@ The list was observed on Apache Kafka 4.3; the fixture `sentinel` asks, after ea
 import struct
 
 import pytest
-from rawclient import RawClient, frame_of, header_of, produce_request
+from rawclient import RawClient, batch_of, frame_of, header_of, produce_request
 
 import barnabas
 from barnabas.server.handlers import SERVED
@@ -157,6 +157,16 @@ def test_what_came_before_a_bad_frame_is_answered(client: RawClient) -> None:
     frame = client.read_frame()
     assert frame is not None
     assert frame[:4] == b"\0\0\0\x15"
+    assert client.is_closed_by_peer()
+
+
+@pytest.mark.parametrize("size", [1, 2, 9])
+def test_a_cut_frame_behind_a_produce_waits_for_its_answer(client: RawClient, size: int) -> None:
+    body = produce.encode_request(produce_request("plain", batch_of([b"v"])), 8)
+    client.send(frame_of(header_of(0, 8, 31) + body) + frame_of(bytes(size)))
+    frame = client.read_frame()
+    assert frame is not None
+    assert frame[:4] == b"\0\0\0\x1f"
     assert client.is_closed_by_peer()
 
 

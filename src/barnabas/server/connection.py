@@ -29,6 +29,11 @@ PARKED_MAX: Final = 1000
 """Requests one connection may have parked; beyond it the socket is not read."""
 
 
+def starts_behind_produce(frame: bytes) -> bool:
+    """A frame too short for an API key waits: it will close the connection, and the answers before it go first."""
+    return len(frame) > 1 and frame[0] == 0 and frame[1] in STARTS_BEHIND_PRODUCE
+
+
 class ServerConnection:
     """The Receiver of one client's bytes."""
 
@@ -126,7 +131,7 @@ class ServerConnection:
         if self._parked_other:
             return False
         if self._parked_produce:
-            return self._parked_produce < PARKED_MAX and frame[0] == 0 and frame[1] in STARTS_BEHIND_PRODUCE
+            return self._parked_produce < PARKED_MAX and starts_behind_produce(frame)
         return True
 
     def _start(self, frame: bytes) -> None:
@@ -182,6 +187,8 @@ class ServerConnection:
             pieces.extend(slots.popleft().pieces)
         if pieces:
             self._connection.send(pieces)
+        if self._refused:
+            self._close_when_answered()
 
     def _adjust_reading(self) -> None:
         """Frames that wait for their turn are enough: leave the rest of the stream with the peer."""
@@ -194,11 +201,13 @@ class ServerConnection:
             self._connection.resume()
 
     def _refuse(self, reason: str) -> None:
-        """What is answered still goes out; what is parked or comes later is dropped."""
-        if self._refused:
-            return
-        self._refused = True
-        self._dispatch.log.warning("connection closed", peer=self.caller.host, reason=reason)
-        self._unstarted.clear()
+        """What came before is answered where that is a matter of a disk; other waits may be long and are dropped."""
+        if not self._refused:
+            self._refused = True
+            self._dispatch.log.warning("connection closed", peer=self.caller.host, reason=reason)
+            self._unstarted.clear()
         self._flush()
-        self._connection.close(after_sending=True)
+
+    def _close_when_answered(self) -> None:
+        if not self._parked_produce or self._parked_other:
+            self._connection.close(after_sending=True)
