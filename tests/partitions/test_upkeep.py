@@ -1,5 +1,6 @@
 """The node's own clockwork on virtual time: compaction of internal topics, retention, recovery points."""
 
+from barnabas import errors
 from barnabas.cluster import changes
 from barnabas.partitions.open import OFFSETS_TOPIC
 from barnabas.records.record import Record, all_records, build_batch
@@ -100,6 +101,7 @@ def test_a_damaged_partition_stays_as_it_is_over_a_stop() -> None:
     machine.boot()
     damaged, whole = machine.node.partitions.get("t", 0), machine.node.partitions.get("u", 0)
     assert damaged is not None and damaged.offline
+    assert damaged.plan_fetch(0, 1 << 20, 0, True, -1).code == errors.KAFKA_STORAGE_ERROR
     assert whole is not None and not whole.offline and whole.high_watermark == 1
     machine.stop()
     assert before == {

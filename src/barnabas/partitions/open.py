@@ -132,6 +132,7 @@ class Partitions:
         if problem:
             partition.offline = True
             partition.readable = False
+            partition.readable = False
             self._lines.error("partition is offline", partition=repr(partition), reason=problem)
         return partition
 

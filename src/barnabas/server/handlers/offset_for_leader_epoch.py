@@ -34,7 +34,7 @@ def handle(
                 continue
             partition = leaders[asked.partition]
             code = partition.epoch_code(asked.current_leader_epoch)
-            if partition.offline:
+            if not partition.readable:
                 code = errors.KAFKA_STORAGE_ERROR
             if code:
                 answer.error_code = code
