@@ -228,9 +228,16 @@ class Node:
             self.bound[listener.name] = (listening.host, listening.port)
         port = self._options.get_int("barnabas.metrics.port")
         if port >= 0:
-            self.metrics_port = self.health.listen(self._options.get_str("barnabas.metrics.host"), port).port
+            self.metrics_port = self._listen_for_health(port)
         self.listeners.start()
         self.upkeep.start()
+
+    def _listen_for_health(self, port: int) -> int:
+        try:
+            return self.health.listen(self._options.get_str("barnabas.metrics.host"), port).port
+        except WorldError as error:
+            text = f"metrics page: {error.what} (barnabas.metrics.port; -1 turns the page off)"
+            raise WorldError(text, error.errno) from error
 
     # -- stop
 

@@ -9,6 +9,7 @@ import faulthandler
 import gc
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -119,6 +120,16 @@ async def _serve(running: RunningNode, folder: str, welcome: "Welcome | None") -
     return 0 if clean else EXIT_ERROR
 
 
+def _command(name: str) -> str:
+    """How the user's shell finds what this environment brought: by name, or by its path when it is not activated."""
+    own = os.path.join(os.path.dirname(sys.executable), name)
+    found = shutil.which(name)
+    if not os.path.exists(own) or (found is not None and os.path.samefile(found, own)):
+        return name
+    shorter = os.path.relpath(own)
+    return own if shorter.startswith("..") else shorter
+
+
 def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -132,6 +143,7 @@ class Welcome:
     def __call__(self, bound: Mapping[str, tuple[str, int]], folder: str, metrics_port: int) -> None:
         host, port = next(iter(bound.values()))
         address = _address("127.0.0.1" if host in ("0.0.0.0", "::") else host, port)
+        command, python = _command("barnabas"), _command("python")
         option = "" if address == "127.0.0.1:9092" else f" -b {address}"
         metrics = f"http://127.0.0.1:{metrics_port}/metrics" if metrics_port >= 0 else "off"
         print(
@@ -141,9 +153,9 @@ Barnabas {__version__} speaks the Kafka protocol on {address}
   metrics  {metrics}
 
 Try, in another terminal:
-  echo '{{"hello": "world"}}' | barnabas produce{option} greetings
-  barnabas consume{option} greetings -o start -e
-  python -c "from kafka import KafkaProducer as P; p = P(bootstrap_servers='{address}'); p.send('greetings', b'hi').get(9)"
+  echo '{{"hello": "world"}}' | {command} produce{option} greetings
+  {command} consume{option} greetings -o start -e
+  {python} -c "from kafka import KafkaProducer as P; p = P(bootstrap_servers='{address}'); p.send('greetings', b'hi').get(9)"   # pip install kafka-python
 
 Ctrl-C stops it.
 """,
