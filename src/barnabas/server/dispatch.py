@@ -120,6 +120,8 @@ class Dispatch:
         return Closed(f"{name} failed: {error!r}")
 
     def _framed(self, correlation_id: int, key: int, version: int, body: list[Piece]) -> list[Piece]:
+        if len(body) == 1 and isinstance(body[0], bytes):
+            return [wire_frame.response_head(correlation_id, key, version, len(body[0])) + body[0]]
         size = 0
         for piece in body:
             size += piece.size if isinstance(piece, FileRange) else len(piece)

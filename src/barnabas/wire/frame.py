@@ -8,18 +8,22 @@ F1       A frame is handed out whole, as bytes of its own; nothing refers to the
 F2       What is held grows as bytes arrive, never by an announced size.
 """
 
+from struct import Struct
 from typing import Final
 
-from librt.strings import BytesWriter, read_i16_be, read_i32_be, write_i32_be
-
-from barnabas.wire.apis import BY_KEY
-from barnabas.wire.primitives import Malformed, skip_tags
+from barnabas.wire.apis import BY_KEY, NOT_FLEXIBLE
+from barnabas.wire.primitives import Malformed, skip_tags, text_of
 
 SIZE_BYTES: Final = 4
 HEADER_BYTES_MIN: Final = 10
 """Key, version, correlation id and the length of the client id."""
 
 API_VERSIONS: Final = 18
+
+_FLEXIBLE_FROM: Final = {key: api.flexible_from for key, api in BY_KEY.items()}
+_REQUEST: Final = Struct(">hhih").unpack_from
+_HEAD: Final = Struct(">ii").pack
+_FLEXIBLE_HEAD: Final = Struct(">iib").pack
 
 
 class FrameError(ValueError):
@@ -101,23 +105,20 @@ def read_request_header(frame: bytes) -> RequestHeader:
     """
     if len(frame) < HEADER_BYTES_MIN:
         raise Malformed(f"a request of {len(frame)} bytes")
-    key = read_i16_be(frame, 0)
-    version = read_i16_be(frame, 2)
-    size = read_i16_be(frame, 8)
+    key, version, correlation_id, size = _REQUEST(frame)
     client_id: str | None = None
     at = HEADER_BYTES_MIN
     if size >= 0:
         at += size
         if at > len(frame):
             raise Malformed("the client id runs past the end of the request")
-        client_id = frame[HEADER_BYTES_MIN:at].decode("utf-8", "replace")
-    api = BY_KEY.get(key)
-    if api is not None and version >= api.flexible_from:
+        client_id = text_of(frame[HEADER_BYTES_MIN:at])
+    if version >= _FLEXIBLE_FROM.get(key, NOT_FLEXIBLE):
         try:
-            at = skip_tags(frame, at)
+            at = at + 1 if frame[at] == 0 else skip_tags(frame, at)
         except IndexError:
             raise Malformed("the request header is cut short") from None
-    return RequestHeader(key, version, read_i32_be(frame, 4), client_id, at)
+    return RequestHeader(key, version, correlation_id, client_id, at)
 
 
 def request_head(api_key: int, version: int, correlation_id: int, client_id: str, body_bytes: int) -> bytes:
@@ -139,13 +140,9 @@ def request_head(api_key: int, version: int, correlation_id: int, client_id: str
 
 def response_head(correlation_id: int, api_key: int, version: int, body_bytes: int) -> bytes:
     """Size and header of a response."""
-    out = BytesWriter()
-    flexible = api_key != API_VERSIONS and version >= BY_KEY[api_key].flexible_from
-    write_i32_be(out, body_bytes + (5 if flexible else 4))
-    write_i32_be(out, correlation_id)
-    if flexible:
-        out.append(0)
-    return out.getvalue()
+    if api_key != API_VERSIONS and version >= _FLEXIBLE_FROM[api_key]:
+        return _FLEXIBLE_HEAD(body_bytes + 5, correlation_id, 0)
+    return _HEAD(body_bytes + 4, correlation_id)
 
 
 def response_body_at(api_key: int, version: int, frame: bytes) -> int:
