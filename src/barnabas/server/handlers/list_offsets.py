@@ -6,6 +6,7 @@ Behaviour  -1 latest (high watermark, or LSO under read_committed), -2 earliest,
 Versions   v2: isolation level. v4: leader epoch. v6: flexible. v10: timeout.
 """
 
+from collections import Counter
 from typing import Final
 
 from barnabas import errors
@@ -38,19 +39,15 @@ LEADER_EPOCH_SINCE: Final = 4
 
 def handle(broker: Broker, ask: ListOffsetsRequest, version: int, caller: Caller) -> ListOffsetsResponse:
     response = ListOffsetsResponse()
-    named: set[tuple[str, int]] = set()
-    twice = {
-        key
-        for topic in ask.topics
-        for key in ((topic.name, asked.partition_index) for asked in topic.partitions)
-        if key in named or named.add(key)  # type: ignore[func-returns-value]
-    }
+    counts = Counter(
+        (topic.name, asked.partition_index) for topic in ask.topics for asked in topic.partitions
+    )
     for topic in ask.topics:
         leaders = broker.partitions.by_name(topic.name)
         answers = ListOffsetsTopicResponse(name=topic.name)
         response.topics.append(answers)
         for asked in topic.partitions:
-            if (topic.name, asked.partition_index) in twice:
+            if counts[topic.name, asked.partition_index] > 1:
                 answer = refused(asked, errors.INVALID_REQUEST)
             elif leaders is None or not 0 <= asked.partition_index < len(leaders):
                 answer = refused(asked, errors.UNKNOWN_TOPIC_OR_PARTITION)
