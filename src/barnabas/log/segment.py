@@ -16,7 +16,7 @@ from barnabas.log.index import IndexUnusable, OffsetIndex, TimeIndex
 from barnabas.ports import File, Files, WorldError
 from barnabas.records.batch import HEADER_BYTES, BatchHeader
 
-SCAN_BYTES: Final = 16 * 1024
+SCAN_BYTES: Final = 8 * 1024
 RECENT_MAX: Final = 512
 NO_TIMESTAMP: Final = -1
 
@@ -212,6 +212,8 @@ class Segment:
         """Where the batch that holds offset (or the first one behind it) begins; size when there is none."""
         if offset >= self.end_offset:
             return self.size
+        if offset <= self.base_offset:
+            return 0
         ends = self._recent_ends
         if ends:
             at = bisect_right(ends, offset)
