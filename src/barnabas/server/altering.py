@@ -1,0 +1,39 @@
+"""What AlterConfigs and IncrementalAlterConfigs share: decide, wait until it is durable and acts here, answer.
+
+Levels of loggers live in RAM: they are back at their start value after a restart, as in Kafka.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from barnabas import errors
+from barnabas.cluster.changes import Decision
+from barnabas.cluster.config_changes import ConfigResult, Node
+from barnabas.cluster.image import Image
+from barnabas.partitions.waits import Parked
+from barnabas.ports import WorldError
+from barnabas.server.broker import Broker
+
+Decide = Callable[[Image, Any, Node, bool], Decision[list[ConfigResult]]]
+
+
+def alter(
+    broker: Broker, ask: Any, decide: Decide, answer: Callable[[Sequence[ConfigResult]], object]
+) -> Parked:
+    """answer(results) builds the response of the API that asks; a store that fails gives every resource its code."""
+    parked = Parked()
+    node = Node(broker.node_id, broker.options)
+
+    def told(results: Sequence[ConfigResult] | None, error: WorldError | None) -> None:
+        if results is None:
+            text = error.what if error is not None else None
+            results = [
+                ConfigResult(each.resource_type, each.resource_name, errors.KAFKA_STORAGE_ERROR, text)
+                for each in ask.resources
+            ]
+        elif not ask.validate_only:
+            broker.use_levels(results)
+        parked.complete(answer(results))
+
+    broker.cluster.submit(lambda image: decide(image, ask.resources, node, ask.validate_only), told)
+    return parked
