@@ -24,6 +24,7 @@ static: .venv/dev.stamp
 	$(BIN)/mypy --strict src
 	$(BIN)/lint-imports
 	$(BIN)/python codegen/generate.py --check
+	$(BIN)/python codegen/option_facts.py --check
 	$(BIN)/python codegen/api_docs.py --check
 
 format: .venv/dev.stamp
@@ -37,9 +38,10 @@ build: .venv/bin/python
 bench: .venv/dev.stamp
 	$(BIN)/python -m bench
 
-# What is generated from the code: the messages of the protocol and the reference pages.
+# What is generated: the messages of the protocol, the tables of options and the reference pages.
 docs: .venv/dev.stamp
 	$(BIN)/python codegen/generate.py
+	$(BIN)/python codegen/option_facts.py
 	$(BIN)/python codegen/api_docs.py
 	$(BIN)/python -m barnabas.config.docs > docs/config/reference.md
 

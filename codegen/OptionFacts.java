@@ -1,32 +1,81 @@
+import java.lang.reflect.Field;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
 import org.apache.kafka.common.config.ConfigDef;
-import org.apache.kafka.common.config.TopicConfig;
-import java.util.*;
-public class OptionFacts {
-  static String s(Object o){ if(o==null) return "\\N"; return ConfigDef.convertToString(o, null)==null? String.valueOf(o): String.valueOf(o); }
-  static void dump(String scope, ConfigDef def, Set<String> cluster, Set<String> per){
-    for (Map.Entry<String,ConfigDef.ConfigKey> e: new TreeMap<>(def.configKeys()).entrySet()){
-      ConfigDef.ConfigKey k=e.getValue();
-      Object d=k.defaultValue;
-      String dv;
-      if (d==ConfigDef.NO_DEFAULT_VALUE) dv="\\R"; else if(d==null) dv="\\N"; else dv=ConfigDef.convertToString(d,k.type);
-      String dyn = per.contains(k.name)?"per-broker":cluster.contains(k.name)?"cluster-wide":"read-only";
-      String v = k.validator==null?"":k.validator.toString().replace("\n"," ").replace("\t"," ");
-      System.out.println(scope+"\t"+k.name+"\t"+k.type+"\t"+dv+"\t"+v+"\t"+k.importance+"\t"+dyn+"\t"+k.internalConfig);
+
+/**
+ * Every option that Apache Kafka defines, as its own ConfigDef states it: kafka_options.tsv on standard output.
+ *
+ * <p>A line: scope, name, type, default (\R required, \N null), bounds, importance, how it may change, internal.
+ * Then lines of "synonym", a topic option, and the broker options that its default comes from, strongest first.
+ */
+public final class OptionFacts {
+    public static void main(String[] arguments) throws Exception {
+        Set<String> dynamic = new HashSet<>();
+        Set<String> perBroker = new HashSet<>();
+        names("ALL_DYNAMIC_CONFIGS", dynamic);
+        names("PER_BROKER_CONFIGS", perBroker);
+        print("client-metrics", made("org.apache.kafka.server.metrics.ClientMetricsConfigs", "configDef"), Set.of(), Set.of());
+        print("broker", made("kafka.server.KafkaConfig", "configDef"), dynamic, perBroker);
+        print("topic", made("org.apache.kafka.storage.internals.log.LogConfig", "configDefCopy"), Set.of(), Set.of());
+        print("group", held("org.apache.kafka.coordinator.group.GroupConfig"), Set.of(), Set.of());
+        synonyms();
     }
-  }
-  public static void main(String[] a) throws Exception {
-    Set<String> none=new HashSet<>();
-    Set<String> per=new HashSet<>(), all=new HashSet<>();
-    Class<?> c=Class.forName("org.apache.kafka.server.config.DynamicBrokerConfig");
-    for (var p: new Object[][]{{"ALL_DYNAMIC_CONFIGS",all},{"PER_BROKER_CONFIGS",per}}) { var f=c.getDeclaredField((String)p[0]); f.setAccessible(true); ((Set<String>)p[1]).addAll((Set<String>)f.get(null)); }
-    dump("client-metrics", (ConfigDef)Class.forName("org.apache.kafka.server.metrics.ClientMetricsConfigs").getMethod("configDef").invoke(null), none, none);
-    dump("broker", (ConfigDef)Class.forName("kafka.server.KafkaConfig").getMethod("configDef").invoke(null), all, per);
-    java.lang.reflect.Method m=Class.forName("org.apache.kafka.storage.internals.log.LogConfig").getMethod("configDefCopy");
-    dump("topic", (ConfigDef)m.invoke(null), none, none);
-    for (String g: new String[]{"org.apache.kafka.coordinator.group.GroupConfig"}) { Class<?> gc=Class.forName(g); for(var f: gc.getDeclaredMethods()) System.err.println(f); }
-    java.lang.reflect.Field gf=null; for (var f: Class.forName("org.apache.kafka.coordinator.group.GroupConfig").getDeclaredFields()) if (f.getType()==ConfigDef.class) gf=f; gf.setAccessible(true); ConfigDef g=(ConfigDef)gf.get(null);
-    dump("group", g, none, none);
-    Map<?,?> syn=(Map<?,?>)Class.forName("org.apache.kafka.server.config.ServerTopicConfigSynonyms").getField("ALL_TOPIC_CONFIG_SYNONYMS").get(null);
-    for (Map.Entry<?,?> e: new TreeMap<>(syn).entrySet()){ StringBuilder b=new StringBuilder(); for(Object o:(List<?>)e.getValue()){ b.append(o.getClass().getMethod("name").invoke(o)).append(","); } System.out.println("synonym\t"+e.getKey()+"\t"+b); }
-  }
+
+    private static void print(String scope, ConfigDef definition, Set<String> dynamic, Set<String> perBroker) {
+        for (ConfigDef.ConfigKey key : new TreeMap<>(definition.configKeys()).values()) {
+            String bounds = key.validator == null ? "" : key.validator.toString().replaceAll("[\n\t]", " ");
+            String change = perBroker.contains(key.name) ? "per-broker" : dynamic.contains(key.name) ? "cluster-wide" : "read-only";
+            System.out.println(String.join("\t", scope, key.name, key.type.name(), defaultOf(key), bounds,
+                key.importance.name(), change, String.valueOf(key.internalConfig)));
+        }
+    }
+
+    private static String defaultOf(ConfigDef.ConfigKey key) {
+        if (key.defaultValue == ConfigDef.NO_DEFAULT_VALUE) {
+            return "\\R";
+        }
+        return key.defaultValue == null ? "\\N" : ConfigDef.convertToString(key.defaultValue, key.type);
+    }
+
+    private static void synonyms() throws ReflectiveOperationException {
+        Class<?> owner = Class.forName("org.apache.kafka.server.config.ServerTopicConfigSynonyms");
+        Map<?, ?> byTopic = (Map<?, ?>) owner.getField("ALL_TOPIC_CONFIG_SYNONYMS").get(null);
+        for (Map.Entry<?, ?> entry : new TreeMap<>(byTopic).entrySet()) {
+            String names = ((List<?>) entry.getValue()).stream().map(OptionFacts::name).collect(Collectors.joining(","));
+            System.out.println("synonym\t" + entry.getKey() + "\t" + names);
+        }
+    }
+
+    private static String name(Object synonym) {
+        try {
+            return (String) synonym.getClass().getMethod("name").invoke(synonym);
+        } catch (ReflectiveOperationException failure) {
+            throw new AssertionError(failure);
+        }
+    }
+
+    private static void names(String set, Set<String> into) throws ReflectiveOperationException {
+        Field field = Class.forName("org.apache.kafka.server.config.DynamicBrokerConfig").getDeclaredField(set);
+        field.setAccessible(true);
+        ((Set<?>) field.get(null)).forEach(name -> into.add((String) name));
+    }
+
+    private static ConfigDef made(String owner, String method) throws ReflectiveOperationException {
+        return (ConfigDef) Class.forName(owner).getMethod(method).invoke(null);
+    }
+
+    private static ConfigDef held(String owner) throws ReflectiveOperationException {
+        for (Field field : Class.forName(owner).getDeclaredFields()) {
+            if (field.getType() == ConfigDef.class) {
+                field.setAccessible(true);
+                return (ConfigDef) field.get(null);
+            }
+        }
+        throw new AssertionError(owner + " holds no ConfigDef");
+    }
 }
