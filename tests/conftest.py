@@ -1,10 +1,14 @@
-"""In CI everything that a test needs is there, so a skipped test is a failed one (CI=true, set by .ci/run)."""
+"""For all tests: claims of `covers` are checked, and in CI a skipped test is a failed one.
+
+In CI (CI=true, set by .ci/run) everything that a test needs is there.
+"""
 
 import os
 from collections.abc import Generator
 from typing import Final
 
 import pytest
+from covers import TRAFFIC
 
 IN_CI: Final = os.environ.get("CI") == "true"
 Report = pytest.TestReport | pytest.CollectReport
@@ -27,6 +31,16 @@ def pytest_runtest_makereport() -> Generator[None, Report, Report]:
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, Report, Report]:
     return refuse_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Of the test alone: what its fixtures send is not counted."""
+    TRAFFIC.clear()
+    result = yield
+    unmet = TRAFFIC.unmet(claim for mark in item.iter_markers("covers") for claim in mark.args)
+    assert not unmet, "claimed and not seen: " + "; ".join(unmet)
+    return result
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from transcript import replay
+from covers import TRAFFIC
+from transcript import claims_in, replay
 
 FOLDER = Path(__file__).parent.parent / "transcripts" / "group"
 
@@ -14,3 +15,5 @@ def test_transcript(path: Path, request: pytest.FixtureRequest) -> None:
     if request.config.getoption("--rewrite-transcripts"):
         path.write_text(happened)
     assert happened == path.read_text()
+    unmet = TRAFFIC.unmet(claims_in(path))
+    assert not unmet, "claimed and not seen: " + "; ".join(unmet)

@@ -5,11 +5,15 @@
 
 Names (alice, bob) stand for clients; a member id is shown as the name of the client that got it, with a number when it got
 several. `pytest --rewrite-transcripts` writes what happens now; review the diff.
+
+A line `covers API FIELD… CODE…` claims, as the mark of that name does (tests/server/covers.py), what the transcript tests.
 """
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from covers import TRAFFIC, Claim, claims_of
 
 from barnabas.cluster.image import Image, PartitionImage, Topic, TopicSet, apply
 from barnabas.config.effective import BrokerOptions
@@ -19,6 +23,7 @@ from barnabas.partitions.waits import Parked, Waits
 from barnabas.records.record import batches
 from barnabas.testing.entropy import SeededEntropy
 from barnabas.testing.virtual import VirtualLoop, VirtualTime
+from barnabas.wire import apis
 from barnabas.wire.internal import consumer_protocol_subscription
 from barnabas.wire.internal.consumer_protocol_subscription import ConsumerProtocolSubscription
 from barnabas.wire.messages.delete_groups import DeleteGroupsRequest
@@ -41,6 +46,7 @@ from barnabas.wire.messages.offset_fetch import OffsetFetchRequest, OffsetFetchR
 from barnabas.wire.messages.sync_group import SyncGroupRequest, SyncGroupRequestAssignment
 
 GROUP = "g"
+KEYS = {row.module: row.key for row in apis.BY_KEY.values()}
 UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -91,6 +97,33 @@ class Caller:
         self.host = "/127.0.0.1"
 
 
+class Watched:
+    """The coordinator as its handlers call it; requests and responses go to TRAFFIC."""
+
+    def __init__(self, coordinator: GroupCoordinator) -> None:
+        self._coordinator = coordinator
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._coordinator, name)
+        key = KEYS.get(name)
+        return method if key is None else lambda *asked: self._watch(key, method, *asked)
+
+    def _watch(self, key: int, method: Any, ask: Any, version: int, caller: "Caller") -> Any:
+        TRAFFIC.sent(key, version, ask)
+        answer = method(ask, version, caller)
+        if not isinstance(answer, Parked):
+            TRAFFIC.received(key, version, answer)
+            return answer
+        passed_on = Parked()
+
+        def completed(response: object) -> None:
+            TRAFFIC.received(key, version, response)
+            passed_on.complete(response)
+
+        answer.then(completed)
+        return passed_on
+
+
 class Stage:
     """The world of one transcript."""
 
@@ -112,7 +145,7 @@ class Stage:
 
     def boot(self) -> None:
         self.loop = VirtualLoop(self.time)
-        self.coordinator = GroupCoordinator(
+        coordinator = GroupCoordinator(
             self.time,
             Waits(self.time, self.loop),
             self.loop,
@@ -121,8 +154,9 @@ class Stage:
             BrokerOptions(self.options),
             lambda: 1,
         )
-        self.coordinator.start()
-        self.coordinator.on_partition_opened(0, self.partition)
+        coordinator.start()
+        coordinator.on_partition_opened(0, self.partition)
+        self.coordinator = Watched(coordinator)
         self.time.settle()
 
     def run(self, line: str) -> list[str]:
@@ -401,5 +435,11 @@ def replay(path: Path) -> Iterator[str]:
         if line.startswith(">"):
             yield line
             yield from stage.run(line[1:].strip())
-        elif not line or line.startswith(("#", "option ")):
+        elif not line or line.startswith(("#", "option ", "covers ")):
             yield line
+
+
+def claims_in(path: Path) -> list[Claim]:
+    """What the transcript says it covers."""
+    lines = [line.split() for line in path.read_text().splitlines() if line.startswith("covers ")]
+    return [claim for _, api, *names in lines for claim in claims_of(api, names)]

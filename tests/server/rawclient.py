@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from types import ModuleType, TracebackType
 from typing import Any, Self
 
+from covers import TRAFFIC
+
 from barnabas.records.record import Record, build_batch
 from barnabas.wire import apis
 from barnabas.wire.frame import request_head, response_body_at
@@ -16,12 +18,16 @@ WAIT_S = 10.0
 
 
 class RawClient:
-    """One connection. Reads are bounded by WAIT_S: a broker that stays mute fails the test."""
+    """One connection. Reads are bounded by WAIT_S: a broker that stays mute fails the test.
+
+    Whole requests and their responses go to TRAFFIC, where `covers` looks for what a test claims.
+    """
 
     def __init__(self, bootstrap: str) -> None:
         host, _, port = bootstrap.rpartition(":")
         self.socket = socket.create_connection((host, int(port)), timeout=WAIT_S)
         self._correlation = 0
+        self._unanswered: dict[int, tuple[ModuleType, int]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -52,7 +58,18 @@ class RawClient:
 
     def read_frame(self) -> bytes | None:
         head = self.read_exactly(4)
-        return None if head is None else self.read_exactly(int.from_bytes(head, "big"))
+        frame = None if head is None else self.read_exactly(int.from_bytes(head, "big"))
+        if frame is not None:
+            self._note(frame)
+        return frame
+
+    def _note(self, frame: bytes) -> None:
+        """Frames that answer hand-written bytes are nobody's."""
+        asked = self._unanswered.pop(int.from_bytes(frame[:4], "big"), None)
+        if asked is not None:
+            module, version = asked
+            at = response_body_at(module.API_KEY, version, frame)
+            TRAFFIC.received(module.API_KEY, version, module.decode_response(frame, at, version))
 
     def is_closed_by_peer(self) -> bool:
         """The broker closes without another byte; raises TimeoutError when it does nothing."""
@@ -64,6 +81,8 @@ class RawClient:
         """Send and do not wait; the correlation id."""
         self._correlation += 1
         body = module.encode_request(ask, version)
+        TRAFFIC.sent(module.API_KEY, version, ask)
+        self._unanswered[self._correlation] = module, version
         self.send(request_head(module.API_KEY, version, self._correlation, "raw", len(body)) + body)
         return self._correlation
 
