@@ -81,7 +81,9 @@ class Node:
             log,
             durable,
         )
-        self.topics = TopicChanges(self.node_id, self.cluster, self.partitions, options, world.entropy)
+        self.topics = TopicChanges(
+            self.node_id, self.cluster, self.partitions, options, world.entropy, self.waits
+        )
         self.groups = GroupCoordinator(
             clock,
             self.waits,

@@ -131,7 +131,7 @@ def test_a_deleted_topics_checkpoints_are_not_met_by_its_namesake() -> None:
     gone: list[object] = []
     ask = DeleteTopicState(name="t")
     machine.node.topics.submit(
-        lambda image: changes.delete_topics(image, [ask], machine.node.topics.rules(), 6), gone.append
+        lambda image: changes.delete_topics(image, [ask], machine.node.topics.rules(), 6), [], gone.append
     )
     time.run_until(lambda: bool(gone))
     time.run_for(1_000)

@@ -68,14 +68,24 @@ class ClusterStore:
         self,
         decide: Callable[[Image], Decision[Reply]],
         done: Callable[[Reply | None, WorldError | None], None],
-    ) -> None:
+    ) -> Submission:
         """done(reply, None) when the decision's facts are durable and applied; done(None, error) if they may not be.
 
         done never runs inside this call. decide is pure and quick; it may run more than once (S4).
         """
-        self._waiting.append(Submission(decide, done))
+        submission = Submission(decide, done)
+        self._waiting.append(submission)
         if not self._busy:
             self._next()
+        return submission
+
+    def withdraw(self, submission: Submission) -> bool:
+        """Whether it still waited: then it is never decided and done is never called. Else it takes its course."""
+        try:
+            self._waiting.remove(submission)
+        except ValueError:
+            return False
+        return True
 
     def listen(self, listener: Listener) -> None:
         """Hear of every new image, before those who asked for the change do."""
@@ -110,6 +120,9 @@ class ClusterStore:
 
     def _commit(self) -> None:
         batch = self._taken()
+        if not batch:
+            self._busy = False  # all were withdrawn while the image was read
+            return
         draft = Draft(self.image)
         facts: list[Fact] = []
         for submission in batch:

@@ -2,6 +2,8 @@
 
 T1  A reply to CreateTopics, CreatePartitions or Metadata comes after the partitions are open (decision 24): this listens
     to the image before those who asked are told.
+T3  timeout_ms is how long a change may wait to begin: with none left nothing is done and REQUEST_TIMED_OUT answers. What has
+    begun is answered when it is durable, however late. So Kafka's controller does it.
 T2  Internal topics are made by the broker alone, when they are first needed.
 """
 
@@ -22,12 +24,16 @@ from barnabas.cluster.image import (
 )
 from barnabas.cluster.store import ClusterStore
 from barnabas.config.effective import BrokerOptions, topic_fault
+from barnabas.ids import ZERO_UUID
 from barnabas.partitions.open import OFFSETS_TOPIC, Partitions
+from barnabas.partitions.waits import Waits
 from barnabas.ports import Entropy, WorldError
 from barnabas.wire.messages.create_topics import CreatableTopic, CreatableTopicConfig
 
 OFFSETS_OVERRIDES: Final = {"cleanup.policy": "compact", "compression.type": "producer"}
 Done = Callable[[list[TopicResult]], None]
+Asked = tuple[str | None, bytes]
+"""How a request names a topic: by name or by id."""
 
 
 class Advertised:
@@ -52,12 +58,14 @@ class TopicChanges:
         partitions: Partitions,
         options: BrokerOptions,
         entropy: Entropy,
+        waits: Waits,
     ) -> None:
         self._node_id = node_id
         self._cluster = cluster
         self._partitions = partitions
         self._options = options
         self._entropy = entropy
+        self._waits = waits
         self._known: dict[str, Topic] = {}
         self._taken_up = False
         cluster.listen(self._changed)
@@ -114,24 +122,50 @@ class TopicChanges:
             delete_enabled=options.get_bool("delete.topic.enable"),
         )
 
-    def create(self, asks: Sequence[CreatableTopic], validate_only: bool, done: Done) -> None:
+    def create(
+        self,
+        asks: Sequence[CreatableTopic],
+        validate_only: bool,
+        done: Done,
+        timeout_ms: int | None = None,
+    ) -> None:
         """done(results) once what was made serves."""
-        self._submit(
-            lambda image: changes.create_topics(image, asks, self.rules(), self._entropy, validate_only), done
+        self.submit(
+            lambda image: changes.create_topics(image, asks, self.rules(), self._entropy, validate_only),
+            [(ask.name, ZERO_UUID) for ask in asks],
+            done,
+            timeout_ms,
         )
 
-    def submit(self, decide: Callable[[Image], Decision[list[TopicResult]]], done: Done) -> None:
-        """A decision about topics; a store that fails is UNKNOWN_SERVER_ERROR for the whole."""
-        self._submit(decide, done)
+    def submit(
+        self,
+        decide: Callable[[Image], Decision[list[TopicResult]]],
+        asked: Sequence[Asked],
+        done: Done,
+        timeout_ms: int | None = None,
+    ) -> None:
+        """A decision about the topics asked for. When it is not made (T3) or the store fails, each of them gets that code."""
 
-    def _submit(self, decide: Callable[[Image], Decision[list[TopicResult]]], done: Done) -> None:
+        def refuse(code: int, text: str | None) -> None:
+            done([TopicResult(name, code, text, topic_id=topic_id) for name, topic_id in asked])
+
         def told(results: list[TopicResult] | None, error: WorldError | None) -> None:
+            if timer is not None:
+                timer.cancel()
             if results is None:
-                text = error.what if error is not None else "the metadata store failed"
-                results = [TopicResult(None, errors.KAFKA_STORAGE_ERROR, text)]
-            done(results)
+                refuse(errors.KAFKA_STORAGE_ERROR, error.what if error is not None else None)
+            else:
+                done(results)
 
-        self._cluster.submit(decide, told)
+        def late() -> None:
+            if self._cluster.withdraw(submission):
+                refuse(errors.REQUEST_TIMED_OUT, None)
+
+        if timeout_ms is not None and timeout_ms <= 0:
+            refuse(errors.REQUEST_TIMED_OUT, None)
+            return
+        timer = None if timeout_ms is None else self._waits.call_after(timeout_ms, late)
+        submission = self._cluster.submit(decide, told)
 
     def create_automatically(self, names: Sequence[str], done: Callable[[dict[str, int]], None]) -> None:
         """Topics that clients asked for and nobody made. done(error code by name); a name that exists by now is 0."""
@@ -171,12 +205,6 @@ class TopicChanges:
             done(0 if code == errors.TOPIC_ALREADY_EXISTS else code)
 
         self.create([ask], False, told)
-
-    def set_overrides(
-        self, decide: Callable[[Image], Decision[list[tuple[int, str | None]]]], done: Callable[..., None]
-    ) -> None:
-        """A decision about options of resources: done(replies or None, error)."""
-        self._cluster.submit(decide, done)
 
     # -- telling
 

@@ -1,7 +1,11 @@
-"""CreatePartitions (37), v0-3. Adds partitions to topics. Rules: cluster/changes.py. Answered when the new partitions serve."""
+"""CreatePartitions (37), v0-3. Adds partitions to topics. Rules: cluster/changes.py. Answered when the new partitions serve.
+
+Behaviour  timeout_ms: server/topics.py, T3; validate_only has no shorter way.
+"""
 
 from barnabas.cluster import changes
 from barnabas.cluster.changes import TopicResult
+from barnabas.ids import ZERO_UUID
 from barnabas.partitions.waits import Parked
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
@@ -29,7 +33,12 @@ def handle(broker: Broker, ask: CreatePartitionsRequest, version: int, caller: C
             )
         )
 
-    broker.topics.submit(lambda image: changes.create_partitions(image, ask.topics, ask.validate_only), told)
+    broker.topics.submit(
+        lambda image: changes.create_partitions(image, ask.topics, ask.validate_only),
+        [(topic.name, ZERO_UUID) for topic in ask.topics],
+        told,
+        ask.timeout_ms,
+    )
     return parked
 
 

@@ -1,5 +1,6 @@
 """CreateTopics (19), v2-7. Makes topics, or says whether it could. Rules: cluster/changes.py. Answered when the new partitions serve.
 
+Behaviour  timeout_ms: server/topics.py, T3; validate_only has no shorter way.
 Versions   v5: configs, partition count and factor in the answer. v7: topic id.
 """
 
@@ -21,16 +22,13 @@ from barnabas.wire.messages.create_topics import (
 
 def handle(broker: Broker, ask: CreateTopicsRequest, version: int, caller: Caller) -> Parked:
     parked = Parked()
-    names = list(dict.fromkeys(topic.name for topic in ask.topics))
 
     def told(results: list[TopicResult]) -> None:
-        if len(results) == 1 and results[0].name is None:
-            results = [TopicResult(name, results[0].code, results[0].message) for name in names]
         parked.complete(
             CreateTopicsResponse(topics=[describe(broker, each, ask.validate_only) for each in results])
         )
 
-    broker.topics.create(ask.topics, ask.validate_only, told)
+    broker.topics.create(ask.topics, ask.validate_only, told, ask.timeout_ms)
     return parked
 
 

@@ -1,5 +1,6 @@
 """DeleteTopics (20), v1-6. Removes topics with their records. Rules: cluster/changes.py. Answered when the metadata is durable; folders go later.
 
+Behaviour  timeout_ms: server/topics.py, T3. Where delete.topic.enable says no, that is the answer, however short the time.
 Versions   v5: error message. v6: topics by name or id.
 """
 
@@ -37,8 +38,12 @@ def handle(broker: Broker, ask: DeleteTopicsRequest, version: int, caller: Calle
             )
         )
 
+    rules = broker.topics.rules()
     broker.topics.submit(
-        lambda image: changes.delete_topics(image, asks, broker.topics.rules(), version), told
+        lambda image: changes.delete_topics(image, asks, rules, version),
+        [(each.name, each.topic_id) for each in asks],
+        told,
+        ask.timeout_ms if rules.delete_enabled else None,
     )
     return parked
 
