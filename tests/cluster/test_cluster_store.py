@@ -196,6 +196,34 @@ def test_a_decision_that_breaks_is_heard_of_and_the_store_goes_on(meta, loop):
     assert told.replies == [0, 1000, 2000, 3000]
 
 
+def test_what_still_waits_can_be_withdrawn_and_is_never_decided(meta, loop):
+    store, told = opened(meta, loop), Told()
+    begun = store.submit(ids, told)
+    waits = store.submit(ids, told)
+    assert store.withdraw(waits)
+    assert not store.withdraw(waits), "it is gone"
+    assert not store.withdraw(begun), "its transaction is under way"
+    store.submit(ids, told)
+    loop.settle()
+    assert told.replies == [0, 1000]
+
+
+def test_all_may_be_withdrawn_while_the_image_is_read_anew(meta, loop):
+    store, told = opened(meta, loop), Told()
+    meta.fail_before.append(True)
+    store.submit(ids, told)
+    loop.settle()
+    assert told.errors == ["disk full"]
+    waits = store.submit(ids, told)
+    commits = meta.commits
+    assert store.withdraw(waits)
+    loop.settle()
+    assert meta.commits == commits
+    store.submit(ids, told)
+    loop.settle()
+    assert told.replies == [None, 0], "and the store goes on"
+
+
 def test_another_schema_is_refused_with_the_remedy(meta, loop):
     meta.put_behind(formats.IMAGE_KEY, b"2")
     failures: list[WorldError | None] = []

@@ -1,6 +1,8 @@
 """DeleteRecords (21), v0-2. Moves log start forward, never back. -1 means the high watermark.
 
-The new log start is in the checkpoint before the answer (decision 17); segments below it go with retention.
+The new log start is in the checkpoint before the answer (decision 17); segments below it go with retention. timeout_ms
+bounds that wait: REQUEST_TIMED_OUT then says that the start has moved but may not outlast a crash. A broker of Kafka's
+without followers waits for nothing, so even a time of 0 succeeds there: WAIT_MS_MIN lets it succeed here.
 """
 
 from typing import Final
@@ -22,6 +24,7 @@ from barnabas.wire.messages.delete_records import (
 
 TO_HIGH_WATERMARK: Final = -1
 NO_OFFSET: Final = -1
+WAIT_MS_MIN: Final = 1_000
 
 
 def handle(
@@ -42,11 +45,20 @@ def handle(
     parked = Parked()
 
     def written(error: WorldError | None) -> None:
+        if parked.reply is not None:
+            return
+        timer.cancel()
         if error is not None:
             for part in moved:
                 part.error_code, part.low_watermark = errors.KAFKA_STORAGE_ERROR, NO_OFFSET
         parked.complete(response)
 
+    def late() -> None:
+        for part in moved:
+            part.error_code = errors.REQUEST_TIMED_OUT
+        parked.complete(response)
+
+    timer = broker.waits.call_after(max(ask.timeout_ms, WAIT_MS_MIN), late)
     broker.write_checkpoints(written)
     return parked
 
