@@ -73,7 +73,7 @@ class Traffic:
     def received(self, key: int, version: int, response: object) -> None:
         """Refuses codes that the API does not list: the list is what a user may have to deal with."""
         name = apis.BY_KEY[key].name
-        allowed = getattr(handlers.load(key), "codes", None) if key in handlers.SERVED else None
+        allowed = handlers.load(key).codes if key in handlers.SERVED else None
         if allowed is not None:
             for code in codes_in(response):
                 assert code in allowed, (

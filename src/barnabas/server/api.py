@@ -1,6 +1,6 @@
 """What dispatch needs to know of an API: its versions, its codec, its handler."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -14,17 +14,21 @@ Handler = Callable[[Broker, Any, int, Caller], Any]
 
 
 class Api:
-    """One API key as this broker serves it. Versions are those of the codec: all of Kafka 4.3's."""
+    """One API key as this broker serves it. Versions are those of the codec: all of Kafka 4.3's.
 
-    __slots__ = ("decode", "handle", "key", "name", "plan", "version_max", "version_min")
+    codes are all errors that a response may carry, at whatever depth; a test that sees another one fails.
+    """
 
-    def __init__(self, key: int, message: ModuleType, handle: Handler) -> None:
+    __slots__ = ("codes", "decode", "handle", "key", "name", "plan", "version_max", "version_min")
+
+    def __init__(self, key: int, message: ModuleType, handle: Handler, codes: Sequence[int]) -> None:
         self.key = key
         self.name = apis.BY_KEY[key].name
         self.version_min = apis.BY_KEY[key].version_min
         self.version_max = apis.BY_KEY[key].version_max
         self.decode: Callable[[bytes, int, int], Any] = message.decode_request
         self.handle = handle
+        self.codes = codes
         encode = message.encode_response
         self.plan: Callable[[Any, int], list[Piece]] = getattr(
             message, "plan_response", lambda response, version: [encode(response, version)]

@@ -5,6 +5,7 @@ How it is answered: server/altering.py.
 
 from collections.abc import Sequence
 
+from barnabas import errors
 from barnabas.cluster import config_changes
 from barnabas.cluster.config_changes import ConfigResult
 from barnabas.partitions.waits import Parked
@@ -38,4 +39,15 @@ def answer(results: Sequence[ConfigResult]) -> AlterConfigsResponse:
     )
 
 
-API = Api(33, message, handle)
+API = Api(
+    33,
+    message,
+    handle,
+    codes=(
+        errors.INVALID_REQUEST,
+        errors.INVALID_CONFIG,
+        errors.UNKNOWN_TOPIC_OR_PARTITION,
+        errors.INVALID_TOPIC_EXCEPTION,
+        errors.KAFKA_STORAGE_ERROR,
+    ),
+)

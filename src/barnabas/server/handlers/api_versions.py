@@ -62,4 +62,12 @@ INIT_PRODUCER_ID: Final = 22
 INIT_PRODUCER_ID_VERSION_MAX: Final = 5
 """Its v6 is unstable in Kafka 4.3 (two-phase commit, KIP-939): known to the codec, not advertised."""
 
-API = Api(18, message, handle)
+API = Api(
+    18,
+    message,
+    handle,
+    codes=(
+        errors.UNSUPPORTED_VERSION,
+        errors.INVALID_REQUEST,
+    ),
+)

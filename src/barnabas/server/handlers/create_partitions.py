@@ -3,6 +3,7 @@
 Behaviour  timeout_ms: server/topics.py, T3; validate_only has no shorter way.
 """
 
+from barnabas import errors
 from barnabas.cluster import changes
 from barnabas.cluster.changes import TopicResult
 from barnabas.ids import ZERO_UUID
@@ -42,4 +43,16 @@ def handle(broker: Broker, ask: CreatePartitionsRequest, version: int, caller: C
     return parked
 
 
-API = Api(37, message, handle)
+API = Api(
+    37,
+    message,
+    handle,
+    codes=(
+        errors.INVALID_REQUEST,
+        errors.UNKNOWN_TOPIC_OR_PARTITION,
+        errors.INVALID_PARTITIONS,
+        errors.INVALID_REPLICA_ASSIGNMENT,
+        errors.POLICY_VIOLATION,
+        errors.KAFKA_STORAGE_ERROR,
+    ),
+)

@@ -4,6 +4,7 @@ Behaviour  timeout_ms: server/topics.py, T3; validate_only has no shorter way.
 Versions   v5: configs, partition count and factor in the answer. v7: topic id.
 """
 
+from barnabas import errors
 from barnabas.cluster.changes import TopicResult
 from barnabas.config.effective import described, topic_value
 from barnabas.config.tables import TOPIC, options
@@ -61,4 +62,19 @@ def describe(broker: Broker, result: TopicResult, validate_only: bool) -> Creata
     return answer
 
 
-API = Api(19, message, handle)
+API = Api(
+    19,
+    message,
+    handle,
+    codes=(
+        errors.INVALID_REQUEST,
+        errors.INVALID_TOPIC_EXCEPTION,
+        errors.TOPIC_ALREADY_EXISTS,
+        errors.INVALID_CONFIG,
+        errors.INVALID_PARTITIONS,
+        errors.INVALID_REPLICATION_FACTOR,
+        errors.INVALID_REPLICA_ASSIGNMENT,
+        errors.POLICY_VIOLATION,
+        errors.KAFKA_STORAGE_ERROR,
+    ),
+)

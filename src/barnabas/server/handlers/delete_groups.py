@@ -1,5 +1,6 @@
 """DeleteGroups (42), v0-2. Forgets groups and their offsets. Rules: coordinators/group/coordinator.py. Only empty groups go."""
 
+from barnabas import errors
 from barnabas.partitions.waits import Parked
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
@@ -14,4 +15,14 @@ def handle(
     return broker.groups.delete_groups(ask, version, caller)
 
 
-API = Api(42, message, handle)
+API = Api(
+    42,
+    message,
+    handle,
+    codes=(
+        errors.NOT_COORDINATOR,
+        errors.COORDINATOR_LOAD_IN_PROGRESS,
+        errors.GROUP_ID_NOT_FOUND,
+        errors.NON_EMPTY_GROUP,
+    ),
+)

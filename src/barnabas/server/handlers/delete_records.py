@@ -87,4 +87,14 @@ def advance(broker: Broker, topic: str, asked: DeleteRecordsPartition) -> Delete
     return result
 
 
-API = Api(21, message, handle)
+API = Api(
+    21,
+    message,
+    handle,
+    codes=(
+        errors.UNKNOWN_TOPIC_OR_PARTITION,
+        errors.OFFSET_OUT_OF_RANGE,
+        errors.POLICY_VIOLATION,
+        errors.KAFKA_STORAGE_ERROR,
+    ),
+)

@@ -4,6 +4,7 @@ Behaviour  timeout_ms: server/topics.py, T3. Where delete.topic.enable says no, 
 Versions   v5: error message. v6: topics by name or id.
 """
 
+from barnabas import errors
 from barnabas.cluster import changes
 from barnabas.cluster.changes import TopicResult
 from barnabas.partitions.waits import Parked
@@ -48,4 +49,15 @@ def handle(broker: Broker, ask: DeleteTopicsRequest, version: int, caller: Calle
     return parked
 
 
-API = Api(20, message, handle)
+API = Api(
+    20,
+    message,
+    handle,
+    codes=(
+        errors.INVALID_REQUEST,
+        errors.UNKNOWN_TOPIC_OR_PARTITION,
+        errors.UNKNOWN_TOPIC_ID,
+        errors.TOPIC_DELETION_DISABLED,
+        errors.KAFKA_STORAGE_ERROR,
+    ),
+)

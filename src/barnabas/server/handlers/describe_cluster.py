@@ -45,4 +45,12 @@ def handle(
     return response
 
 
-API = Api(60, message, handle)
+API = Api(
+    60,
+    message,
+    handle,
+    codes=(
+        errors.MISMATCHED_ENDPOINT_TYPE,
+        errors.UNSUPPORTED_ENDPOINT_TYPE,
+    ),
+)

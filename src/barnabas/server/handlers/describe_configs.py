@@ -181,4 +181,13 @@ def logger_entry(level: str) -> DescribeConfigsResourceResult:
     )
 
 
-API = Api(32, message, handle)
+API = Api(
+    32,
+    message,
+    handle,
+    codes=(
+        errors.INVALID_REQUEST,
+        errors.UNKNOWN_TOPIC_OR_PARTITION,
+        errors.INVALID_TOPIC_EXCEPTION,
+    ),
+)

@@ -1,5 +1,6 @@
 """DescribeGroups (15), v0-6. State and members of groups. Rules: coordinators/group/coordinator.py; authorized operations are added here."""
 
+from barnabas import errors
 from barnabas.partitions.waits import Parked
 from barnabas.server import rights
 from barnabas.server.api import Api
@@ -20,4 +21,13 @@ def handle(
     return answer
 
 
-API = Api(15, message, handle)
+API = Api(
+    15,
+    message,
+    handle,
+    codes=(
+        errors.NOT_COORDINATOR,
+        errors.COORDINATOR_LOAD_IN_PROGRESS,
+        errors.GROUP_ID_NOT_FOUND,
+    ),
+)

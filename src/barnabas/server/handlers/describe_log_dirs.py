@@ -45,4 +45,4 @@ def handle(
     return DescribeLogDirsResponse(results=[result])
 
 
-API = Api(35, message, handle)
+API = Api(35, message, handle, codes=())

@@ -51,4 +51,9 @@ def describe(partition: Partition | None, index: int) -> PartitionResponse:
     )
 
 
-API = Api(61, message, handle)
+API = Api(
+    61,
+    message,
+    handle,
+    codes=(errors.UNKNOWN_TOPIC_OR_PARTITION,),
+)

@@ -81,4 +81,12 @@ def describe(broker: Broker, topic: Topic, first: int, count: int) -> DescribeTo
     )
 
 
-API = Api(75, message, handle)
+API = Api(
+    75,
+    message,
+    handle,
+    codes=(
+        errors.UNKNOWN_TOPIC_OR_PARTITION,
+        errors.INVALID_TOPIC_EXCEPTION,
+    ),
+)

@@ -202,4 +202,20 @@ def refresh(session: FetchSession, ask: FetchRequest) -> None:
             session.partitions.pop((gone.topic, gone.topic_id, index), None)
 
 
-API = Api(1, message, handle)
+API = Api(
+    1,
+    message,
+    handle,
+    codes=(
+        errors.UNKNOWN_TOPIC_OR_PARTITION,
+        errors.UNKNOWN_TOPIC_ID,
+        errors.OFFSET_OUT_OF_RANGE,
+        errors.FENCED_LEADER_EPOCH,
+        errors.UNKNOWN_LEADER_EPOCH,
+        errors.NOT_LEADER_OR_FOLLOWER,
+        errors.FETCH_SESSION_ID_NOT_FOUND,
+        errors.INVALID_FETCH_SESSION_EPOCH,
+        errors.FETCH_SESSION_TOPIC_ID_ERROR,
+        errors.KAFKA_STORAGE_ERROR,
+    ),
+)

@@ -46,7 +46,7 @@ def handle(
         found = [
             refused(key, errors.INVALID_GROUP_ID, "A group id may not be empty.")
             if not key and version >= 4
-            else refused(key, code or errors.COORDINATOR_NOT_AVAILABLE, "")
+            else refused(key, errors.COORDINATOR_NOT_AVAILABLE, "")
             if code or node is None
             else Coordinator(key=key, node_id=node.node_id, host=node.host, port=node.port, error_message="")
             for key in keys
@@ -74,4 +74,14 @@ def respond(version: int, found: list[Coordinator]) -> FindCoordinatorResponse:
     )
 
 
-API = Api(10, message, handle)
+API = Api(
+    10,
+    message,
+    handle,
+    codes=(
+        errors.INVALID_REQUEST,
+        errors.INVALID_GROUP_ID,
+        errors.UNSUPPORTED_VERSION,
+        errors.COORDINATOR_NOT_AVAILABLE,
+    ),
+)

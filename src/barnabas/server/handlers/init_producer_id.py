@@ -30,4 +30,13 @@ def handle(
     return parked
 
 
-API = Api(22, message, handle)
+API = Api(
+    22,
+    message,
+    handle,
+    codes=(
+        errors.INVALID_REQUEST,
+        errors.UNSUPPORTED_VERSION,
+        errors.UNKNOWN_SERVER_ERROR,
+    ),
+)

@@ -1,5 +1,6 @@
 """ListGroups (16), v0-5. The groups of this broker. Rules: coordinators/group/coordinator.py. v4: states filter. v5: types filter."""
 
+from barnabas import errors
 from barnabas.partitions.waits import Parked
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
@@ -14,4 +15,9 @@ def handle(
     return broker.groups.list_groups(ask, version, caller)
 
 
-API = Api(16, message, handle)
+API = Api(
+    16,
+    message,
+    handle,
+    codes=(errors.COORDINATOR_LOAD_IN_PROGRESS,),
+)

@@ -99,4 +99,16 @@ def find(
     return answer
 
 
-API = Api(2, message, handle)
+API = Api(
+    2,
+    message,
+    handle,
+    codes=(
+        errors.INVALID_REQUEST,
+        errors.UNKNOWN_TOPIC_OR_PARTITION,
+        errors.UNSUPPORTED_VERSION,
+        errors.FENCED_LEADER_EPOCH,
+        errors.UNKNOWN_LEADER_EPOCH,
+        errors.KAFKA_STORAGE_ERROR,
+    ),
+)

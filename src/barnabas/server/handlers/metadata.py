@@ -121,4 +121,16 @@ def describe(broker: Broker, topic: Topic, version: int, ask: MetadataRequest) -
     return described
 
 
-API = Api(3, message, handle)
+API = Api(
+    3,
+    message,
+    handle,
+    codes=(
+        errors.UNKNOWN_TOPIC_OR_PARTITION,
+        errors.UNKNOWN_TOPIC_ID,
+        errors.INVALID_TOPIC_EXCEPTION,
+        errors.INVALID_REPLICATION_FACTOR,
+        errors.INVALID_REQUEST,
+        errors.POLICY_VIOLATION,
+    ),
+)

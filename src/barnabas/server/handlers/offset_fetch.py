@@ -1,5 +1,6 @@
 """OffsetFetch (9), v1-10. How far a group had read. Rules: coordinators/group/offsets.py. v8: several groups. v10: topics by id."""
 
+from barnabas import errors
 from barnabas.partitions.waits import Parked
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
@@ -14,4 +15,13 @@ def handle(
     return broker.groups.offset_fetch(ask, version, caller)
 
 
-API = Api(9, message, handle)
+API = Api(
+    9,
+    message,
+    handle,
+    codes=(
+        errors.NOT_COORDINATOR,
+        errors.COORDINATOR_LOAD_IN_PROGRESS,
+        errors.UNKNOWN_TOPIC_ID,
+    ),
+)

@@ -46,4 +46,14 @@ def handle(
     return response
 
 
-API = Api(23, message, handle)
+API = Api(
+    23,
+    message,
+    handle,
+    codes=(
+        errors.UNKNOWN_TOPIC_OR_PARTITION,
+        errors.FENCED_LEADER_EPOCH,
+        errors.UNKNOWN_LEADER_EPOCH,
+        errors.KAFKA_STORAGE_ERROR,
+    ),
+)

@@ -170,4 +170,25 @@ TEXTS: Final = {
     errors.INVALID_TXN_STATE: "Transactions are not served by this broker.",
 }
 
-API = Api(0, message, handle)
+API = Api(
+    0,
+    message,
+    handle,
+    codes=(
+        errors.INVALID_REQUIRED_ACKS,
+        errors.UNKNOWN_TOPIC_OR_PARTITION,
+        errors.UNKNOWN_TOPIC_ID,
+        errors.INVALID_TOPIC_EXCEPTION,
+        errors.CORRUPT_MESSAGE,
+        errors.INVALID_RECORD,
+        errors.INVALID_TIMESTAMP,
+        errors.MESSAGE_TOO_LARGE,
+        errors.UNSUPPORTED_COMPRESSION_TYPE,
+        errors.OUT_OF_ORDER_SEQUENCE_NUMBER,
+        errors.INVALID_PRODUCER_EPOCH,
+        errors.INVALID_TXN_STATE,
+        errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        errors.NOT_LEADER_OR_FOLLOWER,
+        errors.KAFKA_STORAGE_ERROR,
+    ),
+)
