@@ -53,6 +53,7 @@ API = Api(
         errors.INVALID_PARTITIONS,
         errors.INVALID_REPLICA_ASSIGNMENT,
         errors.POLICY_VIOLATION,
+        errors.REQUEST_TIMED_OUT,
         errors.KAFKA_STORAGE_ERROR,
     ),
 )

@@ -75,6 +75,7 @@ API = Api(
         errors.INVALID_REPLICATION_FACTOR,
         errors.INVALID_REPLICA_ASSIGNMENT,
         errors.POLICY_VIOLATION,
+        errors.REQUEST_TIMED_OUT,
         errors.KAFKA_STORAGE_ERROR,
     ),
 )

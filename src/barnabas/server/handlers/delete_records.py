@@ -95,6 +95,7 @@ API = Api(
         errors.UNKNOWN_TOPIC_OR_PARTITION,
         errors.OFFSET_OUT_OF_RANGE,
         errors.POLICY_VIOLATION,
+        errors.REQUEST_TIMED_OUT,
         errors.KAFKA_STORAGE_ERROR,
     ),
 )

@@ -58,6 +58,7 @@ API = Api(
         errors.UNKNOWN_TOPIC_OR_PARTITION,
         errors.UNKNOWN_TOPIC_ID,
         errors.TOPIC_DELETION_DISABLED,
+        errors.REQUEST_TIMED_OUT,
         errors.KAFKA_STORAGE_ERROR,
     ),
 )
