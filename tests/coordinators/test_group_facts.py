@@ -2,7 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transcript import RecordedPartition, Stage
+from virtual_stage import RecordedPartition, VirtualStage
 
 from barnabas.coordinators.group.group import Group, State
 from barnabas.coordinators.group.shard import GroupShard
@@ -12,7 +12,7 @@ OFFSETS = st.integers(0, 1000)
 COMMANDS = st.lists(
     st.one_of(
         st.builds("join {} v=3".format, st.sampled_from(NAMES)),
-        st.builds("join {} v=3 instance={} member=".format, st.sampled_from(NAMES), st.sampled_from("pq")),
+        st.builds("join {}@{} v=5 member=".format, st.sampled_from(NAMES), st.sampled_from("pq")),
         st.builds("leave {}".format, st.sampled_from(NAMES)),
         st.builds("commit t_0={}".format, OFFSETS),
         st.builds("commit {} t_1={}".format, st.sampled_from(NAMES), OFFSETS),
@@ -23,10 +23,6 @@ COMMANDS = st.lists(
     ),
     max_size=40,
 )
-
-
-def shard_of(stage: Stage) -> GroupShard:
-    return stage.coordinator._shards[0]
 
 
 def kept(group: Group) -> tuple[object, ...]:
@@ -46,7 +42,7 @@ def offsets_of(shard: GroupShard) -> dict[tuple[str, str, int], int]:
     }
 
 
-def drive(stage: Stage, commands: list[str]) -> None:
+def drive(stage: VirtualStage, commands: list[str]) -> None:
     for command in commands:
         if command.startswith("sync") and command.split()[1] not in stage.member_ids:
             continue
@@ -56,9 +52,9 @@ def drive(stage: Stage, commands: list[str]) -> None:
 @settings(max_examples=60, deadline=None)
 @given(COMMANDS)
 def test_what_loads_is_what_was_there(commands: list[str]) -> None:
-    stage = Stage({})
+    stage = VirtualStage({})
     drive(stage, commands)
-    before = shard_of(stage)
+    before = stage.shard
     settled = {
         group.group_id: kept(group)
         for group in before.groups.values()
@@ -66,7 +62,7 @@ def test_what_loads_is_what_was_there(commands: list[str]) -> None:
     }
     offsets = offsets_of(before)
     stage.run("crash")
-    after = shard_of(stage)
+    after = stage.shard
     assert offsets_of(after) == offsets
     assert {group_id: kept(after.groups[group_id]) for group_id in settled} == settled
 
@@ -75,16 +71,16 @@ def test_what_loads_is_what_was_there(commands: list[str]) -> None:
 @given(COMMANDS, st.lists(OFFSETS, min_size=1, max_size=5))
 def test_a_shown_offset_does_not_go_back(commands: list[str], late: list[int]) -> None:
     """Commits that are not durable when the partition fails were neither acknowledged nor shown."""
-    stage = Stage({})
+    stage = VirtualStage({})
     drive(stage, commands)
     durable = len(stage.partition.content)
-    offsets = offsets_of(shard_of(stage))
+    offsets = offsets_of(stage.shard)
     stage.run("hold")
     told = [line for offset in late for line in (*stage.run(f"commit t_2={offset}"), *stage.run("fetch"))]
     assert not [line for line in told if line.endswith("t[2] NONE") or f"t[2]={late[-1]}" in line]
     stage.partition = survivor(stage.partition, durable)
     stage.run("crash")
-    assert offsets_of(shard_of(stage)) == offsets
+    assert offsets_of(stage.shard) == offsets
 
 
 def survivor(partition: RecordedPartition, batches: int) -> RecordedPartition:

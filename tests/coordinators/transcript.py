@@ -1,173 +1,123 @@
-"""Runs transcripts of the group coordinator: commands and what came of them, in text that needs no Python to read.
+"""Transcripts of group requests: commands and what came of them, in text that needs no Python to read.
 
     > COMMAND arguments            one request, or a move of the world
     what happened, a line each     answers given at once, and parked answers that this command completed
 
 Names (alice, bob) stand for clients; a member id is shown as the name of the client that got it, with a number when it got
-several. `pytest --rewrite-transcripts` writes what happens now; review the diff.
+several. alice@one is alice with the instance id one, @one the instance id alone, v= the version of the request, group= a
+group other than g. A Stage knows the requests; what answers them is its subclass's affair: the coordinator on virtual time,
+or a broker over sockets. `pytest --rewrite-transcripts` writes what happens now; review the diff.
 
 A line `covers API FIELD… CODE…` claims, as the mark of that name does (tests/server/covers.py), what the transcript tests.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
-from covers import TRAFFIC, Claim, claims_of
+from covers import Claim, claims_of
 
-from barnabas.cluster.image import Image, PartitionImage, Topic, TopicSet, apply
-from barnabas.config.effective import BrokerOptions
-from barnabas.coordinators.group.coordinator import GroupCoordinator
 from barnabas.errors import name_of
-from barnabas.partitions.waits import Parked, Waits
-from barnabas.records.record import batches
-from barnabas.testing.entropy import SeededEntropy
-from barnabas.testing.virtual import VirtualLoop, VirtualTime
-from barnabas.wire import apis
 from barnabas.wire.internal import consumer_protocol_subscription
 from barnabas.wire.internal.consumer_protocol_subscription import ConsumerProtocolSubscription
-from barnabas.wire.messages.delete_groups import DeleteGroupsRequest
-from barnabas.wire.messages.describe_groups import DescribeGroupsRequest
-from barnabas.wire.messages.heartbeat import HeartbeatRequest
-from barnabas.wire.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol
-from barnabas.wire.messages.leave_group import LeaveGroupRequest, MemberIdentity
-from barnabas.wire.messages.list_groups import ListGroupsRequest
-from barnabas.wire.messages.offset_commit import (
-    OffsetCommitRequest,
-    OffsetCommitRequestPartition,
-    OffsetCommitRequestTopic,
+from barnabas.wire.messages import (
+    delete_groups,
+    describe_groups,
+    heartbeat,
+    join_group,
+    leave_group,
+    list_groups,
+    offset_commit,
+    offset_delete,
+    offset_fetch,
+    sync_group,
 )
-from barnabas.wire.messages.offset_delete import (
-    OffsetDeleteRequest,
-    OffsetDeleteRequestPartition,
-    OffsetDeleteRequestTopic,
-)
-from barnabas.wire.messages.offset_fetch import OffsetFetchRequest, OffsetFetchRequestGroup
-from barnabas.wire.messages.sync_group import SyncGroupRequest, SyncGroupRequestAssignment
+from barnabas.wire.primitives import Message
 
 GROUP = "g"
-KEYS = {row.module: row.key for row in apis.BY_KEY.values()}
+MEMBER_ID_REQUIRED = 79
 UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+SETTINGS = ("#", "option ", "covers ")
+MADE_ID = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+Tell = Callable[[str, Any], None]
 
 
-class RecordedPartition:
-    """A partition of __consumer_offsets that keeps its batches; `hold` delays commits, `fail` refuses appends."""
+class Answer(NamedTuple):
+    """A response with all its fields; ids are replaced by the names they are shown with."""
 
-    log_start_offset = 0
-
-    def __init__(self) -> None:
-        self.content: list[bytes] = []
-        self.end_offset = 0
-        self.high_watermark = 0
-        self.held = False
-        self.refuses = 0
-        self._waiting: list[tuple[int, Callable[[int], None]]] = []
-
-    def append_own(self, batch: bytes, now_ms: int) -> int:
-        if self.refuses:
-            return -self.refuses
-        (header, _), *_more = batches(batch)
-        moved = self.end_offset.to_bytes(8, "big") + batch[8:]
-        self.content.append(moved)
-        self.end_offset += header.last_offset_delta + 1
-        if not self.held:
-            self.high_watermark = self.end_offset
-        return self.end_offset
-
-    def when_committed(self, end_offset: int, callback: Callable[[int], None]) -> None:
-        if end_offset <= self.high_watermark:
-            callback(0)
-        else:
-            self._waiting.append((end_offset, callback))
-
-    def release(self, code: int = 0) -> None:
-        self.held = False
-        self.high_watermark = self.end_offset
-        waiting, self._waiting = self._waiting, []
-        for _, callback in waiting:
-            callback(code)
-
-    def read_bytes(self, offset: int, max_bytes: int) -> bytes:
-        return b"".join(self.content) if offset == 0 else b""
-
-
-class Caller:
-    def __init__(self, name: str) -> None:
-        self.client_id = name
-        self.host = "/127.0.0.1"
-
-
-class Watched:
-    """The coordinator as its handlers call it; requests and responses go to TRAFFIC."""
-
-    def __init__(self, coordinator: GroupCoordinator) -> None:
-        self._coordinator = coordinator
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._coordinator, name)
-        key = KEYS.get(name)
-        return method if key is None else lambda *asked: self._watch(key, method, *asked)
-
-    def _watch(self, key: int, method: Any, ask: Any, version: int, caller: "Caller") -> Any:
-        TRAFFIC.sent(key, version, ask)
-        answer = method(ask, version, caller)
-        if not isinstance(answer, Parked):
-            TRAFFIC.received(key, version, answer)
-            return answer
-        passed_on = Parked()
-
-        def completed(response: object) -> None:
-            TRAFFIC.received(key, version, response)
-            passed_on.complete(response)
-
-        answer.then(completed)
-        return passed_on
+    client: str
+    api: str
+    version: int
+    fields: Any
 
 
 class Stage:
-    """The world of one transcript."""
+    """One transcript's clients: their member ids, generations, and what they were told."""
 
-    def __init__(self, options: dict[str, str]) -> None:
-        self.time = VirtualTime(1)
-        self.options = {"group.initial.rebalance.delay.ms": "0", **options}
-        self.partition = RecordedPartition()
-        self.entropy = SeededEntropy(1)
-        topics = [
-            TopicSet(Topic(name, name.encode().ljust(16, b"\0"), (PartitionImage(1, 0, (1,), (1,)),) * 3))
-            for name in ("t", "u")
-        ]
-        self.image = apply(Image(), topics)
+    def __init__(self) -> None:
+        self.group = self.group_id(GROUP)
         self.member_ids: dict[str, str] = {}
         self.shown: dict[str, str] = {}
         self.generations: dict[str, int] = {}
         self.lines: list[str] = []
-        self.boot()
+        self.answers: list[Answer] = []
 
-    def boot(self) -> None:
-        self.loop = VirtualLoop(self.time)
-        coordinator = GroupCoordinator(
-            self.time,
-            Waits(self.time, self.loop),
-            self.loop,
-            self.entropy,
-            lambda: self.image,
-            BrokerOptions(self.options),
-            lambda: 1,
-        )
-        coordinator.start()
-        coordinator.on_partition_opened(0, self.partition)
-        self.coordinator = Watched(coordinator)
-        self.time.settle()
+    # -- what a subclass says
+
+    def ask(
+        self, name: str, api: ModuleType, request: Any, version: int, tell: Tell, client: str | None = None
+    ) -> None:
+        """Send the request as the client `name`; deliver() the response when it comes."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """All that the command leads to happens."""
+        raise NotImplementedError
+
+    def group_id(self, name: str) -> str:
+        """The true id of the group that a transcript calls `name`."""
+        return name
+
+    def topic_id(self, name: str) -> bytes:
+        return name.encode().ljust(16, b"\0")
+
+    def topic_of(self, topic_id: bytes) -> str:
+        return topic_id.rstrip(b"\0").decode()
+
+    # -- commands
 
     def run(self, line: str) -> list[str]:
         """One command; returns what happened."""
-        self.lines = []
+        self.lines, self.answers = [], []
         verb, *words = line.split()
         names = [word for word in words if "=" not in word]
         given = dict(word.split("=", 1) for word in words if "=" in word)
+        self.group = self.group_id(given.pop("group", GROUP))
         getattr(self, f"do_{verb.replace('-', '_')}")(*names, **given)
-        self.time.settle()
+        self.settle()
         return self.lines or ["-"]
+
+    def deliver(self, name: str, api: ModuleType, version: int, tell: Tell, content: bytes) -> None:
+        response = api.decode_response(content, 0, version)
+        tell(name, response)
+        self.answers.append(Answer(name, api.__name__.rpartition(".")[2], version, self.plain(response)))
+
+    def plain(self, value: Any) -> Any:
+        """The value as dicts and lists, with names for ids."""
+        if isinstance(value, Message):
+            return {
+                name: self.topic_of(value.topic_id)
+                if name == "topic_id"
+                else self.plain(getattr(value, name))
+                for name in value.__slots__
+            }
+        if isinstance(value, list):
+            return [self.plain(each) for each in value]
+        if isinstance(value, str):
+            return self.shown.get(value) or MADE_ID.sub("-?", value.replace(self.group_id(GROUP), GROUP))
+        return value
 
     def show(self, name: str, member_id: str) -> str:
         if not member_id:
@@ -177,19 +127,20 @@ class Stage:
             self.shown[member_id] = name if number == 1 else f"{name}{number}"
         return self.shown[member_id]
 
-    def answer(self, name: str, answer: Any, tell: Callable[[str, Any], None]) -> None:
-        if isinstance(answer, Parked):
-            if answer.reply is None:
-                self.lines.append(f"{name} waits")
-            answer.then(lambda response: tell(name, response))
-        else:
-            tell(name, answer)
+    def who(self, word: str) -> tuple[str, str, str | None]:
+        """alice, alice@one, @one: the client's name, its member id, its instance id."""
+        name, at, instance = word.partition("@")
+        member_id = self.member_ids.get(name, "unknown") if name else ""
+        return name, member_id, instance if at else None
 
-    # -- requests
+    def generation_of(self, name: str, given: str | None) -> int:
+        return self.generations.get(name, -1) if given is None else int(given)
+
+    # -- members
 
     def do_join(
         self,
-        name: str,
+        who: str,
         *,
         v: str = "9",
         topics: str = "t",
@@ -197,25 +148,28 @@ class Stage:
         type: str = "consumer",
         session: str = "10s",
         rebalance: str = "60s",
-        instance: str | None = None,
         member: str | None = None,
+        client: str | None = None,
     ) -> None:
+        name, _, instance = self.who(who)
         metadata = (0).to_bytes(2, "big") + consumer_protocol_subscription.encode(
             ConsumerProtocolSubscription(topics=topics.split(",")), 0
         )
-        ask = JoinGroupRequest(
-            group_id=GROUP,
+        ask = join_group.JoinGroupRequest(
+            group_id=self.group,
             session_timeout_ms=duration_ms(session),
             rebalance_timeout_ms=duration_ms(rebalance),
             member_id=self.member_ids.get(name, "") if member is None else member,
             group_instance_id=instance,
             protocol_type=type,
-            protocols=[JoinGroupRequestProtocol(each, metadata) for each in protocols.split(",") if each],
+            protocols=[
+                join_group.JoinGroupRequestProtocol(each, metadata) for each in protocols.split(",") if each
+            ],
         )
-        self.answer(name, self.coordinator.join_group(ask, int(v), Caller(name)), self.tell_join)
+        self.ask(name, join_group, ask, int(v), self.tell_join, client)
 
     def tell_join(self, name: str, response: Any) -> None:
-        if response.member_id and response.error_code in (0, 79):
+        if response.member_id and response.error_code in (0, MEMBER_ID_REQUIRED):
             self.member_ids[name] = response.member_id
         member = self.show(name, response.member_id) if response.member_id else "nobody"
         if response.error_code:
@@ -231,28 +185,28 @@ class Stage:
 
     def do_sync(
         self,
-        name: str,
+        who: str,
         *,
         v: str = "4",
         generation: str | None = None,
-        instance: str | None = None,
         type: str | None = None,
         protocol: str | None = None,
         **assigned: str,
     ) -> None:
-        ask = SyncGroupRequest(
-            group_id=GROUP,
-            generation_id=self.generations.get(name, -1) if generation is None else int(generation),
-            member_id=self.member_ids.get(name, "unknown"),
+        name, member_id, instance = self.who(who)
+        ask = sync_group.SyncGroupRequest(
+            group_id=self.group,
+            generation_id=self.generation_of(name, generation),
+            member_id=member_id,
             group_instance_id=instance,
             protocol_type=type,
             protocol_name=protocol,
             assignments=[
-                SyncGroupRequestAssignment(self.member_ids[other], content.encode())
+                sync_group.SyncGroupRequestAssignment(self.member_ids.get(other, other), content.encode())
                 for other, content in assigned.items()
             ],
         )
-        self.answer(name, self.coordinator.sync_group(ask, int(v), Caller(name)), self.tell_sync)
+        self.ask(name, sync_group, ask, int(v), self.tell_sync)
 
     def tell_sync(self, name: str, response: Any) -> None:
         text = (
@@ -262,26 +216,31 @@ class Stage:
         )
         self.lines.append(f"{name} sync: {text}")
 
-    def do_heartbeat(self, name: str, *, generation: str | None = None, instance: str | None = None) -> None:
-        ask = HeartbeatRequest(
-            GROUP,
-            self.generations.get(name, -1) if generation is None else int(generation),
-            self.member_ids.get(name, "unknown"),
-            instance,
+    def do_heartbeat(
+        self, who: str, *, v: str = "4", generation: str | None = None, member: str | None = None
+    ) -> None:
+        name, member_id, instance = self.who(who)
+        member_id = member_id if member is None else member
+        ask = heartbeat.HeartbeatRequest(
+            self.group, self.generation_of(name, generation), member_id, instance
         )
-        self.lines.append(
-            f"{name} heartbeat: {name_of(self.coordinator.heartbeat(ask, 4, Caller(name)).error_code)}"
-        )
+        self.ask(name, heartbeat, ask, int(v), self.tell_heartbeat)
 
-    def do_leave(self, *names: str, v: str = "5", instance: str | None = None) -> None:
-        if int(v) < 3:
-            ask = LeaveGroupRequest(GROUP, self.member_ids.get(names[0], "unknown"))
-        else:
-            identities = [MemberIdentity(self.member_ids.get(name, "unknown"), None) for name in names]
-            if instance is not None:
-                identities = [MemberIdentity("", instance)]
-            ask = LeaveGroupRequest(GROUP, members=identities)
-        self.answer("admin", self.coordinator.leave_group(ask, int(v), Caller("admin")), self.tell_left)
+    def tell_heartbeat(self, name: str, response: Any) -> None:
+        self.lines.append(f"{name} heartbeat: {name_of(response.error_code)}")
+
+    def do_leave(self, *who: str, v: str = "5") -> None:
+        members = [self.who(each) for each in who]
+        ask = leave_group.LeaveGroupRequest(
+            self.group,
+            member_id=members[0][1] if int(v) < 3 else "",
+            members=[
+                leave_group.MemberIdentity(member_id, instance)
+                for _, member_id, instance in members
+                if int(v) >= 3
+            ],
+        )
+        self.ask("admin", leave_group, ask, int(v), self.tell_left)
 
     def tell_left(self, name: str, response: Any) -> None:
         self.lines.append(f"left: {name_of(response.error_code)}")
@@ -290,57 +249,81 @@ class Stage:
             for each in response.members
         ]
 
+    # -- offsets
+
     def do_commit(
         self,
-        name: str = "",
+        who: str = "",
         *,
         v: str = "9",
         generation: str | None = None,
-        instance: str | None = None,
         metadata: str = "",
         retention: str | None = None,
         **offsets: str,
     ) -> None:
-        topics: dict[str, list[OffsetCommitRequestPartition]] = {}
+        name, member_id, instance = self.who(who)
+        topics: dict[str, list[offset_commit.OffsetCommitRequestPartition]] = {}
         for where, offset in offsets.items():
             topic, index = where.rsplit("_", 1)
             topics.setdefault(topic, []).append(
-                OffsetCommitRequestPartition(int(index), int(offset), -1, metadata)
+                offset_commit.OffsetCommitRequestPartition(int(index), int(offset), -1, metadata)
             )
-        by_id = int(v) >= 10
-        ask = OffsetCommitRequest(
-            group_id=GROUP,
-            generation_id_or_member_epoch=self.generations.get(name, -1)
-            if generation is None
-            else int(generation),
-            member_id=self.member_ids.get(name, "") if name else "",
+        ask = offset_commit.OffsetCommitRequest(
+            group_id=self.group,
+            generation_id_or_member_epoch=self.generation_of(name, generation),
+            member_id=self.member_ids.get(name, "") if name else member_id,
             group_instance_id=instance,
             retention_time_ms=-1 if retention is None else duration_ms(retention),
             topics=[
-                OffsetCommitRequestTopic("" if by_id else topic, topic.encode().ljust(16, b"\0"), parts)
+                offset_commit.OffsetCommitRequestTopic(topic, self.topic_id(topic), parts)
                 for topic, parts in topics.items()
             ],
         )
-        self.answer(
-            name or "admin", self.coordinator.offset_commit(ask, int(v), Caller(name)), self.tell_commit
-        )
+        self.ask(name or "admin", offset_commit, ask, int(v), self.tell_commit)
 
     def tell_commit(self, name: str, response: Any) -> None:
         told = [
-            f"{topic.name or topic.topic_id.rstrip(bytes(1)).decode()}[{part.partition_index}] {name_of(part.error_code)}"
+            f"{topic.name or self.topic_of(topic.topic_id)}[{part.partition_index}] {name_of(part.error_code)}"
             for topic in response.topics
             for part in topic.partitions
         ]
         self.lines.append(f"{name} committed: {', '.join(told)}")
 
-    def do_fetch(self) -> None:
-        ask = OffsetFetchRequest(groups=[OffsetFetchRequestGroup(group_id=GROUP, topics=None)])
-        self.answer("admin", self.coordinator.offset_fetch(ask, 8, Caller("admin")), self.tell_offsets)
+    def do_fetch(self, *places: str, v: str = "8", member: str | None = None, epoch: str = "-1") -> None:
+        """Of the partitions named as t_0, or of all."""
+        topics: dict[str, list[int]] = {}
+        for place in places:
+            topic, index = place.rsplit("_", 1)
+            topics.setdefault(topic, []).append(int(index))
+        if int(v) < 8:
+            named = [offset_fetch.OffsetFetchRequestTopic(*each) for each in topics.items()]
+            ask = offset_fetch.OffsetFetchRequest(self.group, named if places or int(v) < 2 else None)
+        else:
+            of_group = [
+                offset_fetch.OffsetFetchRequestTopics(
+                    name="" if int(v) >= 10 else topic,
+                    topic_id=self.topic_id(topic),
+                    partition_indexes=indexes,
+                )
+                for topic, indexes in topics.items()
+            ]
+            ask = offset_fetch.OffsetFetchRequest(
+                groups=[
+                    offset_fetch.OffsetFetchRequestGroup(
+                        group_id=self.group,
+                        member_id=None if member is None else self.member_ids.get(member, member),
+                        member_epoch=int(epoch),
+                        topics=of_group if places else None,
+                    )
+                ]
+            )
+        self.ask("admin", offset_fetch, ask, int(v), self.tell_offsets)
 
     def tell_offsets(self, name: str, response: Any) -> None:
-        group = response.groups[0]
+        group = response.groups[0] if response.groups else response
         told = [
-            f"{topic.name}[{part.partition_index}]={part.committed_offset}"
+            f"{topic.name or self.topic_of(topic.topic_id)}[{part.partition_index}]="
+            f"{name_of(part.error_code) if part.error_code else part.committed_offset}"
             for topic in group.topics
             for part in topic.partitions
         ]
@@ -349,93 +332,76 @@ class Stage:
         )
 
     def do_forget_offsets(self, topic: str, *indexes: str) -> None:
-        parts = [OffsetDeleteRequestPartition(int(index)) for index in indexes]
-        ask = OffsetDeleteRequest(GROUP, [OffsetDeleteRequestTopic(topic, parts)])
-        self.answer("admin", self.coordinator.offset_delete(ask, 0, Caller("admin")), self.tell_forgotten)
+        parts = [offset_delete.OffsetDeleteRequestPartition(int(index)) for index in indexes]
+        ask = offset_delete.OffsetDeleteRequest(
+            self.group, [offset_delete.OffsetDeleteRequestTopic(topic, parts)]
+        )
+        self.ask("admin", offset_delete, ask, 0, self.tell_forgotten)
 
     def tell_forgotten(self, name: str, response: Any) -> None:
         told = [name_of(part.error_code) for topic in response.topics for part in topic.partitions]
         self.lines.append(f"forgot: {name_of(response.error_code)} {', '.join(told)}".rstrip())
 
+    # -- administration
+
     def do_describe(self, *, v: str = "6") -> None:
-        (group,) = self.coordinator.describe_groups(
-            DescribeGroupsRequest([GROUP]), int(v), Caller("admin")
-        ).groups
+        ask = describe_groups.DescribeGroupsRequest([self.group])
+        self.ask("admin", describe_groups, ask, int(v), self.tell_described)
+
+    def tell_described(self, name: str, response: Any) -> None:
+        (group,) = response.groups
         members = ",".join(
             f"{self.shown.get(each.member_id, '?')}:{each.member_assignment.decode() or '-'}"
             for each in group.members
         )
         error = f" {name_of(group.error_code)}" if group.error_code else ""
         self.lines.append(
-            f"{group.group_state or 'no state'}{error} type={group.protocol_type or '-'} protocol={group.protocol_data or '-'} "
-            f"members=[{members}]"
+            f"{group.group_state or 'no state'}{error} type={group.protocol_type or '-'} "
+            f"protocol={group.protocol_data or '-'} members=[{members}]"
         )
 
-    def do_list(self, *, states: str = "", types: str = "") -> None:
-        ask = ListGroupsRequest(
+    def do_list(self, *, v: str = "5", states: str = "", types: str = "") -> None:
+        ask = list_groups.ListGroupsRequest(
             [each for each in states.split(",") if each], [each for each in types.split(",") if each]
         )
-        response = self.coordinator.list_groups(ask, 5, Caller("admin"))
-        told = [f"{each.group_id}:{each.group_state}:{each.group_type}" for each in response.groups]
+        self.ask("admin", list_groups, ask, int(v), self.tell_listed)
+
+    def tell_listed(self, name: str, response: Any) -> None:
+        """Of the transcript's own group: a broker may have others."""
+        response.groups = [each for each in response.groups if each.group_id == self.group_id(GROUP)]
+        told = [
+            f"{self.plain(each.group_id)}:{each.group_state or '-'}:{each.group_type or '-'}"
+            for each in response.groups
+        ]
         self.lines.append(f"groups: {', '.join(told) or 'none'}")
 
-    def do_delete(self, group: str = GROUP) -> None:
-        def tell(_: str, response: Any) -> None:
-            self.lines.append(f"deleted: {name_of(response.results[0].error_code)}")
+    def do_delete(self, *, v: str = "2") -> None:
+        self.ask(
+            "admin", delete_groups, delete_groups.DeleteGroupsRequest([self.group]), int(v), self.tell_deleted
+        )
 
-        ask = DeleteGroupsRequest(["" if group == '""' else group])
-        self.answer("admin", self.coordinator.delete_groups(ask, 2, Caller("admin")), tell)
-
-    # -- moves of the world
-
-    def do_tick(self, duration: str) -> None:
-        self.time.run_for(duration_ms(duration))
-
-    def do_crash(self) -> None:
-        self.loop.kill()
-        self.boot()
-
-    def do_restart(self, **options: str) -> None:
-        """As a crash, with other options. Written as name=value."""
-        self.options.update(options)
-        self.do_crash()
-
-    def do_recreate_topic(self, topic: str) -> None:
-        """Under another topic id, and nobody told the coordinator."""
-        partitions = self.image.topics[topic].partitions
-        self.image = apply(self.image, [TopicSet(Topic(topic, bytes(15) + b"n", partitions))])
-
-    def do_hold(self) -> None:
-        self.partition.held = True
-
-    def do_release(self) -> None:
-        self.partition.release()
-
-    def do_fail_commits(self) -> None:
-        self.partition.release(56)
-
-    def do_refuse(self, code: str = "56") -> None:
-        self.partition.refuses = int(code)
-
-    def do_drop_topic(self, topic: str) -> None:
-        self.coordinator.on_topic_deleted(topic)
+    def tell_deleted(self, name: str, response: Any) -> None:
+        self.lines.append(f"deleted: {name_of(response.results[0].error_code)}")
 
 
 def duration_ms(text: str) -> int:
-    unit = text.lstrip("0123456789")
+    unit = text.lstrip("-0123456789")
     return int(text.removesuffix(unit)) * UNITS[unit]
 
 
-def replay(path: Path) -> Iterator[str]:
-    """The transcript as it happens now: its comments and commands, with the lines that follow from them."""
+def options_of(path: Path) -> dict[str, str]:
+    """The broker options that a transcript asks for."""
     lines = path.read_text().splitlines()
-    options = dict(line.removeprefix("option ").split("=", 1) for line in lines if line.startswith("option "))
-    stage = Stage(options)
-    for line in lines:
+    return dict(line.removeprefix("option ").split("=", 1) for line in lines if line.startswith("option "))
+
+
+def replay(path: Path, stage: Stage) -> Iterator[str]:
+    """The transcript as it happens now: its comments and commands, with the lines that follow from them."""
+    for line in path.read_text().splitlines():
         if line.startswith(">"):
             yield line
             yield from stage.run(line[1:].strip())
-        elif not line or line.startswith(("#", "option ", "covers ")):
+        elif not line or line.startswith(SETTINGS):
             yield line
 
 
@@ -443,3 +409,15 @@ def claims_in(path: Path) -> list[Claim]:
     """What the transcript says it covers."""
     lines = [line.split() for line in path.read_text().splitlines() if line.startswith("covers ")]
     return [claim for _, api, *names in lines for claim in claims_of(api, names)]
+
+
+def commands_of(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each command of a transcript, with what it is said to lead to."""
+    command, expected = "", []
+    for line in [*path.read_text().splitlines(), ">"]:
+        if line.startswith(">"):
+            if command:
+                yield command, expected
+            command, expected = line[1:].strip(), []
+        elif line and not line.startswith(SETTINGS):
+            expected.append(line)
