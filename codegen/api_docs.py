@@ -26,17 +26,10 @@ def summary(text: str) -> str:
     return re.sub(r" Rules: [\w/]+\.py[.;]?", "", told)
 
 
-def advertised() -> dict[int, tuple[int, int]]:
-    """Key → versions as ApiVersions says them, but for Produce, whose v0-2 are told and refused."""
-    own = import_module("barnabas.server.handlers.api_versions")
-    rows = {key: (apis.BY_KEY[key].version_min, apis.BY_KEY[key].version_max) for key in handlers.SERVED}
-    rows[own.INIT_PRODUCER_ID] = rows[own.INIT_PRODUCER_ID][0], own.INIT_PRODUCER_ID_VERSION_MAX
-    return rows
-
-
 def page() -> str:
     rows = []
-    for key, (low, high) in sorted(advertised().items()):
+    for key in sorted(handlers.SERVED):
+        low, high = handlers.versions(key)
         head = import_module(f"barnabas.server.handlers.{handlers.SERVED[key]}").__doc__
         versions = f"{low}" if low == high else f"{low} to {high}"
         rows.append(f"| {key} | {apis.BY_KEY[key].name} | {versions} | {summary(head)} |\n")

@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import Any
 
 from barnabas.ports import Piece
+from barnabas.server import handlers
 from barnabas.server.broker import Broker
 from barnabas.server.caller import Caller
 from barnabas.wire import apis
@@ -14,7 +15,7 @@ Handler = Callable[[Broker, Any, int, Caller], Any]
 
 
 class Api:
-    """One API key as this broker serves it. Versions are those of the codec: all of Kafka 4.3's.
+    """One API key as this broker serves it: in all versions that Kafka 4.3 offers.
 
     codes are all errors that a response may carry, at whatever depth; a test that sees another one fails.
     """
@@ -24,8 +25,7 @@ class Api:
     def __init__(self, key: int, message: ModuleType, handle: Handler, codes: Sequence[int]) -> None:
         self.key = key
         self.name = apis.BY_KEY[key].name
-        self.version_min = apis.BY_KEY[key].version_min
-        self.version_max = apis.BY_KEY[key].version_max
+        self.version_min, self.version_max = handlers.versions(key)
         self.decode: Callable[[bytes, int, int], Any] = message.decode_request
         self.handle = handle
         self.codes = codes

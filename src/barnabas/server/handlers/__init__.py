@@ -6,6 +6,8 @@ A module is imported when its API is first asked for, so that a start costs what
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from barnabas.wire import apis
+
 if TYPE_CHECKING:
     from barnabas.server.api import Api
 
@@ -40,6 +42,15 @@ SERVED: Final[dict[int, str]] = {
     61: "describe_producers",
     75: "describe_topic_partitions",
 }
+
+UNSTABLE_FROM: Final = {22: 6}
+"""Versions that Kafka 4.3 has and does not offer: InitProducerId v6 is of two-phase commit (KIP-939)."""
+
+
+def versions(key: int) -> tuple[int, int]:
+    """First and last version that is answered."""
+    row = apis.BY_KEY[key]
+    return row.version_min, min(row.version_max, UNSTABLE_FROM.get(key, row.version_max + 1) - 1)
 
 
 def load(key: int) -> "Api":

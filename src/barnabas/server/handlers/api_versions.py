@@ -14,7 +14,6 @@ from barnabas.server import handlers
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
 from barnabas.server.caller import Caller
-from barnabas.wire import apis
 from barnabas.wire.messages import api_versions as message
 from barnabas.wire.messages.api_versions import (
     ApiVersion,
@@ -35,14 +34,9 @@ def handle(broker: Broker, ask: ApiVersionsRequest, version: int, caller: Caller
         caller.software = (ask.client_software_name, ask.client_software_version)
     return ApiVersionsResponse(
         api_keys=[
-            ApiVersion(
-                api_key=key,
-                min_version=0 if key == PRODUCE else apis.BY_KEY[key].version_min,
-                max_version=INIT_PRODUCER_ID_VERSION_MAX
-                if key == INIT_PRODUCER_ID
-                else apis.BY_KEY[key].version_max,
-            )
+            ApiVersion(api_key=key, min_version=0 if key == PRODUCE else low, max_version=high)
             for key in handlers.SERVED
+            for low, high in (handlers.versions(key),)
         ],
         supported_features=[
             SupportedFeatureKey(name=name, min_version=low, max_version=high)
@@ -57,10 +51,6 @@ def handle(broker: Broker, ask: ApiVersionsRequest, version: int, caller: Caller
         zk_migration_ready=False,
     )
 
-
-INIT_PRODUCER_ID: Final = 22
-INIT_PRODUCER_ID_VERSION_MAX: Final = 5
-"""Its v6 is unstable in Kafka 4.3 (two-phase commit, KIP-939): known to the codec, not advertised."""
 
 API = Api(
     18,
