@@ -18,13 +18,19 @@ class FieldPath:
 
     name: str
     attributes: tuple[str, ...]
+    type: str
     versions: Versions
+    null: Versions
     default: object
     is_leaf: bool
 
     @property
     def side(self) -> str:
         return self.name.partition(".")[0]
+
+    @property
+    def is_nullable(self) -> bool:
+        return valid(self.null)
 
 
 @cache
@@ -62,7 +68,17 @@ def walk(
         own = (*attributes, attribute(each))
         text = shapes.default(message, each)
         default = NAMED[text] if text in NAMED else ast.literal_eval(text)
-        found.append(FieldPath(f"{above}.{each.name}", own, carried, default, not inner))
+        found.append(
+            FieldPath(
+                f"{above}.{each.name}",
+                own,
+                each.type if not inner else "[]" if each.is_array else "struct",
+                carried,
+                overlap(each.null, carried),
+                default,
+                not inner,
+            )
+        )
         walk(found, shapes, message, inner, f"{above}.{each.name}", own, carried)
 
 

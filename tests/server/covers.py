@@ -7,10 +7,11 @@ its name in barnabas.errors. What nobody knows is a LookupError at import. While
 
     FIELD            was sent or received in a version that carries it, with another value than its default;
     FIELD=default    was carried by a version of the traffic with its default (for a response: with nothing else);
+    FIELD=null       was null, in a version in which it may be;
     CODE             stood in a response of that API.
 
 It is a mark: several may be stacked, and `pytest.param(…, marks=covers(…))` claims for one case. Text transcripts claim by
-lines that begin with `covers `. docs/api-tests.md is the table of all claims.
+lines that begin with `covers `. docs/apis/ has all claims in tables.
 """
 
 from collections.abc import Iterable, Iterator
@@ -33,7 +34,8 @@ class Claim(NamedTuple):
 
     api: str
     field: FieldPath | None
-    is_default: bool
+    value: str
+    """What the field was: "default", "null", or "" for anything but its default."""
     code: str
 
 
@@ -47,11 +49,14 @@ def claim_of(api: str, name: str) -> Claim:
     if name.isupper():
         if name not in CODES:
             raise LookupError(f"{name} is no error code")
-        return Claim(api, None, False, name)
-    path, _, default = name.partition("=")
-    if default not in ("", "default"):
-        raise LookupError(f"{name}: only =default may be said of a field")
-    return Claim(api, resolve(api, path), bool(default), "")
+        return Claim(api, None, "", name)
+    path, _, value = name.partition("=")
+    if value not in ("", "default", "null"):
+        raise LookupError(f"{name}: only =default and =null may be said of a field")
+    field = resolve(api, path)
+    if value == "null" and not field.is_nullable:
+        raise LookupError(f"{api} has no version in which {path} may be null")
+    return Claim(api, field, value, "")
 
 
 def covers(api: str, *names: str) -> pytest.MarkDecorator:
@@ -88,10 +93,10 @@ class Traffic:
     def _fault(self, claim: Claim) -> str:
         if claim.field is None:
             got = self._seen.get((claim.api, "response"), [])
-            seen = any(CODES[claim.code] in codes_in(response) for _, response in got)
-            return "" if seen else f"{claim.api}: {claim.code} was not answered"
+            answered = any(CODES[claim.code] in codes_in(response) for _, response in got)
+            return "" if answered else f"{claim.api}: {claim.code} was not answered"
         field = claim.field
-        low, high = field.versions
+        low, high = field.null if claim.value == "null" else field.versions
         carried = [
             message
             for version, message in self._seen.get((claim.api, field.side), [])
@@ -99,18 +104,17 @@ class Traffic:
         ]
         if not carried:
             return f"{claim.api}: no {field.side} in a version that has {field.name}"
-        is_default = [
-            is_unset(value, field.default) for each in carried for value in values(each, field.attributes)
-        ]
-        if not claim.is_default:
+        seen = [value for each in carried for value in values(each, field.attributes)]
+        if claim.value == "null":
+            return "" if None in seen else f"{claim.api}: {field.name} is never null"
+        is_default = [is_unset(value, field.default) for value in seen]
+        if not claim.value:
             return "" if False in is_default else f"{claim.api}: {field.name} never differs from its default"
-        if field.side == "request":
-            return (
-                ""
-                if True in is_default or not is_default
-                else f"{claim.api}: {field.name} is never its default"
-            )
-        return f"{claim.api}: {field.name} differs from its default" if False in is_default else ""
+        if field.side == "request" and seen and True not in is_default:
+            return f"{claim.api}: {field.name} is never its default"
+        if field.side == "response" and False in is_default:
+            return f"{claim.api}: {field.name} differs from its default"
+        return ""
 
 
 TRAFFIC: Final = Traffic()

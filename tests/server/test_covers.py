@@ -18,6 +18,7 @@ from barnabas.wire.messages.produce import PartitionProduceResponse, ProduceResp
         ("Produce", "ack"),
         ("Produce", "topic_data.index"),
         ("Produce", "acks=1"),
+        ("Produce", "acks=null"),
         ("Produce", "INVALID_ACKS"),
         ("Produce", "NONE"),
         ("Metadata", "topics.name"),
@@ -55,9 +56,12 @@ def test_a_field_counts_only_in_versions_that_have_it() -> None:
 def test_null_is_not_the_default_of_an_array() -> None:
     traffic = Traffic()
     traffic.sent(3, 12, MetadataRequest(topics=[]))
+    assert unmet(traffic, "Metadata", "request.topics=null") == 1
     assert unmet(traffic, "Metadata", "request.topics=default", "request.topics") == 1
+    traffic.sent(3, 0, MetadataRequest(topics=None))
+    assert unmet(traffic, "Metadata", "request.topics=null") == 1
     traffic.sent(3, 12, MetadataRequest(topics=None))
-    assert unmet(traffic, "Metadata", "request.topics=default", "request.topics") == 0
+    assert unmet(traffic, "Metadata", "request.topics=default", "request.topics=null", "request.topics") == 0
 
 
 def test_a_response_field_is_default_only_when_it_never_differs() -> None:

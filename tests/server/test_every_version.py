@@ -26,10 +26,7 @@ def software() -> Any:
 
 
 PAIRS = [
-    (key, version)
-    for key in SERVED
-    for low, high in (versions(key),)
-    for version in range(low, high + 1)
+    (key, version) for key in SERVED for low, high in (versions(key),) for version in range(low, high + 1)
 ]
 
 
