@@ -58,6 +58,8 @@ class Node:
         self.log = log
         self.telemetry = telemetry
         self.node_id = self._own_id()
+        for name in ("node.id", "broker.id"):
+            options.learn(name, str(self.node_id))
         self.bound: dict[str, tuple[str, int]] = {}
         self.metrics_port = -1
         self._started = False
@@ -324,9 +326,9 @@ class Node:
         self.cluster.submit(changes.take_producer_ids, told)
 
     def _disk_bytes(self) -> tuple[int, int]:
-        """Total and usable bytes: usable is free, total is free and what our logs take."""
-        free = self._world.files.free_bytes(self.folder.root)
-        return free + sum(partition.log.size_bytes for partition in self.partitions.all()), free
+        """Total and usable bytes of the disk the folder is on."""
+        files, root = self._world.files, self.folder.root
+        return files.total_bytes(root), files.free_bytes(root)
 
 
 def _endpoint(listener: Listener) -> Endpoint:

@@ -110,6 +110,9 @@ class Files(Protocol):
         """Old content or new, never a mixture, and durable: file beside it, sync, rename, sync of the folder."""
 
     def free_bytes(self, folder: str) -> int: ...
+    def total_bytes(self, folder: str) -> int:
+        """Size of the disk that folder is on, free or not."""
+
     def lock(self, path: str) -> "Callable[[], None] | None":
         """Take the exclusive lock of path; returns the release, or None when another process holds it."""
 

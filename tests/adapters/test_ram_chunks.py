@@ -58,6 +58,7 @@ def test_used_bytes_follow_every_change() -> None:
     file.write(0, [bytes(60)])
     files.write_atomic("/a/y", bytes(10))
     assert (files.used_bytes(), files.free_bytes("/a")) == (70, 30)
+    assert files.total_bytes("/a") == 100
     file.truncate(5)
     files.unlink("/a/y")
     assert files.used_bytes() == 5

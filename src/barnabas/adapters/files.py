@@ -199,6 +199,11 @@ class OsFiles:
             found = os.statvfs(folder)
             return found.f_bavail * found.f_frsize
 
+    def total_bytes(self, folder: str) -> int:
+        with blame(folder):
+            found = os.statvfs(folder)
+            return found.f_blocks * found.f_frsize
+
     def lock(self, path: str) -> Callable[[], None] | None:
         with blame(path):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

@@ -167,6 +167,9 @@ class RamFiles:
     def free_bytes(self, folder: str) -> int:
         return self._capacity_bytes - self.used_bytes()
 
+    def total_bytes(self, folder: str) -> int:
+        return self._capacity_bytes
+
     def used_bytes(self) -> int:
         """All bytes held; what the cap of an in-memory broker is compared with."""
         return sum(file.size() for file in self._files.values())

@@ -10,7 +10,7 @@ from typing import Final
 
 from barnabas.config import uses
 from barnabas.config.option import Option, split_list
-from barnabas.config.tables import BROKER, TOPIC, options
+from barnabas.config.tables import BROKER, GROUP, TOPIC, options
 
 SOURCE_TOPIC: Final = 1
 SOURCE_DYNAMIC_BROKER: Final = 2
@@ -47,6 +47,11 @@ class BrokerOptions:
     def default(self, name: str) -> str | None:
         """Kafka's default, or the one this way of running has."""
         return self._defaults.get(name, options(BROKER)[name].default)
+
+    def learn(self, name: str, value: str) -> None:
+        """A default that only the running node knows."""
+        self._defaults[name] = value
+        self._cache.clear()
 
     def synonyms(self, name: str) -> list[Synonym]:
         """All places that give a value, strongest first; the default is last."""
@@ -114,6 +119,14 @@ def topic_synonyms(name: str, overrides: Mapping[str, str], broker: BrokerOption
     own: list[Synonym] = [(name, overrides[name], SOURCE_TOPIC)] if name in overrides else []
     names = uses.SYNONYMS.get(name)
     return own + broker_synonyms(names[0][0], broker) if names else own
+
+
+def group_default(name: str, broker: BrokerOptions) -> list[Synonym]:
+    """Where a group option's value comes from when the group has none of its own: most have one of the broker's."""
+    by_broker = f"group.{name}"
+    if by_broker in options(BROKER):
+        return broker_synonyms(by_broker, broker)
+    return [(name, options(GROUP)[name].default, SOURCE_DEFAULT)]
 
 
 def topic_value(name: str, overrides: Mapping[str, str], broker: BrokerOptions) -> tuple[str | None, int]:

@@ -188,6 +188,7 @@ class VirtualDisk:
         self.random = random.Random(seed)
         self.lives = 0
         self.free = FREE_BYTES
+        self.total = 2 * FREE_BYTES
         self.calls: dict[Kind, int] = {}
         self._root = _Folder()
         self._faults: list[_Fault] = []
@@ -321,6 +322,9 @@ class VirtualDisk:
 
     def free_bytes(self, folder: str) -> int:
         return self.free
+
+    def total_bytes(self, folder: str) -> int:
+        return self.total
 
     def lock(self, path: str) -> Callable[[], None] | None:
         if path in self._locks:

@@ -29,7 +29,6 @@ def handle(
         return DescribeClusterResponse(
             error_code=errors.MISMATCHED_ENDPOINT_TYPE if known else errors.UNSUPPORTED_ENDPOINT_TYPE,
             error_message="This listener describes brokers only." if known else "Unknown endpoint type.",
-            cluster_id=broker.image.cluster_id,
         )
     response = DescribeClusterResponse(
         cluster_id=broker.image.cluster_id,

@@ -1,7 +1,7 @@
 """DescribeConfigs (32), v1-4. Options of topics, brokers, groups, client metrics and loggers, with where each comes from.
 
 Behaviour  null or no keys: all options of the resource. A broker's resource name is its id, or "" for what is set for all
-           brokers. Secrets are null.
+           brokers. Secrets are null. A resource type that does not exist refuses the whole request.
 Versions   v1: synonyms. v3: type and documentation (our own sentence). v4: flexible.
 """
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from barnabas import errors
+from barnabas.cluster.changes import topic_name_fault
 from barnabas.config import tables
 from barnabas.config.effective import (
     SOURCE_CLIENT_METRICS,
@@ -16,7 +17,9 @@ from barnabas.config.effective import (
     SOURCE_DYNAMIC_DEFAULT,
     SOURCE_GROUP,
     Synonym,
+    broker_synonyms,
     described,
+    group_default,
     topic_synonyms,
     topic_value,
 )
@@ -39,50 +42,71 @@ BROKER: Final = 4
 BROKER_LOGGER: Final = 8
 CLIENT_METRICS: Final = 16
 GROUP: Final = 32
+RESOURCE_TYPES: Final = frozenset({TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP})
 SOURCE_LOGGER: Final = 6
 ROOT_LOGGER: Final = "root"
-STRING_TYPE: Final = 2
 
 
 def handle(
     broker: Broker, ask: DescribeConfigsRequest, version: int, caller: Caller
 ) -> DescribeConfigsResponse:
+    strange = [each.resource_type for each in ask.resources if each.resource_type not in RESOURCE_TYPES]
+    if strange:
+        text = f"There is no resource type {strange[0]}"
+        return DescribeConfigsResponse(
+            results=[refuse(result_for(each), errors.INVALID_REQUEST, text) for each in ask.resources]
+        )
     return DescribeConfigsResponse(results=[describe(broker, resource, ask) for resource in ask.resources])
 
 
 def describe(
     broker: Broker, resource: DescribeConfigsResource, ask: DescribeConfigsRequest
 ) -> DescribeConfigsResult:
-    result = DescribeConfigsResult(resource_type=resource.resource_type, resource_name=resource.resource_name)
-    name = resource.resource_name
-    if resource.resource_type == TOPIC:
-        topic = broker.image.topics.get(name)
-        if topic is None:
-            from barnabas.server.handlers.metadata import missing_code
-
-            return refuse(result, missing_code(name), None)
-        for option in wanted(tables.TOPIC, resource, topic.overrides):
-            value, source = topic_value(option.name, topic.overrides, broker.options)
-            synonyms = topic_synonyms(option.name, topic.overrides, broker.options)
-            result.configs.append(entry(option, value, source, synonyms, ask))
-    elif resource.resource_type == BROKER:
+    result = result_for(resource)
+    kind, name = resource.resource_type, resource.resource_name
+    if kind == TOPIC:
+        return describe_topic(broker, resource, result, ask)
+    if kind == BROKER:
         return describe_broker(broker, resource, result, ask)
-    elif resource.resource_type == BROKER_LOGGER:
+    if kind == BROKER_LOGGER:
         fault = own_id_fault(broker, name)
         if fault:
             return refuse(result, errors.INVALID_REQUEST, fault)
-        result.configs = [logger_entry(broker.log_level)]
-    elif resource.resource_type in (GROUP, CLIENT_METRICS):
-        if not name:
-            return refuse(result, errors.INVALID_REQUEST, "The resource needs a name.")
-        describe_overrides(broker, resource, result, ask)
-    else:
-        return refuse(result, errors.INVALID_REQUEST, f"Unknown resource type {resource.resource_type}.")
+        keys = resource.configuration_keys
+        result.configs = [logger_entry(broker.log_level)] if not keys or ROOT_LOGGER in keys else []
+        return result
+    if not name:
+        return refuse(result, errors.INVALID_REQUEST, "The resource needs a name.")
+    describe_overrides(broker, resource, result, ask)
     return result
+
+
+def result_for(resource: DescribeConfigsResource) -> DescribeConfigsResult:
+    return DescribeConfigsResult(resource_type=resource.resource_type, resource_name=resource.resource_name)
 
 
 def refuse(result: DescribeConfigsResult, code: int, text: str | None) -> DescribeConfigsResult:
     result.error_code, result.error_message = code, text
+    return result
+
+
+def describe_topic(
+    broker: Broker,
+    resource: DescribeConfigsResource,
+    result: DescribeConfigsResult,
+    ask: DescribeConfigsRequest,
+) -> DescribeConfigsResult:
+    name = resource.resource_name
+    topic = broker.image.topics.get(name)
+    if topic is None:
+        fault = topic_name_fault(name)
+        if fault is not None:
+            return refuse(result, errors.INVALID_TOPIC_EXCEPTION, fault)
+        return refuse(result, errors.UNKNOWN_TOPIC_OR_PARTITION, f"There is no topic '{name}'")
+    for option in wanted(tables.TOPIC, resource, topic.overrides):
+        value, source = topic_value(option.name, topic.overrides, broker.options)
+        synonyms = topic_synonyms(option.name, topic.overrides, broker.options)
+        result.configs.append(entry(option, value, source, synonyms, ask))
     return result
 
 
@@ -110,8 +134,8 @@ def describe_broker(
     if fault:
         return refuse(result, errors.INVALID_REQUEST, fault)
     for option in wanted(tables.BROKER, resource, options.static):
-        synonyms = options.synonyms(option.name)
-        _, value, source = synonyms[0]
+        synonyms = broker_synonyms(option.name, options)
+        value, source = synonyms[0][1:] if synonyms else (None, SOURCE_DEFAULT)
         result.configs.append(entry(option, value, source, synonyms, ask, option.dynamic == "read-only"))
     return result
 
@@ -135,10 +159,9 @@ def describe_overrides(
         if option.name in overrides:
             source = SOURCE_GROUP if group else SOURCE_CLIENT_METRICS
             synonyms.append((option.name, overrides[option.name], source))
-        elif not group and not overrides:
-            continue  # a subscription that nobody made has nothing to show
-        synonyms.append((option.name, option.default, SOURCE_DEFAULT))
-        _, value, source = synonyms[0]
+        if group:
+            synonyms += group_default(option.name, broker.options)
+        value, source = synonyms[0][1:] if synonyms else (option.default, SOURCE_DEFAULT)
         result.configs.append(entry(option, value, source, synonyms, ask))
 
 
@@ -146,7 +169,7 @@ def wanted(scope: str, resource: DescribeConfigsResource, set_here: Mapping[str,
     """The options asked for; internal ones only where somebody set them."""
     known = tables.options(scope)
     if resource.configuration_keys:
-        return [known[key] for key in resource.configuration_keys if key in known]
+        return [known[key] for key in dict.fromkeys(resource.configuration_keys) if key in known]
     return [option for option in known.values() if not option.internal or option.name in set_here]
 
 
@@ -176,9 +199,7 @@ def entry(
 
 
 def logger_entry(level: str) -> DescribeConfigsResourceResult:
-    return DescribeConfigsResourceResult(
-        name=ROOT_LOGGER, value=level, read_only=False, config_source=SOURCE_LOGGER, config_type=STRING_TYPE
-    )
+    return DescribeConfigsResourceResult(name=ROOT_LOGGER, value=level, config_source=SOURCE_LOGGER)
 
 
 API = Api(

@@ -1,8 +1,8 @@
 """DescribeTopicPartitions (75), v0. Partitions of topics by name, page by page (KIP-966).
 
 Behaviour  Topics are answered in the order of their names. No names: all topics. A page has at most
-           response_partition_limit partitions, and never more than max.request.partition.size.limit; the cursor names
-           the partition with which the next page begins.
+           response_partition_limit partitions (at least one), and never more than max.request.partition.size.limit;
+           the cursor names the partition with which the next page begins: of a topic that is asked for, not below 0.
 """
 
 from barnabas import errors
@@ -27,28 +27,24 @@ def handle(
 ) -> DescribeTopicPartitionsResponse:
     topics = broker.image.topics
     names = sorted({topic.name for topic in ask.topics} if ask.topics else set(topics))
-    first = 0
-    if ask.cursor is not None:
-        if ask.cursor.partition_index < 0:
-            return DescribeTopicPartitionsResponse()
-        names = [name for name in names if name >= ask.cursor.topic_name]
-        if names and names[0] == ask.cursor.topic_name:
-            first = ask.cursor.partition_index
-    limit = broker.options.get_int("max.request.partition.size.limit")
-    left = min(limit, ask.response_partition_limit) if ask.response_partition_limit > 0 else limit
+    cursor, first = ask.cursor, 0
+    if cursor is not None:
+        if cursor.partition_index < 0 or (ask.topics and cursor.topic_name not in names):
+            return refuse(ask)
+        names = [name for name in names if name >= cursor.topic_name]
+        first = cursor.partition_index if cursor.topic_name in names[:1] else 0
+    left = min(
+        broker.options.get_int("max.request.partition.size.limit"), max(ask.response_partition_limit, 1)
+    )
     response = DescribeTopicPartitionsResponse()
     for name in names:
-        topic = topics.get(name)
-        if topic is None:
-            response.topics.append(
-                DescribeTopicPartitionsResponseTopic(
-                    name=name, error_code=missing_code(name) or errors.UNKNOWN_TOPIC_OR_PARTITION
-                )
-            )
-            continue
         if left == 0:
             response.next_cursor = ResponseCursor(topic_name=name, partition_index=0)
-            return response
+            break
+        topic = topics.get(name)
+        if topic is None:
+            response.topics.append(missing(name))
+            continue
         page = describe(broker, topic, first, left)
         response.topics.append(page)
         left -= len(page.partitions)
@@ -56,8 +52,27 @@ def handle(
         first = 0
         if behind < len(topic.partitions):
             response.next_cursor = ResponseCursor(topic_name=name, partition_index=behind)
-            return response
+            break
     return response
+
+
+def refuse(ask: DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse:
+    """The cursor is at fault: every topic asked for says so."""
+    return DescribeTopicPartitionsResponse(
+        topics=[
+            DescribeTopicPartitionsResponseTopic(name=topic.name, error_code=errors.INVALID_REQUEST)
+            for topic in ask.topics
+        ]
+    )
+
+
+def missing(name: str) -> DescribeTopicPartitionsResponseTopic:
+    return DescribeTopicPartitionsResponseTopic(
+        name=name,
+        error_code=missing_code(name),
+        is_internal=name in INTERNAL_TOPICS,
+        topic_authorized_operations=rights.TOPIC_OPERATIONS,
+    )
 
 
 def describe(broker: Broker, topic: Topic, first: int, count: int) -> DescribeTopicPartitionsResponseTopic:
@@ -73,8 +88,8 @@ def describe(broker: Broker, topic: Topic, first: int, count: int) -> DescribeTo
                 leader_epoch=broker.partitions.epoch_of(topic.name, index),
                 replica_nodes=list(partition.replicas),
                 isr_nodes=list(partition.isr),
-                eligible_leader_replicas=None,
-                last_known_elr=None,
+                eligible_leader_replicas=[],
+                last_known_elr=[],
             )
             for index, partition in enumerate(topic.partitions[first : first + count], first)
         ],
@@ -86,6 +101,7 @@ API = Api(
     message,
     handle,
     codes=(
+        errors.INVALID_REQUEST,
         errors.UNKNOWN_TOPIC_OR_PARTITION,
         errors.INVALID_TOPIC_EXCEPTION,
     ),
