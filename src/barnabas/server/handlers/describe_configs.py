@@ -104,8 +104,10 @@ def describe_topic(
             return refuse(result, errors.INVALID_TOPIC_EXCEPTION, fault)
         return refuse(result, errors.UNKNOWN_TOPIC_OR_PARTITION, f"There is no topic '{name}'")
     for option in wanted(tables.TOPIC, resource, topic.overrides):
-        value, source = topic_value(option.name, topic.overrides, broker.options)
+        value, _ = topic_value(option.name, topic.overrides, broker.options)
         synonyms = topic_synonyms(option.name, topic.overrides, broker.options)
+        # As in Kafka, hours that stand in for milliseconds are no synonym here, and their value counts as a default.
+        source = synonyms[0][2] if synonyms else SOURCE_DEFAULT
         result.configs.append(entry(option, value, source, synonyms, ask))
     return result
 
