@@ -24,23 +24,14 @@ ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests"
 PENDING = frozenset(
     {
-        "AlterConfigs",
         "ApiVersions",
-        "CreatePartitions",
-        "CreateTopics",
         "DeleteGroups",
         "DeleteRecords",
-        "DeleteTopics",
-        "DescribeCluster",
-        "DescribeConfigs",
         "DescribeGroups",
-        "DescribeLogDirs",
         "DescribeProducers",
-        "DescribeTopicPartitions",
         "Fetch",
         "FindCoordinator",
         "Heartbeat",
-        "IncrementalAlterConfigs",
         "InitProducerId",
         "JoinGroup",
         "LeaveGroup",

@@ -312,7 +312,12 @@ def test_the_disk_tells_its_size_since_version_4(client: RawClient) -> None:
     assert (old.usable_bytes, old.total_bytes) == (-1, -1)
 
 
-@covers("DescribeLogDirs", "response.error_code=default", "response.results.is_cordoned=default")
+@covers(
+    "DescribeLogDirs",
+    "request.topics=null",
+    "response.error_code=default",
+    "response.results.is_cordoned=default",
+)
 def test_null_topics_are_all_and_none_are_none(client: RawClient) -> None:
     found = sizes(log_dir(client, everything=True))
     assert {name: list(parts) for name, parts in found.items() if name in "ab"} == {

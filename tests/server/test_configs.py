@@ -148,7 +148,11 @@ def test_only_the_keys_asked_for_each_once(client: RawClient) -> None:
     assert len(client.call(describe_configs, twice, 4).results[0].configs) == 1
 
 
-@covers("DescribeConfigs", "request.resources.configuration_keys=default")
+@covers(
+    "DescribeConfigs",
+    "request.resources.configuration_keys=default",
+    "request.resources.configuration_keys=null",
+)
 def test_no_keys_and_null_keys_are_all_options_without_internal_ones(client: RawClient) -> None:
     (by_null,) = described(client, (TOPIC, "plain"))
     ask = describe_configs.DescribeConfigsRequest(
@@ -339,7 +343,6 @@ REFUSED = [
     (TOPIC, "plain", {"retention.ms": "soon"}, "INVALID_CONFIG"),
     (TOPIC, "plain", {"no.such.option": "1"}, "INVALID_CONFIG"),
     (GROUP, "g", {"consumer.session.timeout.ms": "1"}, "INVALID_CONFIG"),
-    (TOPIC, "plain", {"retention.ms": None}, "INVALID_REQUEST"),
     (TOPIC, "", {"retention.ms": "1"}, "INVALID_REQUEST"),
     (BROKER, "9", {"num.io.threads": "2"}, "INVALID_REQUEST"),
     (BROKER, HERE, {"node.id": "2"}, "INVALID_REQUEST"),
@@ -363,6 +366,11 @@ def test_a_resource_that_cannot_be_altered_leaves_its_neighbour_alone(
     assert (refused.resource_type, refused.resource_name) == (kind, name)
     assert refused.error_message
     assert settings_of(client, CLIENT_METRICS, "beside")["interval.ms"].value == "2000"
+
+
+@covers("AlterConfigs", "request.resources.configs.value=null", "INVALID_REQUEST")
+def test_a_value_of_null_is_refused(client: RawClient) -> None:
+    assert codes(alter(client, (TOPIC, "plain", {"retention.ms": None}))) == ["INVALID_REQUEST"]
 
 
 @covers("AlterConfigs", "INVALID_REQUEST")
@@ -393,6 +401,7 @@ def test_a_store_that_fails_is_said_for_every_resource(broker: barnabas.Broker, 
     "request.resources.configs.config_operation",
     "request.resources.configs.config_operation=default",
     "request.resources.configs.value",
+    "request.resources.configs.value=null",
     "response.responses.error_code=default",
     "response.responses.resource_type",
     "response.responses.resource_name",

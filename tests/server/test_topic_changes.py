@@ -123,7 +123,6 @@ REFUSED_TOPICS = [
     (new_topic("plain"), "TOPIC_ALREADY_EXISTS"),
     (new_topic("t", configs=setting("retention.ms", "soon")), "INVALID_CONFIG"),
     (new_topic("t", configs=setting("no.such.option", "1")), "INVALID_CONFIG"),
-    (new_topic("t", configs=setting("retention.ms", None)), "INVALID_CONFIG"),
     (new_topic("t", 0), "INVALID_PARTITIONS"),
     (new_topic("t", -2), "INVALID_PARTITIONS"),
     (new_topic("t", 1, 0), "INVALID_REPLICATION_FACTOR"),
@@ -151,6 +150,13 @@ def test_a_topic_that_cannot_be_is_refused_and_its_neighbour_made(
         neighbour = f"neighbour-{REFUSED_TOPICS.index((ask, code))}"
         refused, made = create(client, ask, new_topic(neighbour))
         assert (errors.name_of(refused.error_code), made.error_code) == (code, 0)
+
+
+@covers("CreateTopics", "request.topics.configs.value=null", "INVALID_CONFIG")
+def test_an_option_without_a_value_is_refused(client: RawClient) -> None:
+    (row,) = create(client, new_topic("t", configs=setting("retention.ms", None)))
+    assert (row.error_code, exists(client, "t")) == (errors.INVALID_CONFIG, False)
+    assert "retention.ms" in row.error_message
 
 
 def test_a_name_asked_for_twice_is_refused_once(client: RawClient) -> None:
@@ -304,6 +310,7 @@ def growth(name: str, count: int, *assigned: list[int]) -> CreatePartitionsTopic
     "CreatePartitions",
     "request.topics.name",
     "request.topics.count",
+    "request.topics.assignments=null",
     "response.results.name",
     "response.results.error_code=default",
     "response.results.error_message=default",
