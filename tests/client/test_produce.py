@@ -10,7 +10,7 @@ from barnabas.client.produce import Producer, murmur2
 from barnabas.records.batch import read_header
 from barnabas.records.record import Record
 from barnabas.wire import apis
-from barnabas.wire.frame import read_request_header
+from barnabas.wire.frame import RequestHeader
 from barnabas.wire.messages import api_versions, init_producer_id, metadata, produce
 
 
@@ -23,14 +23,14 @@ class Canned:
         self.slept = 0
 
     def exchange(self, address: Address, frame: bytes, answered: bool) -> bytes:
-        header = read_request_header(frame[4:])
-        module = apis.load(header.api_key)
-        ask = module.decode_request(frame[4:], header.body_at, header.api_version)
-        reply = self._answer(header.api_key, ask, address)
+        header = RequestHeader(frame[4:])
+        module = apis.load(header.key)
+        ask = module.decode_request(frame[4:], header.body_at, header.version)
+        reply = self._answer(header.key, ask, address)
         head = header.correlation_id.to_bytes(4, "big")
-        if header.api_key != 18 and header.api_version >= apis.BY_KEY[header.api_key].flexible_from:
+        if header.key != 18 and header.version >= apis.BY_KEY[header.key].flexible_from:
             head += b"\x00"
-        return head + module.encode_response(reply, header.api_version)
+        return head + module.encode_response(reply, header.version)
 
     def _answer(self, key: int, ask: object, address: Address) -> object:
         if key == 18:

@@ -110,7 +110,7 @@ class VirtualStage(Stage):
         if isinstance(answer, Parked):
             if answer.reply is None:
                 self.lines.append(f"{name} waits")
-            answer.then(respond)
+            answer.then(lambda told, reply: told(reply), respond)
         else:
             respond(answer)
 

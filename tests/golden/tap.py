@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from barnabas.wire import apis
-from barnabas.wire.frame import FrameReader, read_request_header, response_body_at
+from barnabas.wire.frame import FrameReader, RequestHeader, response_body_at
 from barnabas.wire.primitives import Message
 
 FRAME_BYTES_MAX = 100 << 20
@@ -54,9 +54,9 @@ class Tap:
         frames = FrameReader(FRAME_BYTES_MAX)
         while received := await reader.read(RECEIVED_BYTES):
             for frame in frames.feed(memoryview(received)):
-                header = read_request_header(frame)
-                asked[header.correlation_id] = header.api_key, header.api_version
-                self.keep(header.api_key, header.api_version, "request", frame)
+                header = RequestHeader(frame)
+                asked[header.correlation_id] = header.key, header.version
+                self.keep(header.key, header.version, "request", frame)
             writer.write(received)
             await writer.drain()
         writer.close()

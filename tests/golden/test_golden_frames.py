@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from barnabas.wire import apis
-from barnabas.wire.frame import read_request_header, request_head, response_body_at, response_head
+from barnabas.wire.frame import RequestHeader, request_head, response_body_at, response_head
 
 FRAMES = sorted((Path(__file__).parent / "frames").glob("*.bin"))
 KEYS = {row.module: row.key for row in apis.BY_KEY.values()}
@@ -21,8 +21,8 @@ def test_a_captured_frame_is_read_and_written_back(path: Path) -> None:
     key, version, frame = KEYS[match[1]], int(match[2]), path.read_bytes()
     module: Any = apis.load(key)
     if match[3] == "request":
-        header = read_request_header(frame)
-        assert (header.api_key, header.api_version) == (key, version)
+        header = RequestHeader(frame)
+        assert (header.key, header.version) == (key, version)
         body_at = header.body_at
         assert header.client_id is not None
         head = request_head(key, version, header.correlation_id, header.client_id, len(frame) - body_at)

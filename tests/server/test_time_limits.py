@@ -160,7 +160,7 @@ def test_a_log_start_that_is_not_on_disk_in_time_is_said_to_be_late(
     answers: list[Any] = []
     parked = handler.handle(broker, ask, 2, NOBODY)
     assert isinstance(parked, Parked)
-    parked.then(answers.append)
+    parked.then(list.append, answers)
     machine.time.run_for(after_ms - 1)
     assert answers == []
     machine.time.run_for(1)
@@ -178,7 +178,7 @@ def test_a_log_start_on_disk_is_answered_once(machine: VirtualMachine) -> None:
     answers: list[Any] = []
     parked = handler.handle(machine.node.broker, ask, 2, NOBODY)
     assert isinstance(parked, Parked)
-    parked.then(answers.append)
+    parked.then(list.append, answers)
     machine.time.run_for(60_000)
     assert [part.error_code for topic in answers[0].topics for part in topic.partitions] == [0]
     assert len(answers) == 1

@@ -10,7 +10,7 @@ from barnabas.wire import apis
 from barnabas.wire.frame import (
     FrameError,
     FrameReader,
-    read_request_header,
+    RequestHeader,
     request_head,
     response_body_at,
     response_head,
@@ -81,8 +81,8 @@ def test_the_header_of_a_request_of_ours_is_read_back(row: apis.ApiVersions) -> 
     for version in range(row.version_min, row.version_max + 1):
         head = request_head(row.key, version, -5, "größe", body_bytes=4)
         assert int.from_bytes(head[:4], "big") == len(head) - 4 + 4
-        header = read_request_header(head[4:] + b"body")
-        assert (header.api_key, header.api_version, header.correlation_id) == (row.key, version, -5)
+        header = RequestHeader(head[4:] + b"body")
+        assert (header.key, header.version, header.correlation_id) == (row.key, version, -5)
         assert header.client_id == "größe"
         assert (head[4:] + b"body")[header.body_at :] == b"body"
 
@@ -97,25 +97,25 @@ def test_the_header_of_a_request_of_ours_is_read_back(row: apis.ApiVersions) -> 
     ],
 )
 def test_client_ids_are_read_as_kafka_reads_them(client_id: bytes, read: str | None) -> None:
-    header = read_request_header(b"\x00\x01\x00\x04\x00\x00\x00\x07" + client_id + b"body")
+    header = RequestHeader(b"\x00\x01\x00\x04\x00\x00\x00\x07" + client_id + b"body")
     assert header.client_id == read
     assert header.body_at == 8 + len(client_id)
 
 
 def test_tags_of_a_header_are_skipped() -> None:
-    header = read_request_header(b"\x00\x01\x00\x0c\x00\x00\x00\x07\xff\xff\x01\x05\x02xybody")
+    header = RequestHeader(b"\x00\x01\x00\x0c\x00\x00\x00\x07\xff\xff\x01\x05\x02xybody")
     assert header.body_at == 15
 
 
 @pytest.mark.parametrize("end", range(15))
 def test_a_header_cut_short_is_malformed(end: int) -> None:
     with pytest.raises(Malformed):
-        read_request_header(b"\x00\x01\x00\x0c\x00\x00\x00\x07\x00\x01c\x01\x05\x01x"[:end])
+        RequestHeader(b"\x00\x01\x00\x0c\x00\x00\x00\x07\x00\x01c\x01\x05\x01x"[:end])
 
 
 def test_an_api_that_kafka_does_not_have_still_has_a_header() -> None:
-    header = read_request_header(b"\x03\xe7\x00\x00\x00\x00\x00\x07\xff\xff")
-    assert (header.api_key, header.correlation_id, header.body_at) == (999, 7, 10)
+    header = RequestHeader(b"\x03\xe7\x00\x00\x00\x00\x00\x07\xff\xff")
+    assert (header.key, header.correlation_id, header.body_at) == (999, 7, 10)
 
 
 @pytest.mark.parametrize(

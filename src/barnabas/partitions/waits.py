@@ -8,10 +8,11 @@ Nothing here survives a crash: a parked request is lost with its connection.
 
 from collections.abc import Callable, Hashable, Sequence
 from heapq import heapify, heappop, heappush
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from barnabas.ports import Clock, Loop
 
+Subject = TypeVar("Subject")
 FOREVER: Final = 1 << 62
 TOMBSTONES_MAX: Final = 1024
 """Cancelled timers left in the heap before it is rebuilt without them."""
@@ -20,24 +21,26 @@ TOMBSTONES_MAX: Final = 1024
 class Parked:
     """A reply that comes later: the handler returns it, whoever knows the reply completes it, once."""
 
-    __slots__ = ("_then", "reply")
+    __slots__ = ("_subject", "_then", "reply")
 
     def __init__(self) -> None:
         self.reply: object | None = None
-        self._then: Callable[[object], None] | None = None
+        self._then: Callable[[Any, object], None] | None = None
+        self._subject: object | None = None
 
     def complete(self, reply: object) -> None:
         assert self.reply is None, "a parked reply is completed once"
         self.reply = reply
         if self._then is not None:
-            self._then(reply)
+            self._then(self._subject, reply)
 
-    def then(self, callback: Callable[[object], None]) -> None:
-        """callback(reply) as soon as there is one: at once when there is."""
+    def then(self, callback: Callable[[Subject, object], None], subject: Subject) -> None:
+        """callback(subject, reply) as soon as there is a reply: at once when there is."""
         if self.reply is not None:
-            callback(self.reply)
+            callback(subject, self.reply)
         else:
             self._then = callback
+            self._subject = subject
 
 
 class Timer:

@@ -20,7 +20,7 @@ class Api:
     codes are all errors that a response may carry, at whatever depth; a test that sees another one fails.
     """
 
-    __slots__ = ("codes", "decode", "handle", "key", "name", "plan", "version_max", "version_min")
+    __slots__ = ("codes", "decode", "encode", "handle", "key", "name", "plan", "version_max", "version_min")
 
     def __init__(self, key: int, message: ModuleType, handle: Handler, codes: Sequence[int]) -> None:
         self.key = key
@@ -29,7 +29,6 @@ class Api:
         self.decode: Callable[[bytes, int, int], Any] = message.decode_request
         self.handle = handle
         self.codes = codes
-        encode = message.encode_response
-        self.plan: Callable[[Any, int], list[Piece]] = getattr(
-            message, "plan_response", lambda response, version: [encode(response, version)]
-        )
+        self.encode: Callable[[Any, int], bytes] = message.encode_response
+        self.plan: Callable[[Any, int], list[Piece]] | None = getattr(message, "plan_response", None)
+        """Of the responses that carry records: these stay ranges of their files."""

@@ -149,7 +149,7 @@ class ServerConnection:
                 self._parked_produce += 1
             else:
                 self._parked_other += 1
-            reply.then(lambda response: self._unpark(request, response))
+            reply.then(self._unpark, request)
         else:
             request.pieces = reply
             request.ready = True

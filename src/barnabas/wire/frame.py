@@ -84,41 +84,39 @@ class FrameReader:
 
 
 class RequestHeader:
-    """What precedes a request's body, which begins at body_at of the frame."""
+    """What precedes a request's body, which begins at body_at of the frame.
 
-    __slots__ = ("api_key", "api_version", "body_at", "client_id", "correlation_id")
-
-    def __init__(
-        self, api_key: int, api_version: int, correlation_id: int, client_id: str | None, body_at: int
-    ) -> None:
-        self.api_key = api_key
-        self.api_version = api_version
-        self.correlation_id = correlation_id
-        self.client_id = client_id
-        self.body_at = body_at
-
-
-def read_request_header(frame: bytes) -> RequestHeader:
-    """Raises Malformed when the frame is too short for its header. Unknown keys are read as header v1.
-
-    A negative client id length is null; a client id that is not UTF-8 is read with replacements, as Kafka does.
+    Raises Malformed when the frame is too short for its header. Unknown keys are read as header v1.
     """
-    if len(frame) < HEADER_BYTES_MIN:
-        raise Malformed(f"a request of {len(frame)} bytes")
-    key, version, correlation_id, size = _REQUEST(frame)
-    client_id: str | None = None
-    at = HEADER_BYTES_MIN
-    if size >= 0:
-        at += size
-        if at > len(frame):
-            raise Malformed("the client id runs past the end of the request")
-        client_id = text_of(frame[HEADER_BYTES_MIN:at])
-    if version >= _FLEXIBLE_FROM.get(key, NOT_FLEXIBLE):
-        try:
-            at = at + 1 if frame[at] == 0 else skip_tags(frame, at)
-        except IndexError:
-            raise Malformed("the request header is cut short") from None
-    return RequestHeader(key, version, correlation_id, client_id, at)
+
+    __slots__ = ("body_at", "client", "correlation_id", "key", "version")
+
+    key: int
+    version: int
+    correlation_id: int
+
+    def __init__(self, frame: bytes) -> None:
+        if len(frame) < HEADER_BYTES_MIN:
+            raise Malformed(f"a request of {len(frame)} bytes")
+        self.key, self.version, self.correlation_id, size = _REQUEST(frame)
+        self.client: bytes | None = None
+        at = HEADER_BYTES_MIN
+        if size >= 0:
+            at += size
+            if at > len(frame):
+                raise Malformed("the client id runs past the end of the request")
+            self.client = frame[HEADER_BYTES_MIN:at]
+        if self.version >= _FLEXIBLE_FROM.get(self.key, NOT_FLEXIBLE):
+            try:
+                at = at + 1 if frame[at] == 0 else skip_tags(frame, at)
+            except IndexError:
+                raise Malformed("the request header is cut short") from None
+        self.body_at = at
+
+    @property
+    def client_id(self) -> str | None:
+        """A negative length is null; what is not UTF-8 is read with replacements, as Kafka does."""
+        return None if self.client is None else text_of(self.client)
 
 
 def request_head(api_key: int, version: int, correlation_id: int, client_id: str, body_bytes: int) -> bytes:

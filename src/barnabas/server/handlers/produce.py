@@ -34,34 +34,34 @@ ATTRIBUTES_LOW_AT: Final = 22
 BATCH_BYTES_MIN: Final = 61
 
 
-class Unanswered:
+class Unanswered(Parked):
     """A Produce whose batches are appended and not all committed yet."""
 
-    __slots__ = ("_left", "_parked", "_response")
+    __slots__ = ("_left", "_response", "_returned")
 
     def __init__(self, response: ProduceResponse) -> None:
+        super().__init__()
         self._response = response
         self._left = 0
-        self._parked: Parked | None = None
+        self._returned = False
 
     def wait_for(self, partition: Partition, answer: PartitionProduceResponse, end_offset: int) -> None:
         if end_offset > partition.high_watermark:
             self._left += 1
             partition.when_committed(end_offset, lambda code: self._settle(answer, code))
 
-    def park(self) -> ProduceResponse | Parked:
-        if self._left == 0:
-            return self._response
-        self._parked = Parked()
-        return self._parked
+    def answer(self) -> ProduceResponse | Parked:
+        """The response when nothing is left to wait for, else this."""
+        self._returned = True
+        return self if self._left else self._response
 
     def _settle(self, answer: PartitionProduceResponse, code: int) -> None:
         if code:
             answer.error_code = code
             answer.base_offset = -1
         self._left -= 1
-        if self._left == 0 and self._parked is not None:
-            self._parked.complete(self._response)
+        if self._left == 0 and self._returned:
+            self.complete(self._response)
 
 
 def handle(
@@ -105,7 +105,7 @@ def handle(
         if failed:
             raise Closed("a batch of an acks=0 Produce was refused")
         return None
-    return unanswered.park()
+    return unanswered.answer()
 
 
 def refusal(ask: ProduceRequest) -> int:

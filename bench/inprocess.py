@@ -1,0 +1,159 @@
+"""`python -m bench.inprocess [produce|fetch|idempotent] [--turns N]`: what a request costs in Python alone.
+
+A whole node on RAM files and a loop turned by hand; connections are fed whole frames and their replies thrown away, so
+neither sockets nor the kernel are in the figure. Under `valgrind --tool=callgrind` it gives instructions a request.
+"""
+
+import argparse
+import gc
+import time
+from collections.abc import Callable, Sequence
+
+from barnabas.adapters.clock import SystemClock
+from barnabas.adapters.entropy import SystemEntropy
+from barnabas.adapters.meta.ram import RamMetaStore
+from barnabas.adapters.ram_files import RamFiles
+from barnabas.config.effective import BrokerOptions
+from barnabas.node import Node
+from barnabas.partitions.data_folder import DataFolder
+from barnabas.ports import Connection, Listening, Piece, Receiver, World
+from barnabas.telemetry import Log, Telemetry, silent
+from barnabas.wire.frame import request_head
+from barnabas.wire.messages import create_topics
+
+from .load import fetch_request, produce_request
+
+FRAMES_A_TURN = 8
+CONNECTIONS = 4
+
+
+class HandLoop:
+    """A Loop whose turns are made by `run`; work for a pool is done at once, there and then."""
+
+    def __init__(self) -> None:
+        self._soon: list[Callable[[], None]] = []
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        self._soon.append(callback)
+
+    def wake_at(self, mono_ms: int | None, callback: Callable[[], None]) -> None:
+        return
+
+    def run_in(self, pool: str, work: Callable[[], object], done: Callable[..., None]) -> None:
+        result = work()
+        self._soon.append(lambda: done(result, None))
+
+    def from_thread(self, callback: Callable[[], None]) -> None:
+        self._soon.append(callback)
+
+    def run(self) -> None:
+        while self._soon:
+            turn, self._soon = self._soon, []
+            for callback in turn:
+                callback()
+
+
+class Mute:
+    """A Connection whose peer reads at once and says nothing."""
+
+    peer_host, peer_port, local_host, local_port = "127.0.0.1", 1, "127.0.0.1", 9092
+    sent = 0
+
+    def send(self, pieces: Sequence[Piece]) -> None:
+        self.sent += 1
+
+    def unsent_bytes(self) -> int:
+        return 0
+
+    def pause(self) -> None:
+        return
+
+    def resume(self) -> None:
+        return
+
+    def close(self, *, after_sending: bool = True) -> None:
+        return
+
+
+class HandNetwork:
+    """Listens nowhere; `connect_in` plays a peer that comes in."""
+
+    host, port = "127.0.0.1", 9092
+
+    def __init__(self) -> None:
+        self._on_connect: list[Callable[[Connection], Receiver]] = []
+
+    def listen(self, host: str, port: int, on_connect: Callable[[Connection], Receiver]) -> Listening:
+        self._on_connect.append(on_connect)
+        return self
+
+    def connect(self, host: str, port: int, on_connect: Callable[..., object]) -> None:
+        raise NotImplementedError
+
+    def connect_in(self) -> Receiver:
+        return self._on_connect[0](Mute())
+
+    def close(self) -> None:
+        return
+
+
+def start(network: HandNetwork, loop: HandLoop) -> Node:
+    clock = SystemClock()
+    files = RamFiles()
+    log = Log(silent, clock.mono_ms)
+    folder = DataFolder(files, "/ram", log)
+    folder.open()
+    world = World(clock, loop, files, network, RamMetaStore(loop, clock), SystemEntropy())
+    options = BrokerOptions({"listeners": "PLAINTEXT://127.0.0.1:9092", "barnabas.metrics.port": "-1"})
+    node = Node(world, folder, options, Telemetry(), log, durable=False)
+    node.start(lambda error: print(error) if error else None)
+    loop.run()
+    return node
+
+
+def create(peer: Receiver, loop: HandLoop) -> None:
+    ask = create_topics.CreateTopicsRequest([create_topics.CreatableTopic("bench", 4, 1)], 60_000, False)
+    body = create_topics.encode_request(ask, 5)
+    peer.received(memoryview(request_head(19, 5, 1, "bench", len(body)) + body))
+    loop.run()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("kind", nargs="?", default="produce", choices=("produce", "fetch", "fetch64"))
+    parser.add_argument("--turns", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=7)
+    given = parser.parse_args()
+    loop, network = HandLoop(), HandNetwork()
+    start(network, loop)
+    peers = [network.connect_in() for _ in range(CONNECTIONS)]
+    create(peers[0], loop)
+    now_ms = int(time.time() * 1000)
+    produced = [
+        memoryview(produce_request("bench", number, 1024, now_ms) * FRAMES_A_TURN) for number in range(4)
+    ]
+    for _ in range(20):
+        for peer, content in zip(peers, produced, strict=True):
+            peer.received(content)
+        loop.run()
+    size = {"fetch": 1100, "fetch64": 65536}.get(given.kind, 0)
+    per_peer = FRAMES_A_TURN
+    if size:
+        per_peer = 1
+        produced = [memoryview(fetch_request("bench", number, size)) for number in range(4)]
+    gc.collect()
+    best = float("inf")
+    for _ in range(given.rounds):
+        begun = time.process_time()
+        for _ in range(given.turns):
+            for peer, content in zip(peers, produced, strict=True):
+                peer.received(content)
+            loop.run()
+        best = min(best, (time.process_time() - begun) / (given.turns * CONNECTIONS * per_peer))
+    print(f"{given.kind}: {best * 1e6:.2f} us a request")
+
+
+if __name__ == "__main__":
+    main()
