@@ -6,6 +6,7 @@ Each connection keeps `in_flight` requests unanswered. Runs in a process of its 
 import selectors
 import socket
 import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from barnabas.records.record import Record, build_batch
@@ -20,6 +21,10 @@ FETCH_VERSION = 11
 RECEIVE_BYTES = 1 << 20
 
 
+Payload = Callable[[int, int], Sequence[bytes]]
+"""(connection, count) → what the connection sends, again and again from the first on; count are enough for a round."""
+
+
 @dataclass
 class Line:
     """One line of the bench: what is sent, by how many."""
@@ -28,17 +33,20 @@ class Line:
     connections: int
     in_flight: int
     requests: int
-    payload: list[bytes]
+    payload: Payload
 
 
-def produce_request(topic: str, partition: int, batch_bytes: int, now_ms: int) -> bytes:
-    batch = build_batch([Record(None, b"x" * max(batch_bytes - 75, 1), now_ms)])
-    message = ProduceRequest(
-        None,
-        -1,
-        30_000,
-        [TopicProduceData(topic, partition_data=[PartitionProduceData(partition, Records(batch))])],
-    )
+def produce_message(
+    topic: str, partitions: Iterable[int], batch_bytes: int, now_ms: int, **producer: int
+) -> ProduceRequest:
+    """One record in one batch for each partition. producer: id, epoch and sequence of an idempotent one."""
+    batch = build_batch([Record(None, b"x" * max(batch_bytes - 75, 1), now_ms)], **producer)
+    asked = [PartitionProduceData(partition, Records(batch)) for partition in partitions]
+    return ProduceRequest(None, -1, 30_000, [TopicProduceData(topic, partition_data=asked)])
+
+
+def produce_request(topic: str, partition: int, batch_bytes: int, now_ms: int, **producer: int) -> bytes:
+    message = produce_message(topic, [partition], batch_bytes, now_ms, **producer)
     body = apis.load(0).encode_request(message, PRODUCE_VERSION)
     return request_head(0, PRODUCE_VERSION, 1, "bench", len(body)) + body
 
@@ -53,14 +61,23 @@ def fetch_request(topic: str, partition: int, max_bytes: int) -> bytes:
 
 
 class Stream:
-    """One connection: counts answers by their length prefix."""
+    """One connection: sends its payload in order, counts answers by their length prefix."""
 
-    def __init__(self, host: str, port: int, request: bytes) -> None:
+    def __init__(self, host: str, port: int, payload: Sequence[bytes]) -> None:
         self.socket = socket.create_connection((host, port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.request = request
+        self._payload = payload
+        self._next = 0
         self._held = bytearray()
         self._skip = 0
+
+    def send(self, count: int) -> None:
+        if len(self._payload) == 1:
+            self.socket.sendall(self._payload[0] * count)
+            return
+        chosen = [self._payload[at % len(self._payload)] for at in range(self._next, self._next + count)]
+        self._next += count
+        self.socket.sendall(b"".join(chosen))
 
     def answers(self) -> int:
         """Answers that are complete by what has arrived."""
@@ -85,15 +102,14 @@ class Stream:
 
 def run(host: str, port: int, line: Line, requests: int) -> float:
     """Sends requests in all; returns the seconds they took."""
-    streams = [
-        Stream(host, port, line.payload[number % len(line.payload)]) for number in range(line.connections)
-    ]
+    each = -(-requests // line.connections) + line.in_flight
+    streams = [Stream(host, port, line.payload(number, each)) for number in range(line.connections)]
     chooser = selectors.DefaultSelector()
     sent = answered = 0
     begun = time.perf_counter()
     for stream in streams:
         chooser.register(stream.socket, selectors.EVENT_READ, stream)
-        stream.socket.sendall(stream.request * line.in_flight)
+        stream.send(line.in_flight)
         sent += line.in_flight
     while answered < requests:
         for key, _ in chooser.select():
@@ -102,7 +118,7 @@ def run(host: str, port: int, line: Line, requests: int) -> float:
             answered += count
             more = min(count, requests - sent) if sent < requests else 0
             if more > 0:
-                stream.socket.sendall(stream.request * more)
+                stream.send(more)
                 sent += more
     seconds = time.perf_counter() - begun
     for stream in streams:

@@ -54,7 +54,7 @@ def fill(log: Log) -> None:
             codec=CODECS[number % 5],
         )
     put(log, [("k0", None)])
-    while len(log.segments[-1]._recent_ends) != 1:
+    while len(log.segments[-1]._recent_ends or ()) != 1:
         put(log, [("other", "x" * 100)])
 
 

@@ -87,19 +87,16 @@ class OsFile:
             written += more
 
     def read(self, position: int, size: int) -> bytes:
-        with blame(self.path):
+        try:
             content = os.pread(self._fd, size, position)
-            if 0 < len(content) < size:
-                parts = [content]
-                got = len(content)
-                while got < size:
-                    more = os.pread(self._fd, size - got, position + got)
-                    if not more:
-                        break
-                    parts.append(more)
-                    got += len(more)
-                content = b"".join(parts)
+            while 0 < len(content) < size:
+                more = os.pread(self._fd, size - len(content), position + len(content))
+                if not more:
+                    break
+                content += more
             return content
+        except OSError as error:
+            raise refusal(self.path, error) from error
 
     def size(self) -> int:
         with blame(self.path):

@@ -38,11 +38,13 @@ class BrokerOptions:
         self.dynamic: Mapping[str, str] = {}
         self.dynamic_default: Mapping[str, str] = {}
         self._cache: dict[str, str | None] = {}
+        self._numbers: dict[str, int] = {}
 
     def set_dynamic(self, own: Mapping[str, str], default: Mapping[str, str]) -> None:
         """The overrides kept in the metadata store changed."""
         self.dynamic, self.dynamic_default = own, default
         self._cache.clear()
+        self._numbers.clear()
 
     def default(self, name: str) -> str | None:
         """Kafka's default, or the one this way of running has."""
@@ -80,9 +82,12 @@ class BrokerOptions:
         return self.get(name) or ""
 
     def get_int(self, name: str) -> int:
-        text = self.get(name)
-        assert text is not None, f"{name} has no value"
-        return int(text)
+        number = self._numbers.get(name)
+        if number is None:
+            text = self.get(name)
+            assert text is not None, f"{name} has no value"
+            number = self._numbers[name] = int(text)
+        return number
 
     def get_bool(self, name: str) -> bool:
         return self.get_str(name).strip().lower() == "true"

@@ -7,6 +7,7 @@ The file is opened on first use and dropped by the pool when too many are open; 
 its descriptor alive by holding the File.
 """
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
@@ -77,8 +78,9 @@ class Segment:
         self._file: File | None = None
         self._offset_index: OffsetIndex | None = None
         self._time_index: TimeIndex | None = None
-        self._recent_ends: list[int] = []
-        self._recent_positions: list[int] = []
+        self._recent_ends: array[int] | None = None
+        self._recent_positions: array[int] | None = None
+        """Of the last batches; made at the first append."""
 
     # -- files
 
@@ -182,15 +184,17 @@ class Segment:
         """The tail is remembered batch by batch, so that readers at the end need no scan."""
         self.size = position + size
         self.end_offset = end_offset
-        ends = self._recent_ends
+        ends, positions = self._recent_ends, self._recent_positions
+        if ends is None or positions is None:
+            ends, positions = self._recent_ends, self._recent_positions = array("q"), array("I")
         ends.append(end_offset)
-        self._recent_positions.append(position)
+        positions.append(position)
         if len(ends) > RECENT_MAX:
             del ends[: RECENT_MAX // 2]
-            del self._recent_positions[: RECENT_MAX // 2]
+            del positions[: RECENT_MAX // 2]
 
     def forget_recent(self) -> None:
-        self._recent_ends, self._recent_positions = [], []
+        self._recent_ends = self._recent_positions = None
 
     # -- finding
 
@@ -214,13 +218,13 @@ class Segment:
             return self.size
         if offset <= self.base_offset:
             return 0
-        ends = self._recent_ends
-        if ends:
+        ends, positions = self._recent_ends, self._recent_positions
+        if ends is not None and positions is not None:
             at = bisect_right(ends, offset)
             if at > 0:
-                return self._recent_positions[at]
+                return positions[at]
             # The first remembered batch holds offset only if it begins at or before it.
-            if self._recent_positions[0] == 0:
+            if positions[0] == 0:
                 return 0
         for header, position in self.scan(self.offset_index.lookup(offset - self.base_offset)):
             if header.next_offset > offset:

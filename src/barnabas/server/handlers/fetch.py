@@ -116,11 +116,12 @@ class Fetching:
         topic: FetchableTopicResponse | None = None
         with_data: list[Key] = []
         for key, wanted, partition, plan in plans:
-            news = wanted.is_news(
-                plan.size, plan.code, plan.high_watermark, plan.last_stable_offset, plan.log_start_offset
-            )
-            if not (news or self._full):
-                continue
+            if self.session is not None:
+                news = wanted.is_news(
+                    plan.size, plan.code, plan.high_watermark, plan.last_stable_offset, plan.log_start_offset
+                )
+                if not (news or self._full):
+                    continue
             if topic is None or topic.topic != key[0] or topic.topic_id != key[1]:
                 topic = FetchableTopicResponse(topic=key[0], topic_id=key[1])
                 response.responses.append(topic)
