@@ -38,7 +38,7 @@ class LeaderEpochs:
 
     def end_of(self, epoch: int, log_end_offset: int) -> tuple[int, int]:
         """(greatest epoch <= epoch, offset behind its last record); (-1, -1) when it is older than all that is known."""
-        if not self._entries or epoch < 0:
+        if not self._entries or epoch == -1:
             return -1, -1
         if epoch >= self._entries[-1][0]:
             return (epoch, log_end_offset) if epoch == self._entries[-1][0] else (-1, -1)

@@ -29,6 +29,7 @@ class Wanted:
     __slots__ = (
         "epoch",
         "high_watermark",
+        "last_epoch",
         "last_stable_offset",
         "log_start_offset",
         "max_bytes",
@@ -36,26 +37,25 @@ class Wanted:
         "told",
     )
 
-    def __init__(self, offset: int, max_bytes: int, epoch: int) -> None:
-        self.offset = offset
-        self.max_bytes = max_bytes
-        self.epoch = epoch
+    def __init__(self, offset: int, max_bytes: int, epoch: int, last_epoch: int) -> None:
+        self.ask(offset, max_bytes, epoch, last_epoch)
         self.told = False
         self.high_watermark = -1
         self.last_stable_offset = -1
         self.log_start_offset = -1
 
-    def ask(self, offset: int, max_bytes: int, epoch: int) -> None:
+    def ask(self, offset: int, max_bytes: int, epoch: int, last_epoch: int) -> None:
         self.offset = offset
         self.max_bytes = max_bytes
         self.epoch = epoch
+        self.last_epoch = last_epoch
 
     def is_news(
-        self, size: int, code: int, high_watermark: int, last_stable_offset: int, log_start: int
+        self, has_data: bool, code: int, high_watermark: int, last_stable_offset: int, log_start: int
     ) -> bool:
         """S3. Remembers what is told. An error is told anew each time."""
         news = (
-            size > 0
+            has_data
             or code != 0
             or not self.told
             or high_watermark != self.high_watermark

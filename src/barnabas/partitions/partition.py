@@ -46,7 +46,15 @@ class Appended:
 class FetchPlan:
     """What a fetch of one partition gets: byte ranges of whole batches, not the bytes."""
 
-    __slots__ = ("code", "high_watermark", "last_stable_offset", "log_start_offset", "pieces", "size")
+    __slots__ = (
+        "code",
+        "diverging",
+        "high_watermark",
+        "last_stable_offset",
+        "log_start_offset",
+        "pieces",
+        "size",
+    )
 
     def __init__(
         self, code: int, high_watermark: int, last_stable_offset: int, log_start_offset: int
@@ -57,6 +65,8 @@ class FetchPlan:
         self.log_start_offset = log_start_offset
         self.pieces: list[Piece] = []
         self.size = 0
+        self.diverging: tuple[int, int] | None = None
+        """Where the reader's log and ours part: an epoch of ours, and the offset at which it ended."""
 
 
 class Partition:
@@ -245,25 +255,34 @@ class Partition:
         first = self.log.producers.first_unstable_offset
         return self.high_watermark if first is None or first > self.high_watermark else first
 
-    def plan_fetch(self, offset: int, max_bytes: int, isolation: int, min_one: bool, epoch: int) -> FetchPlan:
-        """Whole batches from the one that holds offset, at most max_bytes (min_one: the first however large)."""
-        plan = FetchPlan(0, self.high_watermark, self.last_stable_offset, self.log.log_start_offset)
+    def plan_fetch(
+        self, offset: int, max_bytes: int, isolation: int, min_one: bool, epoch: int, last_epoch: int = -1
+    ) -> FetchPlan:
+        """Whole batches from the one that holds offset, at most max_bytes (min_one: the first however large).
+
+        last_epoch is that of the record before offset, as the reader has it; -1: it does not say.
+        """
         if not self.readable:
-            plan.code = errors.KAFKA_STORAGE_ERROR
-        elif 0 <= epoch != self.epoch:
-            plan.code = self.epoch_code(epoch)
-        elif offset < plan.log_start_offset or offset > plan.high_watermark:
-            plan.code = errors.OFFSET_OUT_OF_RANGE
-        if plan.code:
-            return plan
+            return FetchPlan(errors.KAFKA_STORAGE_ERROR, -1, -1, -1)
+        if 0 <= epoch != self.epoch:
+            return FetchPlan(self.epoch_code(epoch), -1, -1, -1)
+        plan = FetchPlan(0, self.high_watermark, self.last_stable_offset, self.log.log_start_offset)
+        if last_epoch >= 0:
+            known, end = self.epoch_end(last_epoch)
+            if known >= 0 and (known < last_epoch or end < offset):
+                plan.diverging = known, end
+                return plan
+            if known < 0:
+                return FetchPlan(errors.OFFSET_OUT_OF_RANGE, -1, -1, -1)
+        if offset < plan.log_start_offset or offset > plan.high_watermark:
+            return FetchPlan(errors.OFFSET_OUT_OF_RANGE, -1, -1, -1)
         upto = plan.last_stable_offset if isolation == READ_COMMITTED else plan.high_watermark
         if offset < upto and (max_bytes > 0 or min_one):
             try:
                 read = self.log.locate(offset, max_bytes, upto_offset=upto, min_one=min_one)
             except WorldError as error:
-                plan.code = errors.KAFKA_STORAGE_ERROR
                 self.failed(error, readable=False)
-                return plan
+                return FetchPlan(errors.KAFKA_STORAGE_ERROR, -1, -1, -1)
             plan.pieces.extend(read)
             plan.size = sum(piece.size for piece in read)
         return plan
@@ -273,6 +292,19 @@ class Partition:
         if epoch < 0 or epoch == self.epoch:
             return 0
         return errors.FENCED_LEADER_EPOCH if epoch < self.epoch else errors.UNKNOWN_LEADER_EPOCH
+
+    def epoch_end(self, epoch: int) -> tuple[int, int]:
+        """The greatest epoch up to this one, and the offset at which it ended; (-1, -1) when that is not known.
+
+        The current epoch ends at the high watermark, and began there as long as it wrote nothing.
+        """
+        latest = self.log.epochs.latest
+        if epoch == self.epoch or latest < 0 <= epoch < self.epoch:
+            return epoch, self.high_watermark
+        if latest < epoch < self.epoch:
+            return latest, self.high_watermark
+        known, end = self.log.epoch_end_offset(epoch)
+        return known, min(end, self.high_watermark)
 
     def read_bytes(self, offset: int, max_bytes: int) -> bytes:
         """Whole batches below the high watermark as bytes: for coordinators, which read their own log at load."""

@@ -2,11 +2,14 @@
 
 Behaviour  max_bytes and partition_max_bytes bound the answer, but the first batch of the first partition with data comes
            whole whatever its size, so that a reader always moves. With fewer than min_bytes and no error the request
-           waits up to max_wait_ms and is planned once more, at completion. Sessions: KIP-227.
+           waits up to max_wait_ms and is planned once more, at completion. Sessions: KIP-227. A reader whose last
+           epoch ended before its offset is told where (diverging epoch) and gets no records.
 Versions   v7: sessions. v9: current_leader_epoch. v11: rack. v12: flexible, diverging epoch. v13: topics by id.
-           v15+: replica state is a tag; v16: node endpoints. v17, v18: fields of followers only.
+           v15: replica state is a tag. v16: leader and node endpoints with an epoch that is over. v17, v18: of followers.
 Not done   Followers: a replica_id >= 0 is answered NOT_LEADER_OR_FOLLOWER for each partition (no replication here).
 """
+
+from typing import Final
 
 from barnabas import errors
 from barnabas.partitions.fetch_session import (
@@ -24,19 +27,35 @@ from barnabas.server.broker import Broker
 from barnabas.server.caller import Caller
 from barnabas.wire.messages import fetch as message
 from barnabas.wire.messages.fetch import (
+    EpochEndOffset,
     FetchableTopicResponse,
     FetchRequest,
     FetchResponse,
     LeaderIdAndEpoch,
+    NodeEndpoint,
     PartitionData,
 )
 from barnabas.wire.primitives import Records
+
+REPLICA_STATE_SINCE: Final = 15
+LEADER_SINCE: Final = 16
+MISLED: Final = (errors.FENCED_LEADER_EPOCH, errors.NOT_LEADER_OR_FOLLOWER)
 
 
 class Fetching:
     """One fetch: what it wants, planned now and, if it has to wait, once more."""
 
-    __slots__ = ("_ask", "_broker", "_full", "_limit", "_version", "session", "wanted")
+    __slots__ = (
+        "_ask",
+        "_broker",
+        "_follower",
+        "_full",
+        "_limit",
+        "_listener",
+        "_version",
+        "session",
+        "wanted",
+    )
 
     def __init__(
         self,
@@ -46,8 +65,11 @@ class Fetching:
         wanted: dict[Key, Wanted],
         session: FetchSession | None,
         full: bool,
+        listener: str,
     ) -> None:
         self._broker = broker
+        self._listener = listener
+        self._follower = is_follower(ask, version)
         self._ask = ask
         self._version = version
         self._full = full
@@ -73,7 +95,7 @@ class Fetching:
 
     def _has_news(self, plans: list["Planned"]) -> bool:
         """A moved high watermark alone does not end a wait, but a diverging epoch does."""
-        return any(plan.code for _, _, _, plan in plans)
+        return any(plan.code or plan.diverging for _, _, _, plan in plans)
 
     def _plan(self) -> tuple[list["Planned"], int, bool]:
         left = self._limit
@@ -83,11 +105,16 @@ class Fetching:
         plans: list[Planned] = []
         for key, wanted in self.wanted.items():
             partition, code = self._find(key)
-            if partition is None:
+            if partition is None or code:
                 plan = FetchPlan(code, -1, -1, -1)
             else:
                 plan = partition.plan_fetch(
-                    wanted.offset, min(wanted.max_bytes, left), isolation, size == 0, wanted.epoch
+                    wanted.offset,
+                    min(wanted.max_bytes, left),
+                    isolation,
+                    size == 0,
+                    wanted.epoch,
+                    wanted.last_epoch,
                 )
             if plan.code:
                 failed = True
@@ -105,9 +132,7 @@ class Fetching:
             return None, errors.UNKNOWN_TOPIC_ID if by_id else errors.UNKNOWN_TOPIC_OR_PARTITION
         if not 0 <= index < len(leaders):
             return None, errors.UNKNOWN_TOPIC_OR_PARTITION
-        if self._version <= 14 and self._ask.replica_id >= 0:
-            return None, errors.NOT_LEADER_OR_FOLLOWER
-        return leaders[index], 0
+        return leaders[index], errors.NOT_LEADER_OR_FOLLOWER if self._follower else 0
 
     def _response(self, plans: list["Planned"]) -> FetchResponse:
         response = FetchResponse(
@@ -118,14 +143,18 @@ class Fetching:
         for key, wanted, partition, plan in plans:
             if self.session is not None:
                 news = wanted.is_news(
-                    plan.size, plan.code, plan.high_watermark, plan.last_stable_offset, plan.log_start_offset
+                    plan.size > 0 or plan.diverging is not None,
+                    plan.code,
+                    plan.high_watermark,
+                    plan.last_stable_offset,
+                    plan.log_start_offset,
                 )
                 if not (news or self._full):
                     continue
             if topic is None or topic.topic != key[0] or topic.topic_id != key[1]:
                 topic = FetchableTopicResponse(topic=key[0], topic_id=key[1])
                 response.responses.append(topic)
-            topic.partitions.append(self._partition_data(key[2], wanted, partition, plan))
+            topic.partitions.append(self._partition_data(response, key[2], partition, plan))
             if plan.size:
                 with_data.append(key)
         if self.session is not None:
@@ -133,7 +162,7 @@ class Fetching:
         return response
 
     def _partition_data(
-        self, index: int, wanted: Wanted, partition: Partition | None, plan: FetchPlan
+        self, response: FetchResponse, index: int, partition: Partition | None, plan: FetchPlan
     ) -> PartitionData:
         data = PartitionData(
             partition_index=index,
@@ -145,12 +174,28 @@ class Fetching:
         )
         if partition is None:
             return data
-        if plan.code in (errors.FENCED_LEADER_EPOCH, errors.NOT_LEADER_OR_FOLLOWER):
-            data.current_leader = LeaderIdAndEpoch(
-                leader_id=self._broker.node_id, leader_epoch=partition.epoch
-            )
+        if plan.diverging is not None:
+            data.diverging_epoch = EpochEndOffset(*plan.diverging)
+        if plan.code in MISLED and self._version >= LEADER_SINCE:
+            data.current_leader = LeaderIdAndEpoch(self._broker.node_id, partition.epoch)
+            if not self._follower and not response.node_endpoints:
+                response.node_endpoints = self._endpoints()
         data.aborted_transactions = [] if self._ask.isolation_level == READ_COMMITTED else None
         return data
+
+    def _endpoints(self) -> list[NodeEndpoint]:
+        return [
+            NodeEndpoint(node_id=known.node_id, host=known.host, port=known.port, rack=known.rack)
+            for known in self._broker.topics.advertised(self._listener)
+            if known.node_id == self._broker.node_id
+        ]
+
+
+def is_follower(ask: FetchRequest, version: int) -> bool:
+    """Brokers give their id: in a field of its own, and since v15 in a tag."""
+    if version < REPLICA_STATE_SINCE:
+        return ask.replica_id >= 0
+    return ask.replica_state is not None and ask.replica_state.replica_id >= 0
 
 
 Planned = tuple[Key, Wanted, Partition | None, FetchPlan]
@@ -160,26 +205,29 @@ def handle(broker: Broker, ask: FetchRequest, version: int, caller: Caller) -> F
     by_id = version >= 13
     now_ms = broker.clock.mono_ms()
     if version < 7 or (ask.session_id == INVALID_SESSION_ID and ask.session_epoch == FINAL_EPOCH):
-        return Fetching(broker, ask, version, wanted_of(ask), None, True).answer()
+        return Fetching(broker, ask, version, wanted_of(ask), None, True, caller.listener).answer()
     if ask.session_epoch in (INITIAL_EPOCH, FINAL_EPOCH):
         broker.fetch_sessions.close(ask.session_id)
         wanted = wanted_of(ask)
         session = None
         if ask.session_epoch == INITIAL_EPOCH:
             session = broker.fetch_sessions.open(wanted, by_id, now_ms)
-        return Fetching(broker, ask, version, wanted, session, True).answer()
+        return Fetching(broker, ask, version, wanted, session, True, caller.listener).answer()
     found = broker.fetch_sessions.find(ask.session_id, ask.session_epoch, by_id, now_ms)
     if isinstance(found, int):
         return FetchResponse(error_code=found)
     refresh(found, ask)
-    return Fetching(broker, ask, version, found.partitions, found, False).answer()
+    return Fetching(broker, ask, version, found.partitions, found, False, caller.listener).answer()
 
 
 def wanted_of(ask: FetchRequest) -> dict[Key, Wanted]:
     """The partitions a full fetch names, in its order."""
     return {
         (topic.topic, topic.topic_id, asked.partition): Wanted(
-            asked.fetch_offset, asked.partition_max_bytes, asked.current_leader_epoch
+            asked.fetch_offset,
+            asked.partition_max_bytes,
+            asked.current_leader_epoch,
+            asked.last_fetched_epoch,
         )
         for topic in ask.topics
         for asked in topic.partitions
@@ -192,12 +240,16 @@ def refresh(session: FetchSession, ask: FetchRequest) -> None:
         for asked in topic.partitions:
             key = (topic.topic, topic.topic_id, asked.partition)
             known = session.partitions.get(key)
+            given = (
+                asked.fetch_offset,
+                asked.partition_max_bytes,
+                asked.current_leader_epoch,
+                asked.last_fetched_epoch,
+            )
             if known is None:
-                session.partitions[key] = Wanted(
-                    asked.fetch_offset, asked.partition_max_bytes, asked.current_leader_epoch
-                )
+                session.partitions[key] = Wanted(*given)
             else:
-                known.ask(asked.fetch_offset, asked.partition_max_bytes, asked.current_leader_epoch)
+                known.ask(*given)
     for gone in ask.forgotten_topics_data:
         for index in gone.partitions:
             session.partitions.pop((gone.topic, gone.topic_id, index), None)

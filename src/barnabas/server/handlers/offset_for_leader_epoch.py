@@ -1,7 +1,8 @@
 """OffsetForLeaderEpoch (23), v2-4. Where a leader epoch ended, so that a client can tell a truncated log (KIP-320).
 
 Behaviour  Answers the greatest epoch at or below the asked one and the offset behind its last record; the current epoch
-           ends at the high watermark. An epoch older than all that is known: epoch and offset -1.
+           ends at the high watermark. An epoch older than all that are known: itself, and where the oldest begins. One that is
+           yet to come, and -1: epoch and offset -1.
 Versions   v3: replica id (consumers: -1 or -2). v4: flexible.
 """
 
@@ -38,11 +39,8 @@ def handle(
                 code = errors.KAFKA_STORAGE_ERROR
             if code:
                 answer.error_code = code
-            elif asked.leader_epoch == partition.epoch:
-                answer.leader_epoch, answer.end_offset = partition.epoch, partition.high_watermark
             else:
-                epoch, end = partition.log.epoch_end_offset(asked.leader_epoch)
-                answer.leader_epoch, answer.end_offset = epoch, min(end, partition.high_watermark)
+                answer.leader_epoch, answer.end_offset = partition.epoch_end(asked.leader_epoch)
     return response
 
 
