@@ -194,3 +194,23 @@ def test_the_log_goes_on_while_a_run_works(disk: Disk) -> None:
     assert {key: values[-1] for key, values in held(log).items()} == wanted
     assert [name for name in disk.files.list(log.folder) if name.endswith((".cleaned", ".swap"))] == []
     assert gone.base_offset == 0 and log.segments[0].base_offset == log.log_start_offset
+
+
+def test_the_copy_is_indexed_where_it_is_written_not_when_it_is_installed(disk: Disk) -> None:
+    log = opened(disk.files, disk.root)
+    fill(log)
+    run = synced(log).compaction(NOW_MS, log.end_offset)
+    assert run is not None
+    run.work()
+    log.install(run)
+    for copy in run.copies:
+        assert copy in log.segments
+        told = (copy.offset_index.to_bytes(), copy.time_index.to_bytes(), copy.max_timestamp, copy.size)
+        copy.rebuild_indexes(log.options.index_interval_bytes)
+        copy.write_indexes()
+        assert told == (
+            copy.offset_index.to_bytes(),
+            copy.time_index.to_bytes(),
+            copy.max_timestamp,
+            copy.file.size(),
+        )

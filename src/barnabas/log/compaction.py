@@ -70,7 +70,7 @@ class Compaction:
 
     def __init__(
         self,
-        files: Files,
+        pool: OpenFiles,
         folder: str,
         chosen: Sequence[Segment],
         options: TopicOptions,
@@ -79,18 +79,25 @@ class Compaction:
         tails: Tails,
     ) -> None:
         self.chosen = list(chosen)
-        self._files = files
+        self._pool = pool
+        self._folder = folder
         self._options = options
         self._now_ms = now_ms
         self._tails = tails
-        self._sources = [_reader(files, folder, segment) for segment in chosen]
+        self._sources = [_reader(pool.files, folder, segment) for segment in chosen]
+        self.copies: list[Segment] = []
+        """What work() made of chosen, one for one: with their indexes, still under their .cleaned names."""
         self._dirty = [source for source in self._sources if source.base_offset >= cleaned_offset]
 
     def work(self) -> None:
         """Every chosen segment has a complete and durable .cleaned copy when this returns. Raises WorldError."""
         latest = last_offsets(self._dirty)
-        for source in self._sources:
-            write_cleaned(self._files, source, latest, self._now_ms, self._options, self._tails)
+        for source, old in zip(self._sources, self.chosen, strict=True):
+            copy = Segment(self._pool, self._folder, source.base_offset, source.created_ms)
+            write_cleaned(self._pool.files, source, copy, latest, self._now_ms, self._options, self._tails)
+            if copy.max_timestamp == NO_TIMESTAMP:
+                copy.max_timestamp = old.max_timestamp
+            self.copies.append(copy)
             source.close()
 
 
@@ -186,38 +193,42 @@ def rewritten(header: BatchHeader, records: Sequence[Record], horizon_ms: int) -
 
 
 def write_cleaned(
-    files: Files, segment: Segment, latest: LastOffsets, now_ms: int, options: TopicOptions, tails: Tails
+    files: Files,
+    source: Segment,
+    copy: Segment,
+    latest: LastOffsets,
+    now_ms: int,
+    options: TopicOptions,
+    tails: Tails,
 ) -> None:
-    """The copy, complete and durable, under its .cleaned name."""
-    path = segment.path(names.LOG_SUFFIX)
-    file = files.open(path + names.CLEANED_SUFFIX, create=True)
+    """What is left of source, complete and durable, under its .cleaned name; copy learns where its batches lie."""
+    file = files.open(source.path(names.LOG_SUFFIX) + names.CLEANED_SUFFIX, create=True)
     file.truncate(0)
-    position, gathered = 0, bytearray()
-    for content, header in batches_of(segment):
+    copy.clear_indexes()
+    written, gathered = 0, bytearray()
+    for content, header in batches_of(source):
         tail = (header.producer_id, header.producer_epoch, header.last_sequence) in tails
-        keep = tail or header.next_offset >= segment.end_offset
-        gathered += compacted(content, header, latest, now_ms, options, keep)
+        keep = tail or header.next_offset >= source.end_offset
+        left = compacted(content, header, latest, now_ms, options, keep)
+        if left:
+            position = written + len(gathered)
+            copy.note(read_header(left, 0), position, options.index_interval_bytes)
+            copy.size = position + len(left)
+            gathered += left
         if len(gathered) >= WRITE_BYTES:
-            position += file.write(position, [bytes(gathered)])
+            written += file.write(written, [bytes(gathered)])
             gathered.clear()
-    file.write(position, [bytes(gathered)])
+    file.write(written, [bytes(gathered)])
+    copy.end_offset = source.end_offset
     file.sync()
     file.close()
 
 
-def replace(pool: OpenFiles, folder: str, segment: Segment, options: TopicOptions) -> Segment:
-    """Swap the cleaned copy in; returns the segment that stands in the old one's place."""
-    files, path = pool.files, segment.path(names.LOG_SUFFIX)
+def replace(files: Files, folder: str, segment: Segment, copy: Segment) -> None:
+    """The copy takes the place and the name of the segment."""
+    path = segment.path(names.LOG_SUFFIX)
     files.rename(path + names.CLEANED_SUFFIX, path + names.SWAP_SUFFIX)
     files.sync_folder(folder)
     segment.close()
     finish_swap(files, folder, (path + names.SWAP_SUFFIX).rpartition("/")[2])
-    new = Segment(pool, folder, segment.base_offset, segment.created_ms)
-    new.size = 1  # the file exists: it must not be made anew
-    new.size = new.file.size()
-    new.end_offset = segment.end_offset
-    new.rebuild_indexes(options.index_interval_bytes)
-    if new.max_timestamp == NO_TIMESTAMP:
-        new.max_timestamp = segment.max_timestamp
-    new.write_indexes()
-    return new
+    copy.write_indexes()

@@ -343,8 +343,8 @@ class Log:
         chosen = choose(self.segments, self.options, now_ms, below, self.cleaned_offset)
         if not chosen:
             return None
-        files, tails = self._pool.files, self.producers.tails()
-        return Compaction(files, self.folder, chosen, self.options, now_ms, self.cleaned_offset, tails)
+        tails = self.producers.tails()
+        return Compaction(self._pool, self.folder, chosen, self.options, now_ms, self.cleaned_offset, tails)
 
     def install(self, run: Compaction) -> int:
         """Put the copies in place of the segments that are still there; returns the bytes freed.
@@ -352,10 +352,10 @@ class Log:
         Raises WorldError; every segment is then either old or new.
         """
         before = self.size_bytes
-        for segment in run.chosen:
+        for segment, copy in zip(run.chosen, run.copies, strict=True):
             if segment in self.segments:
-                new = replace(self._pool, self.folder, segment, self.options)
-                self.segments[self.segments.index(segment)] = new
+                replace(self._pool.files, self.folder, segment, copy)
+                self.segments[self.segments.index(segment)] = copy
             else:  # retention took it meanwhile
                 self._pool.files.unlink(segment.path(names.LOG_SUFFIX) + names.CLEANED_SUFFIX)
         self.unsynced = [segment for segment in self.unsynced if segment not in run.chosen]

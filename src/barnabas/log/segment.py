@@ -23,18 +23,25 @@ NO_TIMESTAMP: Final = -1
 
 
 class OpenFiles:
-    """Open segment files of all logs, at most limit of them: the one opened first is dropped first."""
+    """Open segment files of all logs, at most limit of them. One that was used since it was last looked at gets a
+    second chance: nearly the least recently used goes first, and a use costs one assignment (the clock algorithm).
+    """
 
     def __init__(self, files: Files, limit: int) -> None:
+        assert limit > 0, "a segment in use is open"
         self.files = files
         self._limit = limit
         self._open: dict[int, Segment] = {}
 
     def opened(self, segment: "Segment") -> None:
         self._open[id(segment)] = segment
-        if len(self._open) > self._limit:
-            oldest = next(iter(self._open))
-            self._open.pop(oldest).drop_file()
+        while len(self._open) > self._limit:
+            oldest = self._open.pop(next(iter(self._open)))
+            if oldest.file_used or oldest is segment:
+                oldest.file_used = False
+                self._open[id(oldest)] = oldest
+            else:
+                oldest.drop_file()
 
     def closed(self, segment: "Segment") -> None:
         self._open.pop(id(segment), None)
@@ -57,6 +64,7 @@ class Segment:
         "base_offset",
         "created_ms",
         "end_offset",
+        "file_used",
         "first_timestamp",
         "max_timestamp",
         "max_timestamp_offset",
@@ -76,6 +84,7 @@ class Segment:
         self.max_timestamp_offset = base_offset
         self.unindexed_bytes = 0
         self._file: File | None = None
+        self.file_used = False
         self._offset_index: OffsetIndex | None = None
         self._time_index: TimeIndex | None = None
         self._recent_ends: array[int] | None = None
@@ -92,6 +101,7 @@ class Segment:
         if self._file is None:
             self._file = self._pool.files.open(self.path(names.LOG_SUFFIX), create=self.size == 0)
             self._pool.opened(self)
+        self.file_used = True
         return self._file
 
     def drop_file(self) -> None:
