@@ -7,7 +7,7 @@ from barnabas.config.effective import BrokerOptions
 from barnabas.coordinators.group import offsets
 from barnabas.coordinators.group.classic import Classic
 from barnabas.coordinators.group.facts import group_fact, read_group, read_key, read_offset
-from barnabas.coordinators.group.group import Group, State
+from barnabas.coordinators.group.group import NO_GENERATION, Group, State
 from barnabas.coordinators.runtime import Shard, ShardPartition
 from barnabas.partitions.waits import Waits
 from barnabas.ports import Clock, Loop
@@ -79,8 +79,12 @@ class GroupShard(Shard):
         return group
 
     def forget(self, group: Group) -> None:
-        """A group without members, offsets or anybody on the way in leaves no trace."""
-        if group.state is State.EMPTY and not group.offsets and not group.pending:
+        """A group that never had a generation, offsets or anybody on the way in leaves no trace.
+
+        One that had keeps its generation until it expires: given out again, old members could speak for it.
+        """
+        is_new = group.state is State.EMPTY and group.generation == NO_GENERATION
+        if is_new and not group.offsets and not group.pending:
             self.groups.pop(group.group_id, None)
 
     def delete(self, group: Group) -> int:
@@ -100,7 +104,7 @@ class GroupShard(Shard):
             if gone and self.append(offsets.tombstones(group, gone)):
                 return
             if group.state is State.EMPTY and not group.offsets and not group.pending:
-                if group.generation == 0 and not gone:
+                if group.generation == NO_GENERATION and not gone:
                     self.forget(group)
                 else:
                     self.delete(group)
