@@ -3,6 +3,7 @@
 O1  A partition is in here before anybody is told of it: Metadata and CreateTopics name only what serves.
 O2  One bad partition never stops the others: a damaged log is offline, and says why.
 O3  Re-opening after a failed write: the log is cut to what had been committed, a new file begins under a new reign.
+O4  A log that could not be read at the start (no descriptor left, a disk that failed for a moment) is tried again.
 """
 
 from collections.abc import Callable, Iterable
@@ -106,18 +107,7 @@ class Partitions:
                     tell(partition)
 
     def _open(self, topic: Topic, index: int, options: TopicOptions) -> Partition:
-        key = (topic.name, index)
-        log = self._new_log(topic.name, index, topic.topic_id, options)
-        problem = ""
-        try:
-            log.load(
-                self._clock.wall_ms(),
-                clean=self.folder.was_clean,
-                recovery_point=self.folder.recovery_points.get(key, 0),
-                log_start_offset=self.folder.log_starts.get(key, 0),
-            )
-        except (DamagedLog, WorldError) as error:
-            problem = str(error)
+        log, problem = self._load(topic.name, index, topic.topic_id, options)
         partition = Partition(
             topic.name,
             topic.topic_id,
@@ -129,12 +119,54 @@ class Partitions:
             self._waits,
             self._failed,
         )
-        if problem:
+        if problem is not None:
             partition.offline = True
             partition.readable = False
-            partition.readable = False
-            self._lines.error("partition is offline", partition=repr(partition), reason=problem)
+            self._lines.error("partition is offline", partition=repr(partition), reason=str(problem))
+            if isinstance(problem, WorldError):
+                self._load_later(partition, REOPEN_AFTER_MS)
         return partition
+
+    def _load(
+        self, topic: str, index: int, topic_id: bytes, options: TopicOptions
+    ) -> tuple[Log, DamagedLog | WorldError | None]:
+        """The log as its folder has it, or one that stands in for it and why."""
+        key = (topic, index)
+        recovery_point = self.folder.recovery_points.get(key, 0)
+        log_start_offset = self.folder.log_starts.get(key, 0)
+        log = self._new_log(topic, index, topic_id, options)
+        try:
+            log.load(
+                self._clock.wall_ms(),
+                clean=self.folder.was_clean,
+                recovery_point=recovery_point,
+                log_start_offset=log_start_offset,
+            )
+        except (DamagedLog, WorldError) as error:
+            log = self._new_log(topic, index, topic_id, options)
+            # Checkpoints are written for all partitions at once and must go on saying this of it.
+            log.recovery_point, log.log_start_offset = recovery_point, log_start_offset
+            return log, error
+        return log, None
+
+    def _load_later(self, partition: Partition, after_ms: int) -> None:
+        """O4."""
+        self._waits.call_after(after_ms, lambda: self._load_again(partition, after_ms))
+
+    def _load_again(self, partition: Partition, after_ms: int) -> None:
+        if self.get(partition.topic, partition.index) is not partition:
+            return  # deleted meanwhile
+        log, problem = self._load(partition.topic, partition.index, partition.topic_id, partition.options)
+        if problem is not None:
+            self._lines.warning("partition stays offline", partition=repr(partition), reason=str(problem))
+            if isinstance(problem, WorldError):
+                self._load_later(partition, min(after_ms * 2, REOPEN_AFTER_MS_MAX))
+            return
+        # Nobody wrote under its reign, so it needs no new one.
+        partition.reopened(log, partition.epoch)
+        self._lines.info("partition is online", partition=repr(partition), epoch=partition.epoch)
+        for tell in self.on_opened:
+            tell(partition)
 
     def _new_log(self, topic: str, index: int, topic_id: bytes, options: TopicOptions) -> Log:
         jitter_ms = options.segment_jitter_ms
