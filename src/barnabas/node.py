@@ -268,7 +268,7 @@ class Node:
         clean = not busy
         for partition in self.partitions.all():
             if partition.offline:
-                clean = clean and not partition.log.segments
+                clean = clean and not self._world.files.exists(partition.log.folder)
                 self._cut_offline(partition)
                 continue
             try:

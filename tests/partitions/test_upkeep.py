@@ -103,10 +103,13 @@ def test_a_damaged_partition_stays_as_it_is_over_a_stop() -> None:
     assert damaged is not None and damaged.offline
     assert damaged.plan_fetch(0, 1 << 20, 0, True, -1).code == errors.KAFKA_STORAGE_ERROR
     assert whole is not None and not whole.offline and whole.high_watermark == 1
-    machine.stop()
+    assert not machine.stop(), "a start that trusts every file would serve the damage"
     assert before == {
         name: machine.disk.read_all(f"/var/data/t-0/{name}") for name in machine.disk.list("/var/data/t-0")
     }
+    machine.boot()
+    damaged = machine.node.partitions.get("t", 0)
+    assert damaged is not None and damaged.offline
 
 
 def test_a_deleted_topics_checkpoints_are_not_met_by_its_namesake() -> None:
