@@ -69,6 +69,24 @@ def test_what_a_reopen_cut_off_never_comes_back(seed: int) -> None:
     assert again.epoch_end_offset(1) == (1, 10)
 
 
+def test_what_a_start_finds_in_the_page_cache_is_written_again_before_it_is_served() -> None:
+    """A sync failed and the process died: the kernel shows bytes as clean that are on no disk."""
+    world, disk = virtual(1)
+    log = disk.log()
+    put(log, 0)
+    log.segments[-1].file.sync()
+    for number in range(1, 4):
+        put(log, number)
+    world.fail("sync", errno.EIO)
+    with pytest.raises(WorldError):
+        log.segments[-1].file.sync()
+    world.lose_process()
+    again = disk.log()
+    assert again.end_offset == 4
+    world.crash()
+    assert disk.log().end_offset == 4
+
+
 def test_what_lies_behind_the_next_segments_base_is_cut_and_the_next_stays(disk: Disk) -> None:
     log = disk.log()
     for number in range(6):

@@ -10,6 +10,8 @@ R3        Left-over names: .deleted and .cleaned files and indexes without a log
           swap it began.
 R4        Holes between offsets are made by compaction, so they exist in closed segments only, and never at their edges.
           What lies in a segment behind the base offset of the next one was truncated: it is cut, and the next stays.
+R5        What is taken up above the recovery point is written again and synced before it is served: it may stand in the
+          page cache alone, and after a failed sync the kernel calls such bytes clean and would never write them.
 """
 
 from bisect import bisect_right
@@ -84,9 +86,7 @@ def load_segments(
         elif clean:
             find_end(segment)
         else:
-            repair(segment, recovery_point, epochs, behind)
-            # What only the page cache held would be served now, and newer files would be synced on top of it.
-            segment.file.sync()
+            write_again(segment, repair(segment, recovery_point, epochs, behind))
             segment.write_indexes()
             if behind is not None and segment.end_offset != behind:
                 for later in bases[at + 1 :]:
@@ -127,12 +127,16 @@ def find_end(segment: Segment) -> None:
     segment.end_offset = end
 
 
-def repair(segment: Segment, recovery_point: int, epochs: LeaderEpochs, behind: int | None) -> None:
-    """Checks what may not have been synced and cuts a torn tail. behind: the base of the next segment. R1, R2, R4."""
+def repair(segment: Segment, recovery_point: int, epochs: LeaderEpochs, behind: int | None) -> int:
+    """Checks what may not have been synced and cuts a torn tail; returns where that begins.
+
+    behind: the base of the next segment. R1, R2, R4.
+    """
     position, expected = start_of_scan(segment, recovery_point)
     file = segment.file
     size = segment.size  # the file's: the segment's own grows with what proves good
     hole = None
+    unsynced_at = position
     segment.size = position
     segment.unindexed_bytes = 0
     epoch = -1
@@ -156,6 +160,8 @@ def repair(segment: Segment, recovery_point: int, epochs: LeaderEpochs, behind: 
         epoch = header.leader_epoch
         segment.grow(position, header.size, expected)
         position += header.size
+        if expected <= recovery_point:
+            unsynced_at = position
     segment.end_offset = expected
     if expected < recovery_point and (behind is None or expected < behind):
         raise DamagedLog(
@@ -164,6 +170,16 @@ def repair(segment: Segment, recovery_point: int, epochs: LeaderEpochs, behind: 
         )
     if position < size:
         cut(segment, position)
+    return unsynced_at
+
+
+def write_again(segment: Segment, position: int) -> None:
+    """R5."""
+    while position < segment.size:
+        content = segment.file.read(position, min(CHUNK_BYTES, segment.size - position))
+        segment.file.write(position, [content])
+        position += len(content)
+    segment.file.sync()
 
 
 def start_of_scan(segment: Segment, recovery_point: int) -> tuple[int, int]:
