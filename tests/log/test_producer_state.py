@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barnabas import errors
-from barnabas.log.producer_state import BATCHES_KEPT, Duplicate, ProducerState
+from barnabas.log.producer_state import BATCHES_KEPT, Duplicate, Kept, ProducerState
 from barnabas.records.batch import BatchHeader, read_header
 from barnabas.records.record import Record, build_batch
 
@@ -101,7 +101,7 @@ def test_unused_producers_expire() -> None:
         max_size=8,
     )
 )
-def test_a_snapshot_brings_back_the_last_batch_of_each_producer(
+def test_a_snapshot_brings_back_all_that_is_known_of_each_producer(
     producers: list[tuple[int, int, int, int]],
 ) -> None:
     state = ProducerState()
@@ -110,9 +110,19 @@ def test_a_snapshot_brings_back_the_last_batch_of_each_producer(
     again = ProducerState.load(state.to_bytes(), NOW_MS)
     assert again is not None and again.by_id.keys() == state.by_id.keys()
     for producer_id, producer in state.by_id.items():
-        kept, read = producer.batches[-1], again.by_id[producer_id].batches[-1]
-        assert all(getattr(kept, name) == getattr(read, name) for name in kept.__slots__)
+        read = again.by_id[producer_id].batches
+        assert [[getattr(kept, name) for name in Kept.__slots__] for kept in read] == [
+            [getattr(kept, name) for name in Kept.__slots__] for kept in producer.batches
+        ]
         assert producer.epoch == again.by_id[producer_id].epoch
+
+
+def test_a_retry_of_several_batches_in_flight_is_known_after_a_restart() -> None:
+    again = ProducerState.load(after((0, 3), (3, 1), (4, 2)).to_bytes(), NOW_MS)
+    assert again is not None
+    assert [type(again.check(batch(first, count))) for first, count in ((0, 3), (3, 1), (4, 2))] == [
+        Duplicate
+    ] * 3
 
 
 def test_every_damaged_byte_of_a_snapshot_is_noticed() -> None:

@@ -4,7 +4,9 @@ Rules     A batch equal in epoch and sequences to one of the last five is a retr
           Older epoch: INVALID_PRODUCER_EPOCH. A newer epoch begins at sequence 0. Otherwise the first sequence follows
           the last (2^31-1 is followed by 0). A producer nobody knows may begin anywhere: its state may have expired.
 Snapshot  NNN.snapshot, Kafka's ProducerSnapshot v1: int16 version, uint32 CRC-32C of what follows, entries.
-          State as of offset NNN. Truth is the log: a missing or damaged snapshot is rebuilt by replay.
+          State as of offset NNN. Truth is the log: a missing or damaged snapshot is rebuilt by replay. Kafka writes an
+          entry for the last batch of each producer; ours has one for each batch that is kept, oldest first, so that
+          retries of several batches in flight are known after a restart. Kafka's reader takes the last of an id.
 """
 
 from collections import deque
@@ -134,21 +136,9 @@ class ProducerState:
 
     def to_bytes(self) -> bytes:
         entries = [
-            ProducerEntry(
-                producer_id=producer.producer_id,
-                epoch=producer.epoch,
-                last_sequence=producer.last_sequence,
-                last_offset=producer.batches[-1].last_offset if producer.batches else -1,
-                offset_delta=(
-                    producer.batches[-1].last_offset - producer.batches[-1].base_offset
-                    if producer.batches
-                    else 0
-                ),
-                timestamp=producer.last_timestamp,
-                coordinator_epoch=-1,
-                current_txn_first_offset=-1,
-            )
+            entry
             for producer in self.by_id.values()
+            for entry in ([_entry(producer, kept) for kept in producer.batches] or [_entry(producer, None)])
         ]
         body = message.encode(ProducerSnapshot(crc=0, producer_entries=entries), SNAPSHOT_VERSION)
         content = bytearray(SNAPSHOT_VERSION.to_bytes(2, "big") + body)
@@ -168,7 +158,9 @@ class ProducerState:
             return None
         state = cls()
         for entry in snapshot.producer_entries:
-            producer = state.by_id[entry.producer_id] = Producer(entry.producer_id, entry.epoch)
+            producer = state.by_id.get(entry.producer_id)
+            if producer is None or producer.epoch != entry.epoch:
+                producer = state.by_id[entry.producer_id] = Producer(entry.producer_id, entry.epoch)
             producer.last_used_ms = now_ms
             if entry.last_offset >= 0 and entry.last_sequence >= 0:
                 first = (entry.last_sequence - entry.offset_delta) & 0x7FFFFFFF
@@ -182,3 +174,16 @@ class ProducerState:
                     )
                 )
         return state
+
+
+def _entry(producer: Producer, kept: Kept | None) -> ProducerEntry:
+    return ProducerEntry(
+        producer_id=producer.producer_id,
+        epoch=producer.epoch,
+        last_sequence=NO_SEQUENCE if kept is None else kept.last_sequence,
+        last_offset=-1 if kept is None else kept.last_offset,
+        offset_delta=0 if kept is None else kept.last_offset - kept.base_offset,
+        timestamp=-1 if kept is None else kept.timestamp,
+        coordinator_epoch=-1,
+        current_txn_first_offset=-1,
+    )
