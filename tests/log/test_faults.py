@@ -1,5 +1,6 @@
 """A disk that forgets and fails: what a reader was told of survives, and a failed call assigns nothing."""
 
+import contextlib
 import errno
 
 import pytest
@@ -134,6 +135,32 @@ def test_a_failed_append_assigns_nothing_and_the_next_one_goes_on(kind: Kind, nu
         if not failures:
             return
     raise AssertionError("more calls than expected")
+
+
+@pytest.mark.parametrize("reopens", [True, False])
+@pytest.mark.parametrize("kind", ["open", "write", "truncate", "sync_folder"])
+def test_a_roll_that_failed_leaves_no_file_that_cuts_the_log(kind: Kind, reopens: bool) -> None:
+    """Its file may be there already: were the old segment to grow past its base, a restart would cut it there."""
+    for after in range(12):
+        world, disk = virtual(after)
+        log = disk.log(**SMALL)
+        while log.end_offset < 7:
+            put(log, log.end_offset)
+        world.fail(kind, errno.EIO, after=after)
+        try:
+            log.roll_now(NOW_MS)
+        except WorldError:
+            world.fail("unlink", errno.EIO, after=after % 2)
+            if reopens:
+                with contextlib.suppress(WorldError):
+                    log.truncate_to(5, NOW_MS)
+                world.heal()
+                log.truncate_to(5, NOW_MS)
+        world.heal()
+        count = log.end_offset + 9
+        while log.end_offset < count:
+            put(log, log.end_offset, epoch=2)
+        assert values(disk.log(**SMALL)) == [b"%04d" % number for number in range(count)]
 
 
 @pytest.mark.parametrize("kind", ["open", "read", "sync", "truncate", "write", "unlink", "sync_folder"])

@@ -5,6 +5,7 @@ L1  end_offset and sizes are RAM state and may be ahead of the files: bytes are 
 L2  A partition has no folder until its first append. The folder's name is durable before a batch is handed out.
 L3  log_start_offset never falls; offsets below it do not exist for readers.
 L4  A segment ends where the next begins (compaction may leave holes inside, never at the edges).
+L5  No segment grows past the base offset of a file that is there, be it one of a roll that failed: recovery would cut it.
 Crash   see recovery.py.
 """
 
@@ -43,6 +44,7 @@ class Log:
     __slots__ = (
         "_jitter_ms",
         "_pool",
+        "_rolling",
         "cleaned_offset",
         "end_offset",
         "epochs",
@@ -70,6 +72,8 @@ class Log:
     ) -> None:
         self._pool = pool
         self._jitter_ms = jitter_ms
+        self._rolling = False
+        """A roll was begun and has not succeeded (L5)."""
         self.folder = folder
         self.topic = topic
         self.index = index
@@ -154,6 +158,8 @@ class Log:
         )
 
     def _must_roll(self, segment: Segment, header: BatchHeader, now_ms: int) -> bool:
+        if self._rolling:
+            return True
         size = segment.size
         if size == 0:
             return False
@@ -182,6 +188,7 @@ class Log:
             files.make_folder(self.folder)
             names.write_partition_metadata(files, self.folder, self.topic_id)
             files.sync_folder(self.folder.rpartition("/")[0])
+        self._rolling = True
         segment = Segment(self._pool, self.folder, self.end_offset, now_ms)
         segment.make_empty()
         files.sync_folder(self.folder)
@@ -191,6 +198,7 @@ class Log:
             self.write_snapshot()
             self.unsynced.append(closed)
         self.segments.append(segment)
+        self._rolling = False
         return segment
 
     def roll_now(self, now_ms: int) -> None:
@@ -322,9 +330,11 @@ class Log:
             segment = self.segments.pop()
             segment.close()
             recovery.drop_files(self._pool.files, self.folder, segment.base_offset)
+        self._drop_strays()
         if self.segments:
             self.segments[-1].truncate(offset)
             self._pool.files.sync_folder(self.folder)
+        self._rolling = False
         self.unsynced = [segment for segment in self.unsynced if segment in self.segments]
         self.end_offset = min(offset, self.end_offset)
         self.log_start_offset = min(self.log_start_offset, self.end_offset)
@@ -334,6 +344,13 @@ class Log:
         self.producers = recovery.load_producers(
             self._pool.files, self.folder, self.segments, self.log_start_offset, now_ms
         )
+
+    def _drop_strays(self) -> None:
+        """L5. Files of a roll, or of a truncation, that failed half way."""
+        known = {segment.base_offset for segment in self.segments}
+        for base in recovery.bases_in(self._pool.files, self.folder):
+            if base not in known:
+                recovery.drop_files(self._pool.files, self.folder, base)
 
     def compaction(self, now_ms: int, high_watermark: int) -> Compaction | None:
         """A run over the closed segments, when enough is new. Its work() may run in a thread; then install() it."""

@@ -59,6 +59,15 @@ def finish_swap(files: Files, folder: str, swapped: str) -> None:
     files.sync_folder(folder)
 
 
+def bases_in(files: Files, folder: str) -> list[int]:
+    """The base offsets of the segments whose files are there, in order."""
+    return sorted(
+        int(name.removesuffix(names.LOG_SUFFIX))
+        for name in files.list(folder)
+        if name.endswith(names.LOG_SUFFIX) and name.removesuffix(names.LOG_SUFFIX).isdigit()
+    )
+
+
 def load_segments(
     pool: OpenFiles,
     folder: str,
@@ -69,11 +78,7 @@ def load_segments(
 ) -> list[Segment]:
     """The segments of a folder in order, their tails repaired. Raises DamagedLog (R2)."""
     files = pool.files
-    bases = sorted(
-        int(name.removesuffix(names.LOG_SUFFIX))
-        for name in files.list(folder)
-        if name.endswith(names.LOG_SUFFIX) and name.removesuffix(names.LOG_SUFFIX).isdigit()
-    )
+    bases = bases_in(files, folder)
     segments: list[Segment] = []
     for at, base in enumerate(bases):
         segment = Segment(pool, folder, base, now_ms)
