@@ -42,7 +42,6 @@ PENDING = frozenset(
         "OffsetDelete",
         "OffsetFetch",
         "OffsetForLeaderEpoch",
-        "Produce",
         "SyncGroup",
     }
 )

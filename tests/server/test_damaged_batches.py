@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 import pytest
+from covers import covers
 from rawclient import RawClient, batch_of, produce_request
 
 import barnabas
@@ -106,7 +107,14 @@ def end_offset(client: RawClient, topic: str) -> int:
     return offset
 
 
-@pytest.mark.parametrize("kind", DAMAGE)
+CLAIMS: Final = {
+    "bad checksum": covers("Produce", "CORRUPT_MESSAGE"),
+    "control batch": covers("Produce", "INVALID_RECORD"),
+    "transactional without a transactional id": covers("Produce", "TRANSACTIONAL_ID_AUTHORIZATION_FAILED"),
+}
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=CLAIMS.get(kind, ())) for kind in DAMAGE])
 def test_damage_has_its_code_and_leaves_the_log_clean(client: RawClient, topic: str, kind: str) -> None:
     code, made = DAMAGE[kind]
     assert client.produce(topic, made()).error_code == code
@@ -115,6 +123,7 @@ def test_damage_has_its_code_and_leaves_the_log_clean(client: RawClient, topic: 
     assert (after.error_code, after.base_offset) == (0, 0)
 
 
+@covers("Produce", "topic_data.partition_data.records=null", "INVALID_RECORD")
 def test_null_records_are_invalid(client: RawClient, topic: str) -> None:
     """Apache Kafka never answers this one; a listed difference."""
     assert client.produce(topic, None).error_code == INVALID
@@ -135,23 +144,27 @@ def test_a_compacted_topic_wants_keys(client: RawClient) -> None:
     assert client.produce("keyed", GOOD).error_code == INVALID
 
 
+@covers("Produce", "MESSAGE_TOO_LARGE", "responses.partition_responses.error_message")
 def test_a_batch_above_the_topics_limit_is_too_large(client: RawClient) -> None:
     client.create_topic("small", max_message_bytes="1000")
     assert client.produce("small", batch_of([b"x" * 2000])).error_code == 10
     assert client.produce("small", batch_of([b"x" * 500])).error_code == 0
 
 
+@covers("Produce", "INVALID_TIMESTAMP")
 def test_a_timestamp_far_ahead_is_invalid(client: RawClient) -> None:
     client.create_topic("timely", message_timestamp_after_max_ms="3600000")
     assert client.produce("timely", batch_of([b"v"], timestamp=2**62)).error_code == 32
 
 
+@covers("Produce", "UNSUPPORTED_COMPRESSION_TYPE")
 def test_zstd_before_version_7_is_unsupported(client: RawClient, topic: str) -> None:
     batch = batch_of([b"v"], codec="zstd")
     assert client.produce(topic, batch, version=6).error_code == 76
     assert client.produce(topic, batch, version=7).error_code == 0
 
 
+@covers("Produce", "acks", "INVALID_REQUIRED_ACKS", "responses.partition_responses.error_code")
 @pytest.mark.parametrize("acks", [2, -2, 127, -32_768])
 def test_acks_that_do_not_exist(client: RawClient, topic: str, acks: int) -> None:
     assert client.produce(topic, GOOD, acks=acks).error_code == 21
@@ -180,6 +193,12 @@ def test_one_bad_partition_does_not_hurt_its_neighbour(client: RawClient) -> Non
     assert (bad.error_code, good.error_code, good.base_offset) == (CORRUPT, 0, 0)
 
 
+@covers(
+    "Produce",
+    "topic_data.partition_data.index",
+    "responses.partition_responses.index",
+    "UNKNOWN_TOPIC_OR_PARTITION",
+)
 def test_unknown_topics_and_partitions(client: RawClient, topic: str) -> None:
     assert client.produce(topic, GOOD, partition=7).error_code == 3
     assert client.produce(topic, GOOD, partition=-1).error_code == 3
@@ -218,6 +237,7 @@ def test_retries_of_the_last_five_batches_get_their_offsets(client: RawClient, t
     assert end_offset(client, topic) == 7
 
 
+@covers("Produce", "OUT_OF_ORDER_SEQUENCE_NUMBER")
 def test_older_and_later_sequences_are_out_of_order(client: RawClient, topic: str) -> None:
     producer = Sequenced(client, topic)
     for sequence in range(7):
@@ -228,6 +248,7 @@ def test_older_and_later_sequences_are_out_of_order(client: RawClient, topic: st
     assert producer.send(7) == (0, 7)
 
 
+@covers("Produce", "INVALID_PRODUCER_EPOCH")
 def test_epochs(client: RawClient, topic: str) -> None:
     producer = Sequenced(client, topic)
     assert producer.send(0, epoch=3) == (0, 0)

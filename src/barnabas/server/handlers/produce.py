@@ -4,8 +4,8 @@ Behaviour  Partitions are independent: each has its own code. acks=0 is never an
            connection, as in Kafka. acks=1 and acks=all both wait for the committer: with one replica they are the same.
            A partition named twice is INVALID_RECORD for both batches' partition.
 Versions   v0-2 are advertised and refused (KAFKA-18659). v7: zstd allowed. v8: record errors and message.
-           v10: current leader and node endpoints with NOT_LEADER. v13: topics by id (KIP-516).
-Not done   Transactions: a transactional batch is refused until they are built.
+           v10: current leader and node endpoints: never told, for there is no other leader. v13: topics by id (KIP-516).
+Not done   Transactions: a transactional batch is refused until they are built. A transactional id alone means nothing.
 """
 
 from typing import Final
@@ -13,12 +13,14 @@ from typing import Final
 from barnabas import errors
 from barnabas.partitions.partition import Appended, Partition
 from barnabas.partitions.waits import Parked
+from barnabas.records.faults import record_faults
 from barnabas.records.validate import validate_produced
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
 from barnabas.server.caller import Caller, Closed
 from barnabas.wire.messages import produce as message
 from barnabas.wire.messages.produce import (
+    BatchIndexAndErrorMessage,
     PartitionProduceData,
     PartitionProduceResponse,
     ProduceRequest,
@@ -29,6 +31,7 @@ from barnabas.wire.messages.produce import (
 from barnabas.wire.primitives import Records
 
 NO_OFFSET: Final = -1
+OF_RECORDS: Final = (errors.INVALID_RECORD, errors.INVALID_TIMESTAMP)
 TRANSACTIONAL_BIT: Final = 0x10
 ATTRIBUTES_LOW_AT: Final = 22
 BATCH_BYTES_MIN: Final = 61
@@ -58,7 +61,7 @@ class Unanswered(Parked):
     def _settle(self, answer: PartitionProduceResponse, code: int) -> None:
         if code:
             answer.error_code = code
-            answer.base_offset = -1
+            answer.base_offset = answer.log_append_time_ms = answer.log_start_offset = NO_OFFSET
         self._left -= 1
         if self._left == 0 and self._returned:
             self.complete(self._response)
@@ -98,6 +101,8 @@ def handle(
                 fill(answer, appended, partition)
                 if appended.code == 0 and acks != 0:
                     unanswered.wait_for(partition, answer, appended.end_offset)
+                if appended.code in OF_RECORDS and asked.records is not None:
+                    name_records(answer, asked.records, partition, now_ms)
             if answer.error_code:
                 failed = True
                 explain(answer, version)
@@ -112,8 +117,6 @@ def refusal(ask: ProduceRequest) -> int:
     """An error of the whole request: it is given for each partition."""
     if ask.acks not in (-1, 0, 1):
         return errors.INVALID_REQUIRED_ACKS
-    if ask.transactional_id is not None:
-        return errors.INVALID_TXN_STATE
     return errors.INVALID_RECORD if names_one_twice(ask.topic_data) else 0
 
 
@@ -136,16 +139,21 @@ def append(
         return Appended(errors.INVALID_TOPIC_EXCEPTION)
     start = records.start
     if records.size >= BATCH_BYTES_MIN and records.content[start + ATTRIBUTES_LOW_AT] & TRANSACTIONAL_BIT:
-        return Appended(transactional_code(partition, records, version, now_ms))
+        return Appended(transactional_code(partition, ask, records, version, now_ms))
     return partition.append(records.content, start, records.size, version, now_ms)
 
 
-def transactional_code(partition: Partition, records: Records, version: int, now_ms: int) -> int:
+def transactional_code(
+    partition: Partition, ask: ProduceRequest, records: Records, version: int, now_ms: int
+) -> int:
     """The bit is believed only of a batch that is whole."""
     header = validate_produced(
         records.content, records.start, records.size, partition.options, version, now_ms
     )
-    return header if isinstance(header, int) else errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    if isinstance(header, int):
+        return header
+    named = ask.transactional_id is not None
+    return errors.INVALID_TXN_STATE if named else errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 
 
 def fill(answer: PartitionProduceResponse, appended: Appended, partition: Partition) -> None:
@@ -153,6 +161,15 @@ def fill(answer: PartitionProduceResponse, appended: Appended, partition: Partit
     if appended.code == 0:
         answer.base_offset = appended.base_offset
         answer.log_append_time_ms = appended.log_append_time
+        answer.log_start_offset = partition.log.log_start_offset
+
+
+def name_records(
+    answer: PartitionProduceResponse, records: Records, partition: Partition, now_ms: int
+) -> None:
+    faults = record_faults(records.content, records.start, records.size, partition.options, now_ms)
+    if faults:
+        answer.record_errors = [BatchIndexAndErrorMessage(index, text) for index, text in faults]
         answer.log_start_offset = partition.log.log_start_offset
 
 

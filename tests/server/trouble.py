@@ -1,0 +1,39 @@
+"""Partitions in trouble, for tests: their broker runs in this process, so its own parts are at hand."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import barnabas
+from barnabas.partitions.partition import Partition
+
+
+class Mute:
+    """A committer that takes batches and never says that they are committed."""
+
+    def take(self, lane: object, write: object) -> None:
+        pass
+
+
+def on_loop(broker: barnabas.Broker, act: Callable[[], object]) -> None:
+    """act on the broker's own thread; returns when it did."""
+    broker._call(lambda done: done(act()))
+
+
+def partition_of(broker: barnabas.Broker, topic: str, index: int = 0) -> Partition:
+    partition = broker._node.partitions.get(topic, index)
+    assert partition is not None
+    return partition
+
+
+def hold(broker: barnabas.Broker, topic: str) -> None:
+    """What is appended from now on stays uncommitted."""
+    partition = partition_of(broker, topic)
+    on_loop(broker, lambda: partition.use(Mute(), partition.options))  # type: ignore[arg-type]
+
+
+def cut_log(folder: Path, topic: str) -> None:
+    """Of a broker that stopped: bytes that were synced are gone, so the partition stays offline at the next start."""
+    log = folder / f"{topic}-0" / f"{0:020}.log"
+    content = log.read_bytes()
+    assert content
+    log.write_bytes(content[:-5])
