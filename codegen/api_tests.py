@@ -41,7 +41,6 @@ PENDING = frozenset(
         "OffsetCommit",
         "OffsetDelete",
         "OffsetFetch",
-        "OffsetForLeaderEpoch",
         "SyncGroup",
     }
 )
