@@ -1,5 +1,7 @@
 """The node's own clockwork on virtual time: compaction of internal topics, retention, recovery points."""
 
+import pytest
+
 from barnabas import errors
 from barnabas.cluster import changes
 from barnabas.partitions.open import OFFSETS_TOPIC
@@ -79,7 +81,8 @@ def test_a_recovery_point_follows_within_a_minute_and_outlives_a_crash() -> None
     assert again is not None and again.high_watermark == 5 and again.log.recovery_point == 5
 
 
-def test_a_damaged_partition_stays_as_it_is_over_a_stop() -> None:
+def damaged_below_its_recovery_point() -> VirtualMachine:
+    """Topics t and u with one synced record each; the one of t was changed on the disk."""
     machine = booted()
     made: list[dict[str, int]] = []
     machine.node.topics.create_automatically(["t", "u"], made.append)
@@ -95,21 +98,32 @@ def test_a_damaged_partition_stays_as_it_is_over_a_stop() -> None:
     file.write(70, [b"\xff"])
     file.sync()
     machine.crash()
-    before = {
-        name: machine.disk.read_all(f"/var/data/t-0/{name}") for name in machine.disk.list("/var/data/t-0")
-    }
-    machine.boot()
-    damaged, whole = machine.node.partitions.get("t", 0), machine.node.partitions.get("u", 0)
-    assert damaged is not None and damaged.offline
-    assert damaged.plan_fetch(0, 1 << 20, 0, True, -1).code == errors.KAFKA_STORAGE_ERROR
-    assert whole is not None and not whole.offline and whole.high_watermark == 1
-    assert not machine.stop(), "a start that trusts every file would serve the damage"
-    assert before == {
-        name: machine.disk.read_all(f"/var/data/t-0/{name}") for name in machine.disk.list("/var/data/t-0")
-    }
-    machine.boot()
-    damaged = machine.node.partitions.get("t", 0)
-    assert damaged is not None and damaged.offline
+    return machine
+
+
+def files_of(machine: VirtualMachine) -> dict[str, bytes]:
+    folder = "/var/data/t-0"
+    return {name: machine.disk.read_all(f"{folder}/{name}") for name in machine.disk.list(folder)}
+
+
+@pytest.mark.parametrize("end", ["stop", "crash"])
+def test_a_damaged_partition_stays_as_it_is_over_every_stop(end: str) -> None:
+    machine = damaged_below_its_recovery_point()
+    before = files_of(machine)
+    for count in range(1, 4):
+        machine.boot()
+        damaged, whole = machine.node.partitions.get("t", 0), machine.node.partitions.get("u", 0)
+        assert damaged is not None and damaged.offline
+        assert damaged.plan_fetch(0, 1 << 20, 0, True, -1).code == errors.KAFKA_STORAGE_ERROR
+        assert whole is not None and not whole.offline and whole.high_watermark == count
+        batch = build_batch([Record(None, b"value", machine.time.wall_ms())])
+        whole.append(batch, 0, len(batch), 9, machine.time.wall_ms())
+        machine.time.run_for(65_000)  # the checkpoints are written anew
+        if end == "stop":
+            assert not machine.stop(), "a start that trusts every file would serve the damage"
+        else:
+            machine.crash()
+        assert files_of(machine) == before
 
 
 def test_a_deleted_topics_checkpoints_are_not_met_by_its_namesake() -> None:
