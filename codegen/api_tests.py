@@ -29,7 +29,6 @@ PENDING = frozenset(
         "DeleteRecords",
         "DescribeGroups",
         "DescribeProducers",
-        "Fetch",
         "FindCoordinator",
         "Heartbeat",
         "InitProducerId",

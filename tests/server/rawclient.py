@@ -11,7 +11,7 @@ from covers import TRAFFIC
 from barnabas.records.record import Record, build_batch
 from barnabas.wire import apis
 from barnabas.wire.frame import request_head, response_body_at
-from barnabas.wire.messages import create_topics, produce
+from barnabas.wire.messages import create_topics, delete_topics, produce
 from barnabas.wire.primitives import Records
 
 WAIT_S = 10.0
@@ -115,6 +115,13 @@ class RawClient:
             timeout_ms=10_000,
         )
         (result,) = self.call(create_topics, ask, 7).topics
+        assert result.error_code == 0, result
+
+    def delete_topic(self, name: str) -> None:
+        ask = delete_topics.DeleteTopicsRequest(
+            topics=[delete_topics.DeleteTopicState(name=name)], timeout_ms=10_000
+        )
+        (result,) = self.call(delete_topics, ask, 6).responses
         assert result.error_code == 0, result
 
     def produce(

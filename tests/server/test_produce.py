@@ -12,7 +12,7 @@ from trouble import hold
 import barnabas
 from barnabas import errors
 from barnabas.records.record import Record, build_batch
-from barnabas.wire.messages import delete_records, delete_topics, metadata, produce
+from barnabas.wire.messages import delete_records, metadata, produce
 
 OTHER_ID = b"9" * 16
 TRANSACTIONAL = batch_of([b"v"], producer_id=7, producer_epoch=0, base_sequence=0, transactional=True)
@@ -192,9 +192,7 @@ def test_who_waits_for_a_deleted_topic_is_told_that_nobody_leads_it(
     hold(broker, "deleted")
     client.post(produce, produce_request("deleted", batch_of([b"v"])), 12)
     with RawClient(broker.bootstrap) as other:
-        named = delete_topics.DeleteTopicState(name="deleted")
-        gone = other.call(delete_topics, delete_topics.DeleteTopicsRequest([named], timeout_ms=5000), 6)
-    assert gone.responses[0].error_code == 0
+        other.delete_topic("deleted")
     frame = client.read_frame()
     assert frame is not None
     response = produce.decode_response(frame, 5, 12)

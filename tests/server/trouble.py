@@ -26,7 +26,7 @@ def partition_of(broker: barnabas.Broker, topic: str, index: int = 0) -> Partiti
 
 
 def hold(broker: barnabas.Broker, topic: str) -> None:
-    """What is appended from now on stays uncommitted."""
+    """What is appended from now on stays uncommitted, until the topic is deleted: a stop would wait for it."""
     partition = partition_of(broker, topic)
     on_loop(broker, lambda: partition.use(Mute(), partition.options))  # type: ignore[arg-type]
 
