@@ -5,7 +5,7 @@ from kafka.partitioner.default import murmur2 as theirs
 
 from barnabas import errors
 from barnabas.client.cluster import Address, Cluster, Refused, Unreachable
-from barnabas.client.groups import assign_range
+from barnabas.client.member import assign_range
 from barnabas.client.produce import Producer, murmur2
 from barnabas.records.batch import read_header
 from barnabas.records.record import Record
@@ -17,9 +17,12 @@ from barnabas.wire.messages import api_versions, init_producer_id, metadata, pro
 class Canned:
     """A broker with one topic of one partition that answers Produce with the given codes, in order; None: no answer."""
 
-    def __init__(self, codes: list[int | None]) -> None:
+    def __init__(self, codes: list[int | None], records_max: int = 0) -> None:
+        """records_max: batches of more are too large."""
         self.codes = codes
+        self.records_max = records_max
         self.sequences: list[int] = []
+        self.counts: list[int] = []
         self.slept = 0
 
     def exchange(self, address: Address, frame: bytes, answered: bool) -> bytes:
@@ -51,8 +54,12 @@ class Canned:
         assert isinstance(ask, produce.ProduceRequest)
         records = ask.topic_data[0].partition_data[0].records
         assert records is not None
-        self.sequences.append(read_header(records.to_bytes(), 0).base_sequence)
-        code = self.codes.pop(0)
+        batch = read_header(records.to_bytes(), 0)
+        self.sequences.append(batch.base_sequence)
+        self.counts.append(batch.record_count)
+        code = self.codes.pop(0) if self.codes else errors.NONE
+        if self.records_max and batch.record_count > self.records_max:
+            code = errors.MESSAGE_TOO_LARGE
         if code is None:
             raise Unreachable(address, "cut")
         row = produce.PartitionProduceResponse(index=0, error_code=code)
@@ -100,6 +107,62 @@ def test_a_final_code_ends_it_at_once() -> None:
 def test_without_idempotence_a_lost_answer_is_not_tried_again() -> None:
     with pytest.raises(Unreachable):
         send_twice([None, errors.NONE], acks=1)
+
+
+def test_what_is_too_large_together_goes_in_halves_without_a_gap() -> None:
+    canned = Canned([], records_max=2)
+    producer = Producer(Cluster(canned, [("b", 1)]), "t")
+    for number in range(7):
+        producer.add(Record(None, str(number).encode(), 0))
+    producer.flush()
+    assert (canned.counts, canned.sequences) == ([7, 4, 2, 2, 2, 1], [0, 0, 0, 2, 4, 6])
+    assert producer.sent_records == 7
+
+
+def test_a_record_too_large_by_itself_ends_it_and_keeps_the_count_true() -> None:
+    canned = Canned([], records_max=1)
+    producer = Producer(Cluster(canned, [("b", 1)]), "t")
+    producer.add(Record(None, b"1", 0))
+    producer.add(Record(None, b"2", 0))
+    canned.codes = [errors.MESSAGE_TOO_LARGE, errors.NONE, errors.MESSAGE_TOO_LARGE]
+    with pytest.raises(Refused):
+        producer.flush()
+    assert (producer.sent_records, producer.unanswered_records) == (1, 0)
+
+
+class Interrupted(Canned):
+    """Ctrl-C comes while the first answer is waited for."""
+
+    def _answer(self, key: int, ask: object, address: Address) -> object:
+        answer = super()._answer(key, ask, address)
+        if key == 0 and len(self.counts) == 1:
+            raise KeyboardInterrupt
+        return answer
+
+
+@pytest.mark.parametrize(("acks", "counts", "sent", "unanswered"), [(-1, [1, 1], 1, 0), (1, [1], 0, 1)])
+def test_what_was_interrupted_is_sent_again_only_if_it_cannot_be_stored_twice(
+    acks: int, counts: list[int], sent: int, unanswered: int
+) -> None:
+    canned = Interrupted([])
+    producer = Producer(Cluster(canned, [("b", 1)]), "t", acks=acks)
+    producer.add(Record(None, b"1", 0))
+    with pytest.raises(KeyboardInterrupt):
+        producer.flush()
+    assert producer.unanswered_records == 1
+    producer.flush()
+    assert (canned.counts, producer.sent_records) == (counts, sent)
+    assert producer.unanswered_records == unanswered
+    assert set(canned.sequences) == {0 if acks == -1 else -1}
+
+
+def test_batches_that_are_not_full_are_sent_before_memory_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("barnabas.client.produce.HELD_BYTES_MAX", 1000)
+    canned = Canned([])
+    producer = Producer(Cluster(canned, [("b", 1)]), "t")
+    for _ in range(10):
+        producer.add(Record(None, b"x" * 400, 0))
+    assert canned.counts == [2, 2, 2, 2]
 
 
 def test_range_gives_runs_that_differ_by_one_at_most() -> None:

@@ -15,7 +15,8 @@ from barnabas.cli.output import bootstrap_option, connect, guarded, settings_of
 from barnabas.cli.places import Where, parse_range, resolve
 from barnabas.client.cluster import Cluster
 from barnabas.client.fetch import Place, Reader
-from barnabas.client.groups import Member, committed
+from barnabas.client.groups import committed
+from barnabas.client.member import Member
 from barnabas.records.record import Record
 
 WAIT_MS: Final = 500

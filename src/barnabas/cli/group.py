@@ -49,15 +49,17 @@ def ls(bootstrap: str, form: str | None) -> None:
 def describe(name: str, bootstrap: str, form: str | None) -> None:
     """Show a group's state and members, and what each reads."""
     found = groups.describe_group(connect(bootstrap), name)
-    click.echo(f"{name}: {found.group_state}, assignor {found.protocol_data or '-'}", err=True)
+    click.echo(
+        f"{name}: {found.state}, {found.protocol} protocol, assignor {found.assignor or '-'}", err=True
+    )
     rows = [
         {
-            "member": member,
-            "client": client,
-            "host": host,
-            "reads": [f"{topic}[{partition}]" for topic, partition in places],
+            "member": member.member_id,
+            "client": member.client_id,
+            "host": member.client_host,
+            "reads": [f"{topic}[{partition}]" for topic, partition in member.places],
         }
-        for member, client, host, places in groups.members_of(found)
+        for member in found.members
     ]
     emit(rows, form)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from barnabas import errors
-from barnabas.client.cluster import TRIES_MAX, Address, Cluster, Refused
+from barnabas.client.cluster import TRIES_MAX, Address, Cluster, Refused, Unreachable
 from barnabas.records.record import Record, batches, records_of
 from barnabas.wire.messages import fetch, list_offsets
 
@@ -54,12 +54,20 @@ class Reader:
         self.positions = positions
 
     def poll(self, wait_ms: int) -> Iterator[tuple[Place, Record]]:
-        """What came within wait_ms, in order within each place; positions follow the records handed out."""
+        """What came within wait_ms, in order within each place; positions follow the records handed out.
+
+        Raises Refused, or Unreachable when a leader does not answer; polling again then looks for the new one.
+        """
         by_leader: dict[Address, list[Place]] = {}
         for place in self.positions:
             by_leader.setdefault(self._cluster.leader(*place), []).append(place)
         for leader, places in by_leader.items():
-            reply = self._cluster.ask(1, self._request(places, wait_ms), leader)
+            try:
+                reply = self._cluster.ask(1, self._request(places, wait_ms), leader)
+            except Unreachable:
+                for topic, _ in places:
+                    self._cluster.stale(topic)
+                raise
             if reply.error_code:
                 raise Refused(reply.error_code, "fetch")
             for topic in reply.responses:

@@ -1,33 +1,37 @@
-"""Consumer groups: look at them, move their offsets, and be a member of one.
+"""Consumer groups seen from outside: list and describe them, read and move what they have committed."""
 
-The member speaks the classic protocol. It leads only a group in which it is alone or whose members all name the `range`
-assignor; then it assigns for all of them.
-"""
-
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from barnabas import errors
 from barnabas.client.admin import settled
 from barnabas.client.cluster import TRIES_MAX, Cluster, Refused
 from barnabas.client.fetch import Place
 from barnabas.wire.internal import consumer_protocol_assignment as assignments
-from barnabas.wire.internal import consumer_protocol_subscription as subscriptions
-from barnabas.wire.messages import heartbeat, join_group, leave_group, offset_commit, offset_fetch, sync_group
+from barnabas.wire.messages import offset_commit, offset_fetch
 
-SESSION_TIMEOUT_MS: Final = 45_000
-REBALANCE_TIMEOUT_MS: Final = 60_000
-ASSIGNOR: Final = "range"
 PROTOCOL_TYPE: Final = "consumer"
-REJOIN: Final = frozenset(
-    {
-        errors.REBALANCE_IN_PROGRESS,
-        errors.ILLEGAL_GENERATION,
-        errors.UNKNOWN_MEMBER_ID,
-        errors.MEMBER_ID_REQUIRED,
-    }
-)
+
+
+class Described:
+    """A group, whichever protocol it speaks."""
+
+    def __init__(self, state: str, protocol: str, assignor: str, members: list["DescribedMember"]) -> None:
+        """protocol: classic or consumer (KIP-848)."""
+        self.state = state
+        self.protocol = protocol
+        self.assignor = assignor
+        self.members = members
+
+
+class DescribedMember(NamedTuple):
+    """A member and what it reads."""
+
+    member_id: str
+    client_id: str
+    client_host: str
+    places: list[Place]
 
 
 def list_groups(cluster: Cluster) -> list[Any]:
@@ -42,8 +46,18 @@ def list_groups(cluster: Cluster) -> list[Any]:
     return [found[name] for name in sorted(found)]
 
 
-def describe_group(cluster: Cluster, group: str) -> Any:
-    """A DescribedGroup; raises Refused(GROUP_ID_NOT_FOUND) for a group that does not exist."""
+def describe_group(cluster: Cluster, group: str) -> Described:
+    """Raises Refused(GROUP_ID_NOT_FOUND) for a group that does not exist."""
+    try:
+        found = _describe_classic(cluster, group)
+    except Refused as error:
+        if error.code != errors.GROUP_ID_NOT_FOUND:
+            raise
+        return _describe_consumer(cluster, group, error)
+    return found
+
+
+def _describe_classic(cluster: Cluster, group: str) -> Described:
     from barnabas.wire.messages.describe_groups import DescribeGroupsRequest
 
     ask = DescribeGroupsRequest(groups=[group])
@@ -52,7 +66,40 @@ def describe_group(cluster: Cluster, group: str) -> Any:
     )
     if found.group_state == "Dead":
         raise Refused(errors.GROUP_ID_NOT_FOUND, f"group {group}")
-    return found
+    members = [
+        DescribedMember(row.member_id, row.client_id, row.client_host, places_of(row.member_assignment))
+        for row in found.members
+    ]
+    return Described(found.group_state, "classic", found.protocol_data, members)
+
+
+def _describe_consumer(cluster: Cluster, group: str, otherwise: Refused) -> Described:
+    """A group of the protocol that DescribeGroups does not see. Raises otherwise when it is not one either."""
+    from barnabas.wire.messages.consumer_group_describe import ConsumerGroupDescribeRequest
+
+    ask = ConsumerGroupDescribeRequest(group_ids=[group])
+    try:
+        found = settled(
+            cluster, f"group {group}", lambda: cluster.ask(69, ask, cluster.coordinator(group)).groups[0]
+        )
+    except Refused as error:
+        if error.code in (errors.UNSUPPORTED_VERSION, errors.GROUP_ID_NOT_FOUND):
+            raise otherwise from None
+        raise
+    members = [
+        DescribedMember(
+            row.member_id,
+            row.client_id,
+            row.client_host,
+            sorted(
+                (part.topic_name, index)
+                for part in row.assignment.topic_partitions
+                for index in part.partitions
+            ),
+        )
+        for row in found.members
+    ]
+    return Described(found.group_state, "consumer", found.assignor_name, members)
 
 
 def delete_group(cluster: Cluster, group: str) -> None:
@@ -110,129 +157,10 @@ def commit(
     raise Refused(code, f"group {group}")
 
 
-def members_of(described: Any) -> list[tuple[str, str, str, list[Place]]]:
-    """Member id, client id, host and assigned places of each member of a DescribedGroup."""
-    rows = []
-    for member in described.members:
-        rows.append(
-            (member.member_id, member.client_id, member.client_host, _places(member.member_assignment))
-        )
-    return rows
-
-
-def _places(content: bytes) -> list[Place]:
+def places_of(content: bytes) -> list[Place]:
+    """What a ConsumerProtocolAssignment assigns."""
     if len(content) < 2:
         return []
     version = min(int.from_bytes(content[:2], "big"), assignments.VERSION_MAX)
     rows = assignments.decode(content, 2, version).assigned_partitions
     return sorted((row.topic, partition) for row in rows for partition in row.partitions)
-
-
-def assign_range(
-    wanted: Mapping[str, Iterable[str]], counts: Mapping[str, int]
-) -> dict[str, dict[str, list[int]]]:
-    """Member → topic → partitions: per topic, members in order of their ids take runs that differ by one at most."""
-    plan: dict[str, dict[str, list[int]]] = {member: {} for member in wanted}
-    for topic, count in counts.items():
-        takers = sorted(member for member, topics in wanted.items() if topic in topics)
-        at = 0
-        for place, member in enumerate(takers):
-            size = count // len(takers) + (1 if place < count % len(takers) else 0)
-            if size:
-                plan[member][topic] = list(range(at, at + size))
-            at += size
-    return plan
-
-
-class Member:
-    """One member of a group."""
-
-    def __init__(self, cluster: Cluster, group: str, topics: list[str]) -> None:
-        self._cluster = cluster
-        self._group = group
-        self._topics = sorted(set(topics))
-        self._member_id = ""
-        self._generation_id = -1
-
-    def join(self) -> list[Place]:
-        """Join, or join again; the places that are ours until the next rebalance."""
-        for _ in range(TRIES_MAX):
-            reply = self._cluster.ask(11, self._join_request(), self._cluster.coordinator(self._group))
-            self._member_id = reply.member_id or self._member_id
-            code = reply.error_code
-            if code == errors.NONE:
-                self._generation_id = reply.generation_id
-                synced = self._sync(reply)
-                code = synced.error_code
-                if code == errors.NONE:
-                    return _places(synced.assignment)
-            if code == errors.UNKNOWN_MEMBER_ID:
-                self._member_id = ""
-            elif code not in REJOIN:
-                if code not in errors.RETRIABLE:
-                    raise Refused(code, f"group {self._group}")
-                self._cluster.pause()
-        raise Refused(errors.REBALANCE_IN_PROGRESS, f"group {self._group} did not come to rest")
-
-    def _join_request(self) -> join_group.JoinGroupRequest:
-        subscription = subscriptions.ConsumerProtocolSubscription(topics=self._topics, user_data=None)
-        metadata = b"\x00\x00" + subscriptions.encode(subscription, 0)
-        return join_group.JoinGroupRequest(
-            group_id=self._group,
-            session_timeout_ms=SESSION_TIMEOUT_MS,
-            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
-            member_id=self._member_id,
-            protocol_type=PROTOCOL_TYPE,
-            protocols=[join_group.JoinGroupRequestProtocol(name=ASSIGNOR, metadata=metadata)],
-        )
-
-    def _sync(self, joined: Any) -> Any:
-        plan = self._plan(joined.members) if joined.leader == self._member_id else []
-        ask = sync_group.SyncGroupRequest(
-            group_id=self._group,
-            generation_id=self._generation_id,
-            member_id=self._member_id,
-            protocol_type=PROTOCOL_TYPE,
-            protocol_name=ASSIGNOR,
-            assignments=plan,
-        )
-        return self._cluster.ask(14, ask, self._cluster.coordinator(self._group))
-
-    def _plan(self, members: list[Any]) -> list[sync_group.SyncGroupRequestAssignment]:
-        wanted = {}
-        for member in members:
-            version = min(int.from_bytes(member.metadata[:2], "big"), subscriptions.VERSION_MAX)
-            wanted[member.member_id] = subscriptions.decode(member.metadata, 2, version).topics
-        counts = {}
-        for topic in sorted({topic for topics in wanted.values() for topic in topics}):
-            counts[topic] = self._cluster.partitions(topic)
-        plan = []
-        for member_id, topics in assign_range(wanted, counts).items():
-            rows = [
-                assignments.TopicPartition(topic=name, partitions=places) for name, places in topics.items()
-            ]
-            content = assignments.ConsumerProtocolAssignment(assigned_partitions=rows, user_data=None)
-            encoded = b"\x00\x00" + assignments.encode(content, 0)
-            plan.append(sync_group.SyncGroupRequestAssignment(member_id=member_id, assignment=encoded))
-        return plan
-
-    def beat(self) -> bool:
-        """Tell that we live; False when the group rebalances and join() is due."""
-        ask = heartbeat.HeartbeatRequest(
-            group_id=self._group, generation_id=self._generation_id, member_id=self._member_id
-        )
-        code = self._cluster.ask(12, ask, self._cluster.coordinator(self._group)).error_code
-        if code in REJOIN:
-            return False
-        if code and code not in errors.RETRIABLE:
-            raise Refused(code, f"group {self._group}")
-        return True
-
-    def commit(self, offsets: Mapping[Place, int]) -> None:
-        commit(
-            self._cluster, self._group, offsets, member_id=self._member_id, generation_id=self._generation_id
-        )
-
-    def leave(self) -> None:
-        ask = leave_group.LeaveGroupRequest(group_id=self._group, member_id=self._member_id)
-        self._cluster.ask(13, ask, self._cluster.coordinator(self._group))

@@ -13,11 +13,18 @@ from barnabas.wire.messages.init_producer_id import InitProducerIdRequest
 from barnabas.wire.primitives import Records
 
 BATCH_BYTES: Final = 256 * 1024
+HELD_BYTES_MAX: Final = 32 << 20
+"""Over all partitions: a topic may have thousands, each with a batch that is not full."""
+
 RECORD_BYTES_OVERHEAD: Final = 32
 TIMEOUT_MS: Final = 30_000
 MURMUR_SEED: Final = 0x9747B28C
 MURMUR_FACTOR: Final = 0x5BD1E995
 SEQUENCES: Final = 1 << 31
+TOO_LARGE: Final = frozenset({errors.MESSAGE_TOO_LARGE, errors.RECORD_LIST_TOO_LARGE})
+"""The topic's limit may be below our batches: halves are sent, down to single records."""
+
+MAY_BE_STORED: Final = frozenset({errors.REQUEST_TIMED_OUT, errors.NOT_ENOUGH_REPLICAS_AFTER_APPEND})
 
 
 def murmur2(key: bytes) -> int:
@@ -36,7 +43,11 @@ def murmur2(key: bytes) -> int:
 
 
 class Producer:
-    """Writes to one topic. flush() makes sure; close is not needed."""
+    """Writes to one topic. flush() makes sure; close is not needed.
+
+    sent_records were acknowledged (with acks 0: sent). unanswered_records were sent when the broker was lost: only these
+    may be stored or not.
+    """
 
     def __init__(self, cluster: Cluster, topic: str, *, acks: int = -1, codec: str = "none") -> None:
         """acks: -1 all, 1, 0. Raises Refused when the topic does not exist and is not made by asking for it."""
@@ -47,11 +58,12 @@ class Producer:
         self._count = cluster.partitions(topic, create=True)
         self._held: dict[int, list[Record]] = {}
         self._held_bytes: dict[int, int] = {}
+        self._held_bytes_sum = 0
         self._sequences: dict[int, int] = {}
         self._turn = 0
         self._producer_id, self._producer_epoch = self._identity() if acks == -1 else (-1, -1)
         self.sent_records = 0
-        self.sent_bytes = 0
+        self.unanswered_records = 0
 
     def _identity(self) -> tuple[int, int]:
         ask = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=TIMEOUT_MS)
@@ -79,8 +91,11 @@ class Producer:
         size += sum(len(name) + len(content or b"") for name, content in record.headers)
         if self._held_bytes.get(partition, 0) + size > BATCH_BYTES:
             self._send(partition)
+        if self._held_bytes_sum + size > HELD_BYTES_MAX:
+            self.flush()
         self._held.setdefault(partition, []).append(record)
         self._held_bytes[partition] = self._held_bytes.get(partition, 0) + size
+        self._held_bytes_sum += size
 
     def flush(self) -> None:
         """Everything taken so far is acknowledged when this returns."""
@@ -88,10 +103,30 @@ class Producer:
             self._send(partition)
 
     def _send(self, partition: int) -> None:
-        records = self._held.pop(partition, [])
-        size = self._held_bytes.pop(partition, 0)
-        if not records:
-            return
+        """What is held for a partition stays held until it is acknowledged, so that flush() after an error tries it again.
+
+        Only an idempotent batch may be: any other that was sent may be stored already, and is let go.
+        """
+        records = self._held.get(partition, [])
+        if self._acks != -1:
+            self._let_go(partition)
+        count = len(records)
+        while records:
+            try:
+                self._send_batch(partition, records[:count])
+            except Refused as error:
+                if error.code not in TOO_LARGE or count == 1:
+                    raise
+                count = (count + 1) // 2
+            else:
+                del records[:count]
+        self._let_go(partition)
+
+    def _let_go(self, partition: int) -> None:
+        self._held.pop(partition, None)
+        self._held_bytes_sum -= self._held_bytes.pop(partition, 0)
+
+    def _send_batch(self, partition: int, records: list[Record]) -> None:
         sequence = self._sequences.get(partition, 0) if self._acks == -1 else -1
         batch = build_batch(
             records,
@@ -100,12 +135,18 @@ class Producer:
             producer_epoch=self._producer_epoch,
             base_sequence=sequence,
         )
-        self._deliver(partition, batch)
+        self.unanswered_records = len(records)
+        try:
+            self._deliver(partition, batch)
+        except Refused as error:
+            if error.code not in MAY_BE_STORED:
+                self.unanswered_records = 0
+            raise
+        self.unanswered_records = 0
         if sequence >= 0:
             self._sequences[partition] = (sequence + len(records)) % SEQUENCES
         self._turn = (partition + 1) % self._count
         self.sent_records += len(records)
-        self.sent_bytes += size
 
     def _deliver(self, partition: int, batch: bytes) -> None:
         row = produce.PartitionProduceData(index=partition, records=Records(batch))
