@@ -158,7 +158,7 @@ def _plan(
     cluster: Cluster, places: list[Place], offsets: dict[Place, int], target: str | None, shift: int | None
 ) -> dict[Place, int]:
     if target is not None:
-        return resolve(cluster, places, parse_where(target, time.time_ns() // 1_000_000))
+        return resolve(cluster, places, parse_where(target, time.time_ns() // 1_000_000), reached=True)
     assert shift is not None
     starts, ends = offsets_at(cluster, places, EARLIEST), offsets_at(cluster, places, LATEST)
     return {

@@ -15,7 +15,11 @@ RECORD_FIELDS: Final = frozenset({"topic", "partition", "offset", "timestamp", "
 
 
 class BadLine(ValueError):
-    """A line is not of the form."""
+    """A line is not of the form. line: its number, where who raised it knows that."""
+
+    def __init__(self, what: str, line: int = 0) -> None:
+        super().__init__(what)
+        self.line = line
 
 
 def shown(content: bytes | None) -> object:
@@ -46,33 +50,45 @@ def content_of(given: object) -> bytes | None:
     if given is None:
         return None
     if isinstance(given, str):
-        return given.encode()
+        return _utf8(given)
     if isinstance(given, dict) and list(given) == ["base64"]:
         try:
             return base64.b64decode(given["base64"], validate=True)
         except (TypeError, ValueError):
             raise BadLine("base64 that is none") from None
-    return json.dumps(given, ensure_ascii=False, separators=(",", ":")).encode()
+    return _utf8(json.dumps(given, ensure_ascii=False, separators=(",", ":")))
 
 
-def from_line(line: str, key_field: str | None, now_ms: int) -> Record:
-    """A record of our own form when the line has only its fields and a value; else the whole line is the value."""
+def _utf8(text: str) -> bytes:
+    """JSON can name half a character, which no UTF-8 holds."""
     try:
-        row = json.loads(line)
-    except ValueError as error:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise BadLine("half of a surrogate pair is no text") from None
+
+
+def parse_json(text: str) -> object:
+    """Raises BadLine."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise BadLine(f"this is not JSON: {error}") from None
-    if key_field is None and isinstance(row, dict) and "value" in row and row.keys() <= RECORD_FIELDS:
-        timestamp = row.get("timestamp", now_ms)
-        if not isinstance(timestamp, int):
-            raise BadLine("timestamp is to be a number of milliseconds")
-        headers = _headers(row.get("headers", []))
-        return Record(content_of(row.get("key")), content_of(row["value"]), timestamp, headers)
-    key = None
-    if key_field is not None:
-        if not isinstance(row, dict) or key_field not in row:
-            raise BadLine(f"no field {key_field!r}")
-        key = content_of(row[key_field])
-    return Record(key, line.encode(), now_ms)
+
+
+def own_record(row: object, now_ms: int, *, tombstone: bool = False) -> Record | None:
+    """A record of our own form: an object with a value and no fields but ours; None for anything else.
+
+    tombstone: a key will do, as the value goes anyway.
+    """
+    if not isinstance(row, dict) or not row.keys() <= RECORD_FIELDS:
+        return None
+    if "value" not in row and not (tombstone and "key" in row):
+        return None
+    timestamp = row.get("timestamp", now_ms)
+    if isinstance(timestamp, bool) or not isinstance(timestamp, int) or not -1 <= timestamp < 1 << 63:
+        raise BadLine("timestamp is to be a number of milliseconds")
+    headers = _headers(row.get("headers", []))
+    return Record(content_of(row.get("key")), content_of(row.get("value")), timestamp, headers)
 
 
 def _headers(given: object) -> tuple[Header, ...]:
@@ -83,5 +99,6 @@ def _headers(given: object) -> tuple[Header, ...]:
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2 or not isinstance(pair[0], str):
             raise BadLine("headers are to be a list of [name, content]")
+        _utf8(pair[0])
         found.append((pair[0], content_of(pair[1])))
     return tuple(found)

@@ -5,6 +5,7 @@ stdout is data, stderr is talk. Exit codes: 0 ok, 1 error, 2 usage, 3 not found,
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -20,6 +21,7 @@ EXIT_NOT_FOUND: Final = 3
 EXIT_DENIED: Final = 4
 EXIT_INTERRUPTED: Final = 130
 DEFAULT_BOOTSTRAP: Final = "127.0.0.1:9092"
+UNPRINTABLE: Final = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
 
 NOT_FOUND: Final = frozenset(
     {errors.UNKNOWN_TOPIC_OR_PARTITION, errors.GROUP_ID_NOT_FOUND, errors.RESOURCE_NOT_FOUND}
@@ -154,22 +156,45 @@ def emit(rows: Sequence[dict[str, Any]], form: str | None) -> None:
 def _table(rows: Sequence[dict[str, Any]]) -> None:
     names = list(rows[0])
     cells = [[_cell(row[name]) for name in names] for row in rows]
-    numeric = [all(isinstance(row[name], int | None) for row in rows) for name in names]
-    widths = [max(len(name), *(len(line[at]) for line in cells)) for at, name in enumerate(names)]
-    for line in [[name.upper() for name in names], *cells]:
+    numeric = [all(isinstance(row[name], int | float | None) for row in rows) for name in names]
+    widths = [max(_width(name), *(_width(line[at]) for line in cells)) for at, name in enumerate(names)]
+    for number, line in enumerate([[name.upper() for name in names], *cells]):
         parts = [
-            text.rjust(width) if right else text.ljust(width)
+            " " * (width - _width(text)) + text if right else text + " " * (width - _width(text))
             for text, width, right in zip(line, widths, numeric, strict=True)
         ]
-        click.echo("  ".join(parts).rstrip())
+        text = "  ".join(parts).rstrip()
+        click.echo(click.style(text, bold=True) if not number and colourful() else text)
 
 
 def _cell(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, list):
-        return ",".join(str(each) for each in value)
-    return str(value)
+        return ",".join(_cell(each) for each in value) or "-"
+    return printable(str(value))
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal: wide characters of East Asia take two, marks that join the one before none."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return sum(
+        0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1
+        for each in text
+    )
+
+
+def printable(text: str) -> str:
+    """Text that does nothing to a terminal: control characters and those that turn the writing are shown by number."""
+    return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def colourful() -> bool:
+    """Whether what goes to stdout may be coloured."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def confirm(question: str, yes: bool) -> None:

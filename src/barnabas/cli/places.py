@@ -12,6 +12,7 @@ from typing import Final
 
 import click
 
+from barnabas.cli.output import EXIT_NOT_FOUND, Failed
 from barnabas.client.cluster import Cluster
 from barnabas.client.fetch import EARLIEST, LATEST, Place, offsets_at
 
@@ -36,6 +37,23 @@ class Where:
 
     def __repr__(self) -> str:
         return f"Where({self.kind!r}, {self.number})"
+
+
+def parse_span(text: str) -> int:
+    """Milliseconds of 500ms, 10s, 5m, 2h or 1d. Raises click.BadParameter."""
+    span = SPAN.fullmatch(text)
+    if not span:
+        raise click.BadParameter(f"{text!r} is no span: write 500ms, 10s, 5m, 2h or 1d")
+    return int(span[1]) * UNITS_MS[span[2]]
+
+
+class Span(click.ParamType[int]):
+    """A span on the command line."""
+
+    name = "span"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return parse_span(str(value))
 
 
 def parse_time(text: str, now_ms: int) -> int:
@@ -82,8 +100,13 @@ def parse_range(text: str, now_ms: int) -> tuple[Where, Where | None]:
     return start, stop
 
 
-def resolve(cluster: Cluster, places: Iterable[Place], where: Where) -> dict[Place, int]:
-    """The offset in each partition, never outside what it holds."""
+def resolve(
+    cluster: Cluster, places: Iterable[Place], where: Where, *, reached: bool = False
+) -> dict[Place, int]:
+    """The offset in each partition, never outside what it holds.
+
+    reached: raises Failed for an offset to which no partition has come yet, as that is a slip rather than a wish.
+    """
     wanted = list(places)
     starts, ends = offsets_at(cluster, wanted, EARLIEST), offsets_at(cluster, wanted, LATEST)
     if where.kind == "start":
@@ -95,4 +118,10 @@ def resolve(cluster: Cluster, places: Iterable[Place], where: Where) -> dict[Pla
         return {place: ends[place] if offset < 0 else offset for place, offset in found.items()}
     if where.kind == "tail":
         return {place: max(starts[place], ends[place] - where.number) for place in wanted}
+    if reached and ends and where.number > max(ends.values()):
+        raise Failed(
+            f"there is no offset {where.number}: the next record to come has {max(ends.values())}",
+            f"see what there is: barnabas topic describe {wanted[0][0]}",
+            EXIT_NOT_FOUND,
+        )
     return {place: min(max(where.number, starts[place]), ends[place]) for place in wanted}

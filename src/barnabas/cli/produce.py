@@ -1,110 +1,157 @@
-"""`barnabas produce`: lines of files or of stdin into a topic."""
+"""`barnabas produce`: records from files or stdin into a topic."""
 
-import csv
-import io
-import json
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import BinaryIO, Final
 
 import click
 
-from barnabas.cli.lines import BadLine, from_line
-from barnabas.cli.output import Failed, bootstrap_option, connect, guarded, settings_of
+from barnabas.cli.inputs import Fields, Form, Lines, records_from
+from barnabas.cli.lines import BadLine
+from barnabas.cli.output import EXIT_NOT_FOUND, Failed, bootstrap_option, connect, guarded, settings_of
+from barnabas.cli.progress import Progress, progress_of
 from barnabas.client.produce import Producer
-from barnabas.records.record import Record
+from barnabas.records.record import Header
 
 ACKS: Final = {"all": -1, "1": 1, "0": 0}
 PROGRESS_STEP: Final = 1000
-Advance = Callable[[int], None]
+AHEAD_S_MAX: Final = 0.05
+"""What --rate lets through at once: sleeping less than this would cost more than it paces."""
+
+RATE: Final = re.compile(r"(\d+(?:\.\d+)?)(?:/(s|m|h))?")
+RATE_UNITS_S: Final = {None: 1, "s": 1, "m": 60, "h": 3600}
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def read_records(source: BinaryIO, form: str, key_field: str | None) -> Iterator[tuple[int, Record]]:
-    """Line number and record. Raises BadLine."""
-    if form == "csv":
-        rows = csv.DictReader(io.TextIOWrapper(source, encoding="utf-8", newline=""))
-        for row in rows:
-            if key_field is not None and key_field not in row:
-                raise BadLine(f"line {rows.line_num}: no column {key_field!r}")
-            key = None if key_field is None else str(row[key_field]).encode()
-            value = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()
-            yield rows.line_num, Record(key, value, _now_ms())
-        return
-    for number, raw in enumerate(source, 1):
-        line = raw.rstrip(b"\r\n")
-        if form == "raw":
-            yield number, Record(None, line, _now_ms())
-        elif line.strip():
-            try:
-                yield number, from_line(line.decode(), key_field, _now_ms())
-            except BadLine as error:
-                raise BadLine(f"line {number}: {error}") from None
-            except UnicodeDecodeError:
-                raise BadLine(f"line {number}: this is not UTF-8") from None
+class Rate(click.ParamType[float]):
+    """100, 100/s, 90/m: records a second."""
+
+    name = "rate"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = RATE.fullmatch(str(value))
+        if not found or not float(found[1]):
+            self.fail(f"{value!r} is no rate, for example 100/s or 30/m", param, ctx)
+        return float(found[1]) / RATE_UNITS_S[found[2]]
 
 
-def _feed(
-    producer: Producer,
-    source: BinaryIO,
-    form: str,
-    key_field: str | None,
-    extra: tuple[tuple[str, bytes | None], ...],
-    partition: int | None,
-    advance: Advance,
-) -> None:
-    live = source.isatty()
-    for number, record in read_records(source, form, key_field):
-        record.headers = (*record.headers, *extra)
-        producer.add(record, partition)
-        if live:
-            producer.flush()
-        if number % PROGRESS_STEP == 0:
-            advance(source.tell() if source.seekable() else 0)
+class Pace:
+    """Lets so many records a second through. What was late is made up for."""
+
+    def __init__(
+        self,
+        per_s: float,
+        flush: Callable[[], None],
+        now_s: Callable[[], float] = time.monotonic,
+        sleep_s: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """flush: sends what was let through, before there is a wait."""
+        self._step_s = 1 / per_s
+        self._flush = flush
+        self._now_s = now_s
+        self._sleep_s = sleep_s
+        self._due_s = now_s()
+
+    def step(self) -> None:
+        """Before each record."""
+        ahead_s = self._due_s - self._now_s()
+        if ahead_s > AHEAD_S_MAX:
+            self._flush()
+            self._sleep_s(ahead_s)
+        self._due_s += self._step_s
 
 
-def _run(paths: Sequence[str], feed: Callable[[BinaryIO, Advance], None]) -> None:
-    """Feed each file, with a progress bar where a human can see one."""
-    total = sum(os.path.getsize(path) for path in paths if path != "-" and os.path.exists(path))
-    if not (sys.stderr.isatty() and total and "-" not in paths):
-        for path in paths or ["-"]:
-            _one(path, lambda source: feed(source, lambda _: None))
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+class Feed:
+    """Input to producer, file by file."""
 
-    columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=total)
-        before = 0
+    def __init__(
+        self,
+        producer: Producer,
+        form: Form,
+        headers: tuple[Header, ...],
+        partition: int | None,
+        pace: Pace | None,
+        progress: Progress,
+    ) -> None:
+        self._producer = producer
+        self._form = form
+        self._headers = headers
+        self._partition = partition
+        self._pace = pace
+        self._progress = progress
+        self._records = 0
+        self._earlier_bytes = 0
 
-        def advance(at: int) -> None:
-            progress.update(task, completed=before + at)
+    def take(self, path: str) -> None:
+        """A whole file, or stdin for `-`. Raises Failed for what cannot be read."""
+        try:
+            if path == "-":
+                self._take(sys.stdin.buffer)
+            else:
+                with open(path, "rb") as source:
+                    self._take(source)
+        except BadLine as error:
+            where = "stdin" if path == "-" else path
+            raise Failed(f"{where}: {error}", "send lines as they are with --format raw") from None
 
-        for path in paths:
-            _one(path, lambda source: feed(source, advance))
-            before += os.path.getsize(path)
-        advance(0)
+    def _take(self, source: BinaryIO) -> None:
+        lines = Lines(source, self._producer.flush)
+        for _, record, partition in records_from(lines, self._form, _now_ms):
+            if self._pace is not None:
+                self._pace.step()
+            if self._headers:
+                record.headers = (*record.headers, *self._headers)
+            self._producer.add(record, self._partition if partition is None else partition)
+            self._records += 1
+            if self._records % PROGRESS_STEP == 0 or self._pace is not None:
+                self._progress.advance(self._records, self._earlier_bytes + lines.taken_bytes)
+        self._earlier_bytes += lines.taken_bytes
+        self._progress.advance(self._records, self._earlier_bytes)
 
 
-def _one(path: str, feed: Callable[[BinaryIO], None]) -> None:
-    try:
+def _readable(paths: Sequence[str]) -> list[str]:
+    """The paths, stdin for none, looked at before anything is sent."""
+    for path in paths:
         if path == "-":
-            feed(sys.stdin.buffer)
-        else:
-            with open(path, "rb") as source:
-                feed(source)
-    except (BadLine, UnicodeDecodeError, csv.Error) as error:
-        raise Failed(
-            f"{'stdin' if path == '-' else path}: {error}", "send lines as they are with --format raw"
-        ) from None
-    except FileNotFoundError:
-        raise Failed(f"there is no file {path}", "leave FILE out to read stdin", 3) from None
+            continue
+        if not os.path.exists(path):
+            raise Failed(f"there is no file {path}", "leave FILE out to read stdin", EXIT_NOT_FOUND)
+        if os.path.isdir(path) or not os.access(path, os.R_OK):
+            raise Failed(
+                f"{path} cannot be read", "name files that you may read, or leave FILE out for stdin"
+            )
+    return list(paths) or ["-"]
+
+
+def _told(producer: Producer, topic: str) -> str:
+    text = f"{producer.sent_records} records {'written' if producer.acknowledged else 'sent'} to {topic}"
+    unanswered = producer.unanswered_records
+    unsent = producer.held_records - (unanswered if producer.idempotent else 0)
+    if unanswered:
+        text += f"; {unanswered} more went out without an answer and may be there too"
+    if unsent:
+        text += f"; {unsent} were read and not sent"
+    return text
+
+
+def _form(name: str, fields: Fields, separator: str | None, tombstone: bool) -> Form:
+    if name == "raw" and (fields.shape_the_record() or fields.partition):
+        raise click.UsageError("raw lines have no fields: --key-field and its like go with jsonl and csv")
+    if name != "raw" and separator is not None:
+        raise click.UsageError(
+            "--key-separator goes with --format raw; otherwise name the key with --key-field"
+        )
+    if separator == "":
+        raise click.UsageError("--key-separator takes at least one character, for example ':'")
+    if tombstone and fields.value is not None:
+        raise click.UsageError("--tombstone writes null values: leave --value-field out")
+    return Form(name, fields, separator.encode() if separator else None, tombstone)
 
 
 @click.command(
@@ -112,24 +159,37 @@ def _one(path: str, feed: Callable[[BinaryIO], None]) -> None:
 Examples:
   echo '{"hello": "world"}' | barnabas produce greetings
   barnabas produce clicks clicks.jsonl --key-field user --compression zstd
-  barnabas produce flights flights.csv --format csv --key-field carrier
+  barnabas produce flights flights.csv --format csv --key-field carrier --rate 100/s
+  printf 'k1:one\\nk2:two\\n' | barnabas produce states --format raw --key-separator :
+  printf 'k1\\nk2\\n' | barnabas produce states --format raw --tombstone
   barnabas consume clicks -o start -e | barnabas produce copy"""
 )
 @click.argument("topic")
 @click.argument("files", nargs=-1, metavar="[FILE…]")
 @click.option(
     "--format",
-    "form",
+    "form_name",
     type=click.Choice(["jsonl", "csv", "raw"]),
     default="jsonl",
     show_default=True,
     help="raw: each line is a value. csv: each row becomes a JSON object.",
 )
 @click.option("--key-field", metavar="NAME", help="The field or column that is the key.")
+@click.option("--value-field", metavar="NAME", help="The one that is the value; default: the whole row.")
+@click.option(
+    "--timestamp-field", metavar="NAME", help="The one that is the time: ms since 1970, or ISO 8601."
+)
+@click.option("--partition-field", metavar="NAME", help="The one that names the partition.")
+@click.option(
+    "--header-field", "header_fields", multiple=True, metavar="NAME", help="One that is a header too."
+)
+@click.option("--key-separator", metavar="TEXT", help="In raw lines, what stands between key and value.")
+@click.option("--tombstone", is_flag=True, help="Null values; a raw line is then a key.")
 @click.option(
     "--header", "headers", multiple=True, metavar="NAME=VALUE", help="On every record; may be repeated."
 )
 @click.option("-p", "--partition", type=click.IntRange(0), help="Default: by key, or in turn.")
+@click.option("--rate", type=Rate(), metavar="N[/s|m|h]", help="No more records than that.")
 @click.option(
     "--compression",
     type=click.Choice(["none", "gzip", "snappy", "lz4", "zstd"]),
@@ -139,31 +199,48 @@ Examples:
 @click.option(
     "--acks", type=click.Choice(list(ACKS)), default="all", show_default=True, help="all is idempotent."
 )
+@click.option(
+    "--progress",
+    "progress_form",
+    type=click.Choice(["bar", "json", "none"]),
+    help="On stderr; default: a bar on a terminal.",
+)
 @bootstrap_option
 @guarded
 def produce(
     topic: str,
     files: Sequence[str],
-    form: str,
+    form_name: str,
     key_field: str | None,
+    value_field: str | None,
+    timestamp_field: str | None,
+    partition_field: str | None,
+    header_fields: Sequence[str],
+    key_separator: str | None,
+    tombstone: bool,
     headers: Sequence[str],
     partition: int | None,
+    rate: float | None,
     compression: str,
     acks: str,
+    progress_form: str | None,
     bootstrap: str,
 ) -> None:
     """Write records from files or stdin to a topic. Takes back what `barnabas consume` wrote."""
-    if form == "raw" and key_field is not None:
-        raise click.UsageError("raw lines have no fields: --key-field goes with jsonl and csv")
+    fields = Fields(key_field, value_field, timestamp_field, partition_field, tuple(header_fields))
+    form = _form(form_name, fields, key_separator, tombstone)
     extra = tuple((name, value.encode()) for name, value in settings_of(headers).items())
+    paths = _readable(files)
     producer = Producer(connect(bootstrap), topic, acks=ACKS[acks], codec=compression)
+    pace = None if rate is None else Pace(rate, producer.flush)
     try:
-        _run(
-            files, lambda source, advance: _feed(producer, source, form, key_field, extra, partition, advance)
-        )
-        producer.flush()
+        with progress_of(progress_form, paths) as progress:
+            feed = Feed(producer, form, extra, partition, pace, progress)
+            for path in paths:
+                feed.take(path)
+            producer.flush()
     except (Failed, KeyboardInterrupt):
         producer.flush()
         raise
     finally:
-        click.echo(f"{producer.sent_records} records written to {topic}", err=True)
+        click.echo(_told(producer, topic), err=True)

@@ -21,8 +21,10 @@ class Sockets:
         self._open: dict[Address, socket.socket] = {}
 
     def exchange(self, address: Address, frame: bytes, answered: bool) -> bytes:
+        sent = False
         try:
             found = self._open.get(address) or self._connect(address)
+            sent = True
             found.sendall(frame)
             if not answered:
                 return b""
@@ -32,7 +34,7 @@ class Sockets:
             return _read(found, size)
         except OSError as error:
             self.forget(address)
-            raise Unreachable(address, error.strerror or str(error) or "time-out") from None
+            raise Unreachable(address, error.strerror or str(error) or "time-out", sent=sent) from None
         except KeyboardInterrupt:
             self.forget(address)
             raise

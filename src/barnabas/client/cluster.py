@@ -35,11 +35,12 @@ class Transport(Protocol):
 
 
 class Unreachable(Exception):
-    """No broker answered at an address."""
+    """No broker answered at an address. sent: the request may have reached it all the same."""
 
-    def __init__(self, address: Address, reason: str) -> None:
+    def __init__(self, address: Address, reason: str, *, sent: bool = True) -> None:
         super().__init__(f"no answer from {address[0]}:{address[1]}: {reason}")
         self.address = address
+        self.sent = sent
 
 
 class Refused(Exception):
@@ -99,7 +100,11 @@ class Cluster:
 
     def _version(self, address: Address, key: int) -> int:
         if address not in self._versions:
-            reply = self._exchange(address, 18, 0, api_versions.ApiVersionsRequest(), True)
+            try:
+                reply = self._exchange(address, 18, 0, api_versions.ApiVersionsRequest(), True)
+            except Unreachable as error:
+                error.sent = False  # not the request that the caller has in mind
+                raise
             self._versions[address] = {
                 row.api_key: (row.min_version, row.max_version) for row in reply.api_keys
             }

@@ -6,7 +6,7 @@ Order and no doubles hold because a partition has one batch under way, and a bat
 from typing import Final
 
 from barnabas import errors
-from barnabas.client.cluster import TRIES_MAX, Cluster, Refused, Unreachable
+from barnabas.client.cluster import TRIES_MAX, Address, Cluster, Refused, Unreachable
 from barnabas.records.record import Record, build_batch
 from barnabas.wire.messages import produce
 from barnabas.wire.messages.init_producer_id import InitProducerIdRequest
@@ -45,8 +45,8 @@ def murmur2(key: bytes) -> int:
 class Producer:
     """Writes to one topic. flush() makes sure; close is not needed.
 
-    sent_records were acknowledged (with acks 0: sent). unanswered_records were sent when the broker was lost: only these
-    may be stored or not.
+    sent_records were acknowledged (with acks 0: sent). unanswered_records went out when the broker was lost: of these
+    alone nobody knows whether they are stored.
     """
 
     def __init__(self, cluster: Cluster, topic: str, *, acks: int = -1, codec: str = "none") -> None:
@@ -54,6 +54,8 @@ class Producer:
         self._cluster = cluster
         self._topic = topic
         self._acks = acks
+        self.acknowledged = acks != 0
+        self.idempotent = acks == -1
         self._codec = codec
         self._count = cluster.partitions(topic, create=True)
         self._held: dict[int, list[Record]] = {}
@@ -61,9 +63,14 @@ class Producer:
         self._held_bytes_sum = 0
         self._sequences: dict[int, int] = {}
         self._turn = 0
-        self._producer_id, self._producer_epoch = self._identity() if acks == -1 else (-1, -1)
+        self._producer_id, self._producer_epoch = self._identity() if self.idempotent else (-1, -1)
         self.sent_records = 0
         self.unanswered_records = 0
+
+    @property
+    def held_records(self) -> int:
+        """Taken and not acknowledged."""
+        return sum(len(records) for records in self._held.values())
 
     def _identity(self) -> tuple[int, int]:
         ask = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=TIMEOUT_MS)
@@ -108,18 +115,20 @@ class Producer:
         Only an idempotent batch may be: any other that was sent may be stored already, and is let go.
         """
         records = self._held.get(partition, [])
-        if self._acks != -1:
-            self._let_go(partition)
         count = len(records)
-        while records:
-            try:
-                self._send_batch(partition, records[:count])
-            except Refused as error:
-                if error.code not in TOO_LARGE or count == 1:
-                    raise
-                count = (count + 1) // 2
-            else:
-                del records[:count]
+        try:
+            while records:
+                try:
+                    self._send_batch(partition, records[:count])
+                except Refused as error:
+                    if error.code not in TOO_LARGE or count == 1:
+                        raise
+                    count = (count + 1) // 2
+                else:
+                    del records[:count]
+        finally:
+            if not self.idempotent:
+                del records[: self.unanswered_records]
         self._let_go(partition)
 
     def _let_go(self, partition: int) -> None:
@@ -127,7 +136,7 @@ class Producer:
         self._held_bytes_sum -= self._held_bytes.pop(partition, 0)
 
     def _send_batch(self, partition: int, records: list[Record]) -> None:
-        sequence = self._sequences.get(partition, 0) if self._acks == -1 else -1
+        sequence = self._sequences.get(partition, 0) if self.idempotent else -1
         batch = build_batch(
             records,
             codec=self._codec,
@@ -155,12 +164,18 @@ class Producer:
             timeout_ms=TIMEOUT_MS,
             topic_data=[produce.TopicProduceData(name=self._topic, partition_data=[row])],
         )
+        leader: Address | None = None
+        sent = False
         for attempt in range(TRIES_MAX):
             try:
+                leader = None
                 leader = self._cluster.leader(self._topic, partition)
                 reply = self._cluster.ask(0, ask, leader, answered=self._acks != 0)
-            except Unreachable:
-                if self._acks != -1 or attempt == TRIES_MAX - 1:
+            except Unreachable as error:
+                sent |= error.sent and leader is not None
+                if (sent and not self.idempotent) or attempt == TRIES_MAX - 1:
+                    if not sent:
+                        self.unanswered_records = 0
                     raise
             else:
                 if reply is None:
