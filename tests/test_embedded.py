@@ -39,6 +39,17 @@ def test_a_broker_on_disk_keeps_its_records_and_its_cluster_id(tmp_path: Path) -
         assert [message.value for message in broker.records("t")] == ["run 0", "run 1", "run 2"]
 
 
+def test_topics_of_a_folder_are_made_once_and_a_bad_one_leaves_nothing_running(tmp_path: Path) -> None:
+    for offset in range(2):
+        with barnabas.Broker(data=tmp_path, topics={"t": 2}) as broker:
+            assert broker.produce("t", "x", partition=1) == offset
+    broken = barnabas.Broker(data=tmp_path, topics={"no spaces": 1})
+    with pytest.raises(BrokerError, match="characters other than"):
+        broken.start()
+    with barnabas.Broker(data=tmp_path) as broker:
+        assert len(broker.records("t")) == 2, "the folder is free again"
+
+
 def test_a_folder_in_use_and_a_taken_port_are_refused_with_the_remedy(tmp_path: Path) -> None:
     with barnabas.Broker(data=tmp_path) as broker:
         with pytest.raises(BrokerError, match="in use by another process"):

@@ -102,9 +102,9 @@ class Broker:
         config: Mapping[str, object] | None = None,
         topics: Mapping[str, int] | None = None,
     ) -> None:
-        """config: broker options by name. topics: name → partitions, made before entering returns.
+        """config: broker options by name. topics: name → partitions, made before entering returns unless they are there.
 
-        Raises BrokerError on entering when the port is taken or the folder is in use.
+        Raises BrokerError on entering when the port is taken, the folder is in use or a topic cannot be made.
         """
         self._folder = None if data is None else os.fspath(data)
         self._static = {"listeners": f"PLAINTEXT://{_bracketed(host)}:{port}"}
@@ -153,8 +153,13 @@ class Broker:
             self._thread.join()
             self._thread = None
             raise BrokerError(str(ready[0]))
-        for name, partitions in self._topics.items():
-            self.create_topic(name, partitions)
+        try:
+            for name, partitions in self._topics.items():
+                if not self._partitions(name):
+                    self.create_topic(name, partitions)
+        except BrokerError:
+            self.stop()
+            raise
         return self
 
     def stop(self) -> None:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,22 @@ from barnabas.cli.main import main
 
 SOURCE = str(Path(__file__).parents[2] / "src")
 COMMAND = [sys.executable, "-m", "barnabas.cli.main"]
+HASTY = [
+    sys.executable,
+    "-c",
+    """
+import sys
+from barnabas.cli import source
+from barnabas.cli.main import main
+from barnabas.client import cluster
+cluster.RETRY_WAIT_MS = 1
+source.BEAT_MS = 100
+main(args=sys.argv[1:])
+""",
+]
+"""The same with little patience: a lost broker is given up soon, a rebalance is seen at once."""
+
+LAST = "\0last\0"
 STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 END_S = 30
 
@@ -57,23 +74,21 @@ class Terminal:
         stdin: int | None = None,
         stdout: int | None = None,
     ) -> None:
-        self._ours, theirs = pty.openpty()
+        self._ours, self._theirs = pty.openpty()
         self.process = subprocess.Popen(
             [*COMMAND, *args],
-            stdin=theirs if stdin is None else stdin,
-            stdout=theirs if stdout is None else stdout,
-            stderr=theirs,
+            stdin=self._theirs if stdin is None else stdin,
+            stdout=self._theirs if stdout is None else stdout,
+            stderr=self._theirs,
             env=environment(bootstrap, more),
             start_new_session=True,
         )
-        os.close(theirs)
         self.seen = ""
 
     def until(self, text: str) -> str:
         """Everything so far, once text is there."""
         while text not in self.seen:
-            if not self._read():
-                raise AssertionError(f"{text!r} did not come:\n{self.seen}")
+            self._read()
         return self.seen
 
     def write(self, text: str) -> None:
@@ -84,17 +99,16 @@ class Terminal:
 
     def end(self) -> tuple[int, str]:
         """Exit code, and all that was shown without its styles."""
-        while self._read():
-            pass
-        return self.process.wait(END_S), STYLES.sub("", self.seen).replace("\r\n", "\n")
+        reader = threading.Thread(target=self.until, args=[LAST])
+        reader.start()  # or the command would wait for somebody to read
+        code = self.process.wait(END_S)
+        os.write(self._theirs, LAST.encode())
+        reader.join()
+        self.seen = self.seen.partition(LAST)[0].replace("\r\n", "\n")
+        return code, STYLES.sub("", self.seen)
 
-    def _read(self) -> bool:
-        try:
-            read = os.read(self._ours, 65536)
-        except OSError:  # the other end is closed
-            return False
-        self.seen += read.decode()
-        return bool(read)
+    def _read(self) -> None:
+        self.seen += os.read(self._ours, 65536).decode()
 
     def __enter__(self) -> Self:
         return self
@@ -106,3 +120,4 @@ class Terminal:
             self.process.kill()
             self.process.wait(END_S)
         os.close(self._ours)
+        os.close(self._theirs)

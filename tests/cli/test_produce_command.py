@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
-from terminal import COMMAND, Terminal, environment, piped
+from terminal import COMMAND, HASTY, Terminal, environment, piped
 
 import barnabas
 from barnabas.cli.produce import Pace, Rate
@@ -322,21 +322,12 @@ def test_ctrl_c_sends_what_was_read_and_says_how_much(bootstrap: str, run: Run, 
         assert (process.wait(30), process.stderr.read()) == (130, f"2 records written to {topic}\n".encode())
 
 
-HASTY = """
-import sys
-from barnabas.cli.main import main
-from barnabas.client import cluster
-cluster.RETRY_WAIT_MS = 1
-main(args=sys.argv[1:])
-"""
-
-
 @pytest.mark.parametrize("acks", ["all", "1"])
 def test_a_broker_that_dies_meanwhile_leaves_an_exact_count(acks: str, tmp_path: Path) -> None:
     broker = barnabas.Broker(topics={"t": 1})
     with broker:
         env = environment(broker.bootstrap)
-        command = [sys.executable, "-c", HASTY, "produce", "t", "--format", "raw", "--acks", acks]
+        command = [*HASTY, "produce", "t", "--format", "raw", "--acks", acks]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True
         ) as process:

@@ -123,20 +123,23 @@ def guarded(command: Callable[Given, None]) -> Callable[Given, None]:
             _quiet_end(EXIT_INTERRUPTED)
         except BrokenPipeError:
             _quiet_end(0)
+        except OSError as error:
+            where = error.filename or "stdout"
+            _end(f"{where}: {error.strerror}", "see whether there is room, and the right to it", EXIT_ERROR)
 
     return run
 
 
 def _end(what: str, hint: str, code: int) -> None:
     click.echo(f"barnabas: {what}\n  {hint}", err=True)
-    sys.exit(code)
+    _quiet_end(code)
 
 
 def _quiet_end(code: int) -> None:
     """Leave without the interpreter's own complaint about a stdout that is gone."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)
 

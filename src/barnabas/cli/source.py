@@ -112,7 +112,7 @@ class Source:
             later = [place for place in places if place not in self._stops]
             self._stops.update(resolve(self._cluster, later, self._stop))
         self._reader.positions = positions
-        self._done.clear()
+        self._done = dict(positions)
         self._joined = True
 
     def _is_over(self) -> bool:
