@@ -18,7 +18,7 @@ Rows = Callable[..., list[dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def bootstrap() -> Iterator[str]:
-    with barnabas.Broker() as broker:
+    with barnabas.Broker(config={"log.retention.ms": -1}) as broker:  # for records of 1970
         yield broker.bootstrap
 
 

@@ -27,11 +27,11 @@ from barnabas.cli import source
 from barnabas.cli.main import main
 from barnabas.client import cluster
 cluster.RETRY_WAIT_MS = 1
-source.BEAT_MS = 100
+source.BEAT_MS = source.COMMIT_MS = 100
 main(args=sys.argv[1:])
 """,
 ]
-"""The same with little patience: a lost broker is given up soon, a rebalance is seen at once."""
+"""The same with little patience: a lost broker is given up soon, a rebalance is seen and a commit made at once."""
 
 LAST = "\0last\0"
 STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -40,7 +40,8 @@ END_S = 30
 
 def environment(bootstrap: str, more: Mapping[str, str] | None = None) -> dict[str, str]:
     own = {"BARNABAS_BOOTSTRAP": bootstrap, "PYTHONPATH": SOURCE, "TERM": "xterm", "COLUMNS": "120"}
-    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    foreign = ("NO_COLOR", "FORCE_COLOR", "PYTHONUNBUFFERED")
+    kept = {name: value for name, value in os.environ.items() if name not in foreign}
     return {**kept, **own, **(more or {})}
 
 

@@ -6,6 +6,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from terminal import COMMAND, HASTY, Terminal, environment, piped
@@ -89,18 +90,21 @@ def test_two_topics_and_one_named_twice(run: Run, rows: Rows) -> None:
     assert sorted(row["value"] for row in rows("consume", "one", "two", "one", *ALL)) == ["one", "two"]
 
 
-def test_a_reader_behind_the_pipe_that_goes_ends_it_quietly(run: Run, topic: str, bootstrap: str) -> None:
+@pytest.mark.parametrize("more", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
+def test_a_reader_behind_the_pipe_that_goes_ends_it_quietly(
+    run: Run, topic: str, bootstrap: str, more: dict[str, str]
+) -> None:
     run("produce", topic, "--format", "raw", stdin="x" * 100 + "\n" + "y\n" * 100_000)
-    command = [*COMMAND, "consume", topic, *ALL, "-f", r"%v\n", "-g", "headed"]
+    command = [*COMMAND, "consume", topic, *ALL, "-f", r"%v\n", "-g", topic]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(bootstrap)
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(bootstrap, more)
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.readline() == b"x" * 100 + b"\n"
         process.stdout.close()
         assert (process.wait(30), process.stderr.read()) == (0, b"")
-    assert run("group", "lag", "headed").stdout == "", "what nobody took is not committed"
-    assert "Empty" in run("group", "describe", "headed").stderr
+    assert run("group", "lag", topic).stdout == "", "what nobody took is not committed"
+    assert "Empty" in run("group", "describe", topic).stderr
 
 
 def test_a_member_commits_what_it_printed_and_no_more(run: Run, rows: Rows, topic: str) -> None:
@@ -150,21 +154,22 @@ def test_members_share_and_take_over(broker: barnabas.Broker) -> None:
         with came:
             assert came.wait_for(lambda: sum(map(len, printed.values())) >= count, 60), printed
 
-    def members() -> int:
-        ended = piped(broker.bootstrap, "group", "describe", "team")
-        return len([line for line in ended.stdout.splitlines() if json.loads(line)["reads"]])
+    def rows(*args: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in piped(broker.bootstrap, *args).stdout.splitlines()]
 
     try:
         start("first")
         send("alone")
         wait(4)
         start("second")
-        while members() < 2:
+        while len([row for row in rows("group", "describe", "team") if row["reads"]]) < 2:
             pass
         send("both")
         wait(8)
         assert {line.split()[1] for line in printed["second"]} == {"both"}
         assert len(printed["second"]) == 2 and len(printed["first"]) == 6
+        while any(row["lag"] for row in rows("group", "lag", "team")):
+            pass
         processes["second"].send_signal(2)
         assert processes["second"].wait(30) == 130
         send("after")

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 import click
 
 from barnabas.cli.formats import FIELD_NAMES, format_of
-from barnabas.cli.output import Failed, bootstrap_option, connect, guarded, settings_of
+from barnabas.cli.output import Failed, Output, bootstrap_option, connect, guarded, settings_of
 from barnabas.cli.places import Span, Where, parse_range
 from barnabas.cli.source import Source
 from barnabas.records.record import Record
@@ -84,22 +84,24 @@ def consume(
         stop = Where("end")
     show = format_of(pattern, sys.stdout.isatty())
     matches = matcher(key, settings_of(headers))
-    source = Source(connect(bootstrap), topics, start, stop, group, sys.stdout.flush, timeout_ms)
-    out = sys.stdout.buffer
-    live = stop is None
+    out = Output()
+    source = Source(connect(bootstrap), topics, start, stop, group, out.flush, timeout_ms)
     left = count
     try:
         for (topic, partition), record in source.records():
             if matches(record):
                 out.write(show(topic, partition, record))
-                if live:
-                    out.flush()
                 if left is not None:
                     left -= 1
             source.done((topic, partition), record)
+            if stop is None:
+                out.flush()
             if left == 0:
                 break
     finally:
-        source.close()
+        try:
+            out.flush()
+        finally:
+            source.close()
     if left and count and source.timed_out:
         raise Failed(f"{count - left} of {count} records came in time", "wait longer with --timeout")

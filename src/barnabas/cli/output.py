@@ -21,6 +21,7 @@ EXIT_NOT_FOUND: Final = 3
 EXIT_DENIED: Final = 4
 EXIT_INTERRUPTED: Final = 130
 DEFAULT_BOOTSTRAP: Final = "127.0.0.1:9092"
+OUTPUT_BYTES: Final = 64 * 1024
 UNPRINTABLE: Final = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
 
 NOT_FOUND: Final = frozenset(
@@ -142,6 +143,30 @@ def _quiet_end(code: int) -> None:
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)
+
+
+class Output:
+    """Bytes to stdout, together. What could not be written stays, so that flush() says so each time it is asked."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._held_bytes = 0
+
+    def write(self, content: bytes) -> None:
+        self._parts.append(content)
+        self._held_bytes += len(content)
+        if self._held_bytes >= OUTPUT_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """All of it has left this process when it returns. Raises OSError."""
+        rest = memoryview(b"".join(self._parts))
+        out = sys.stdout.buffer
+        while rest:  # an unbuffered stdout may take a part only
+            rest = rest[out.write(rest) :]
+        out.flush()
+        self._parts.clear()
+        self._held_bytes = 0
 
 
 def emit(rows: Sequence[dict[str, Any]], form: str | None) -> None:

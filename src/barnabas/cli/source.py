@@ -84,7 +84,7 @@ class Source:
             self._done[place] = min(position, self._stops.get(place, position))
 
     def done(self, place: Place, record: Record) -> None:
-        """The record is printed, or not wanted."""
+        """The record is handed to what flush writes out, or not wanted."""
         self._done[place] = record.offset + 1
 
     def close(self) -> None:
