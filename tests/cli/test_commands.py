@@ -16,13 +16,17 @@ def lines(text: str) -> list[dict[str, object]]:
 
 
 def test_a_topic_from_making_to_removing(run: Run) -> None:
-    assert run("topic", "create", "clicks", "-p", "3", "--set", "retention.ms=1000").exit_code == 0
+    assert run("topic", "create", "clicks", "-p", "3", "--set", "max.message.bytes=1000").exit_code == 0
     assert {"topic": "clicks", "partitions": 3, "replicas": 1} in lines(run("topic", "ls").stdout)
     options = {row["option"]: row for row in lines(run("topic", "describe", "clicks", "--options").stdout)}
-    assert options["retention.ms"] == {"option": "retention.ms", "value": "1000", "set_by": "topic"}
-    assert run("topic", "alter", "clicks", "--unset", "retention.ms").exit_code == 0
+    assert options["max.message.bytes"] == {
+        "option": "max.message.bytes",
+        "value": "1000",
+        "set_by": "topic",
+    }
+    assert run("topic", "alter", "clicks", "--unset", "max.message.bytes").exit_code == 0
     options = {row["option"]: row for row in lines(run("topic", "describe", "clicks", "--options").stdout)}
-    assert options["retention.ms"]["set_by"] == "default"
+    assert options["max.message.bytes"]["set_by"] == "default"
     assert run("topic", "add-partitions", "clicks", "--total", "4").exit_code == 0
     assert len(lines(run("topic", "describe", "clicks").stdout)) == 4
     assert run("topic", "rm", "clicks", "--yes").exit_code == 0

@@ -236,15 +236,15 @@ def test_a_slow_writer_behind_a_pipe_does_not_hold_its_records_back(run: Run, bo
 
 
 PEAK = """
-import resource, sys
+import re, sys
 from barnabas.cli.main import main
 try: main(args=sys.argv[1:])
-finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+finally: print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1], file=sys.stderr)
 """
 
 
 def test_a_big_file_is_read_and_printed_in_bounded_memory(tmp_path: Path) -> None:
-    lines, line_bytes = 100_000, 1000
+    lines, line_bytes = 100_000, 500
     path = tmp_path / "big"
     with path.open("w") as file:
         for number in range(lines):
@@ -263,11 +263,11 @@ def test_a_big_file_is_read_and_printed_in_bounded_memory(tmp_path: Path) -> Non
 
         told, peak = peak_bytes("produce", "big", "--format", "raw", str(path), stdout=subprocess.DEVNULL)
         assert told == f"{lines} records written to big"
-        assert peak < lines * line_bytes
+        assert peak < lines * line_bytes * 3 // 4
         out = tmp_path / "out"
         with out.open("wb") as file:
             _, peak = peak_bytes("consume", "big", *ALL, "-f", r"%v\n", stdout=file.fileno())
-        assert peak < lines * line_bytes
+        assert peak < lines * line_bytes * 3 // 4
         with out.open("rb") as file:
             assert sorted(map(int, file)) == list(range(lines))
 
