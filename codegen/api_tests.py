@@ -24,18 +24,13 @@ ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests"
 PENDING = frozenset(
     {
-        "ApiVersions",
         "DeleteGroups",
-        "DeleteRecords",
         "DescribeGroups",
-        "DescribeProducers",
         "FindCoordinator",
         "Heartbeat",
-        "InitProducerId",
         "JoinGroup",
         "LeaveGroup",
         "ListGroups",
-        "ListOffsets",
         "Metadata",
         "OffsetCommit",
         "OffsetDelete",

@@ -8,6 +8,7 @@ Crash   between any two: the lock is freed by the kernel, the clean mark is abse
 from collections.abc import Callable
 from typing import Final
 
+from barnabas import errors
 from barnabas.cluster import changes
 from barnabas.cluster.image import BrokerImage, Endpoint
 from barnabas.cluster.store import ClusterStore
@@ -321,7 +322,8 @@ class Node:
 
     def _take_producer_ids(self, done: Callable[[int, int, int], None]) -> None:
         def told(first: int | None, error: WorldError | None) -> None:
-            done(-1 if first is None else 0, first or 0, changes.PRODUCER_ID_BLOCK)
+            code = errors.COORDINATOR_LOAD_IN_PROGRESS if first is None else 0
+            done(code, first or 0, changes.PRODUCER_ID_BLOCK)
 
         self.cluster.submit(changes.take_producer_ids, told)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from administering import topic_of
-from covers import covers
+from covers import TRAFFIC, covers
 from rawclient import RawClient
 
 from barnabas import errors
@@ -145,6 +145,7 @@ def test_a_change_that_does_not_begin_in_time_is_answered_then_and_never_made(
     assert (len(begun), len(waits), len(patient)) == (1, 1, 1)
 
 
+@covers("DeleteRecords", "REQUEST_TIMED_OUT")
 @pytest.mark.parametrize(("timeout_ms", "after_ms"), [(0, 1_000), (1, 1_000), (2_500, 2_500)])
 def test_a_log_start_that_is_not_on_disk_in_time_is_said_to_be_late(
     machine: VirtualMachine, timeout_ms: int, after_ms: int
@@ -164,6 +165,7 @@ def test_a_log_start_that_is_not_on_disk_in_time_is_said_to_be_late(
     machine.time.run_for(after_ms - 1)
     assert answers == []
     machine.time.run_for(1)
+    TRAFFIC.received(delete_records.API_KEY, 2, answers[0])
     late, absent = (topic.partitions[0] for topic in answers[0].topics)
     assert (late.error_code, late.low_watermark) == (errors.REQUEST_TIMED_OUT, 0), "it has moved"
     assert absent.error_code == errors.UNKNOWN_TOPIC_OR_PARTITION

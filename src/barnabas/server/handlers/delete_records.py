@@ -13,6 +13,7 @@ from barnabas.ports import WorldError
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
 from barnabas.server.caller import Caller
+from barnabas.server.handlers.metadata import INTERNAL_TOPICS
 from barnabas.wire.messages import delete_records as message
 from barnabas.wire.messages.delete_records import (
     DeleteRecordsPartition,
@@ -30,13 +31,16 @@ WAIT_MS_MIN: Final = 1_000
 def handle(
     broker: Broker, ask: DeleteRecordsRequest, version: int, caller: Caller
 ) -> DeleteRecordsResponse | Parked:
+    wanted: dict[str, dict[int, DeleteRecordsPartition]] = {}
+    for topic in ask.topics:
+        for asked in topic.partitions:
+            wanted.setdefault(topic.name, {})[asked.partition_index] = asked
     response = DeleteRecordsResponse(
         topics=[
             DeleteRecordsTopicResult(
-                name=topic.name,
-                partitions=[advance(broker, topic.name, asked) for asked in topic.partitions],
+                name=name, partitions=[advance(broker, name, asked) for asked in by_index.values()]
             )
-            for topic in ask.topics
+            for name, by_index in wanted.items()
         ]
     )
     moved = [part for topic in response.topics for part in topic.partitions if part.error_code == 0]
@@ -71,7 +75,9 @@ def advance(broker: Broker, topic: str, asked: DeleteRecordsPartition) -> Delete
         return result
     options = partition.options
     offset = partition.high_watermark if asked.offset == TO_HIGH_WATERMARK else asked.offset
-    if not options.cleanup_delete and options.cleanup_compact:
+    if topic in INTERNAL_TOPICS:
+        result.error_code = errors.INVALID_TOPIC_EXCEPTION
+    elif not options.cleanup_delete and options.cleanup_compact:
         result.error_code = errors.POLICY_VIOLATION
     elif partition.offline:
         result.error_code = errors.KAFKA_STORAGE_ERROR
@@ -93,6 +99,7 @@ API = Api(
     handle,
     codes=(
         errors.UNKNOWN_TOPIC_OR_PARTITION,
+        errors.INVALID_TOPIC_EXCEPTION,
         errors.OFFSET_OUT_OF_RANGE,
         errors.POLICY_VIOLATION,
         errors.REQUEST_TIMED_OUT,

@@ -1,7 +1,7 @@
 """DescribeProducers (61), v0. Idempotent producers a partition knows (KIP-664)."""
 
 from barnabas import errors
-from barnabas.partitions.partition import Partition
+from barnabas.cluster.changes import topic_name_fault
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
 from barnabas.server.caller import Caller
@@ -22,19 +22,22 @@ def handle(
         topics=[
             TopicResponse(
                 name=topic.name,
-                partitions=[
-                    describe(broker.partitions.get(topic.name, index), index)
-                    for index in topic.partition_indexes
-                ],
+                partitions=[describe(broker, topic.name, index) for index in topic.partition_indexes],
             )
             for topic in ask.topics
         ]
     )
 
 
-def describe(partition: Partition | None, index: int) -> PartitionResponse:
+def describe(broker: Broker, topic: str, index: int) -> PartitionResponse:
+    partition = broker.partitions.get(topic, index)
     if partition is None:
-        return PartitionResponse(partition_index=index, error_code=errors.UNKNOWN_TOPIC_OR_PARTITION)
+        fault = topic_name_fault(topic)
+        return PartitionResponse(
+            partition_index=index,
+            error_code=errors.UNKNOWN_TOPIC_OR_PARTITION if fault is None else errors.INVALID_TOPIC_EXCEPTION,
+            error_message=fault or f"There is no partition {index} of topic '{topic}'.",
+        )
     return PartitionResponse(
         partition_index=index,
         active_producers=[
@@ -55,5 +58,5 @@ API = Api(
     61,
     message,
     handle,
-    codes=(errors.UNKNOWN_TOPIC_OR_PARTITION,),
+    codes=(errors.UNKNOWN_TOPIC_OR_PARTITION, errors.INVALID_TOPIC_EXCEPTION),
 )

@@ -3,6 +3,7 @@
 Behaviour  -1 latest (high watermark, or LSO under read_committed), -2 earliest, -3 the record with the greatest timestamp
            (v7, KIP-734), -4 earliest local (v8, as earliest: nothing is tiered), -5 last tiered (v9: -1, none),
            -6 earliest pending upload (v11: -1, none). A time: the first record at or after it, else offset -1.
+           A partition named twice is INVALID_REQUEST, once.
 Versions   v2: isolation level. v4: leader epoch. v6: flexible. v10: timeout.
 """
 
@@ -35,6 +36,8 @@ SINCE: Final = {MAX_TIMESTAMP: 7, EARLIEST_LOCAL: 8, LATEST_TIERED: 9, EARLIEST_
 """Special timestamps and the version that brought them: before it they are INVALID_REQUEST... of an unknown version."""
 
 LEADER_EPOCH_SINCE: Final = 4
+REFUSED: Final = 0
+"""What is counted of a partition that is named too often and has had its one answer."""
 
 
 def handle(broker: Broker, ask: ListOffsetsRequest, version: int, caller: Caller) -> ListOffsetsResponse:
@@ -47,7 +50,11 @@ def handle(broker: Broker, ask: ListOffsetsRequest, version: int, caller: Caller
         answers = ListOffsetsTopicResponse(name=topic.name)
         response.topics.append(answers)
         for asked in topic.partitions:
-            if counts[topic.name, asked.partition_index] > 1:
+            count = counts[topic.name, asked.partition_index]
+            if count == REFUSED:
+                continue
+            if count > 1:
+                counts[topic.name, asked.partition_index] = REFUSED
                 answer = refused(asked, errors.INVALID_REQUEST)
             elif leaders is None or not 0 <= asked.partition_index < len(leaders):
                 answer = refused(asked, errors.UNKNOWN_TOPIC_OR_PARTITION)
