@@ -39,7 +39,7 @@ from barnabas.wire.primitives import Message
 GROUP = "g"
 MEMBER_ID_REQUIRED = 79
 UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-SETTINGS = ("#", "option ", "covers ")
+SETTINGS = ("#", "option ", "covers ", "ours ")
 MADE_ID = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 Tell = Callable[[str, Any], None]
 
@@ -344,21 +344,22 @@ class Stage:
 
     # -- administration
 
-    def do_describe(self, *, v: str = "6") -> None:
-        ask = describe_groups.DescribeGroupsRequest([self.group])
+    def do_describe(self, *groups: str, v: str = "6", operations: str = "no") -> None:
+        asked = [self.group_id(each) for each in groups or (GROUP,)]
+        ask = describe_groups.DescribeGroupsRequest(asked, operations == "yes")
         self.ask("admin", describe_groups, ask, int(v), self.tell_described)
 
     def tell_described(self, name: str, response: Any) -> None:
-        (group,) = response.groups
-        members = ",".join(
-            f"{self.shown.get(each.member_id, '?')}:{each.member_assignment.decode() or '-'}"
-            for each in group.members
-        )
-        error = f" {name_of(group.error_code)}" if group.error_code else ""
-        self.lines.append(
-            f"{group.group_state or 'no state'}{error} type={group.protocol_type or '-'} "
-            f"protocol={group.protocol_data or '-'} members=[{members}]"
-        )
+        for group in response.groups:
+            members = ",".join(
+                f"{self.shown.get(each.member_id, '?')}:{each.member_assignment.decode() or '-'}"
+                for each in group.members
+            )
+            error = f" {name_of(group.error_code)}" if group.error_code else ""
+            self.lines.append(
+                f"{group.group_state or 'no state'}{error} type={group.protocol_type or '-'} "
+                f"protocol={group.protocol_data or '-'} members=[{members}]"
+            )
 
     def do_list(self, *, v: str = "5", states: str = "", types: str = "") -> None:
         ask = list_groups.ListGroupsRequest(
@@ -373,15 +374,16 @@ class Stage:
             f"{self.plain(each.group_id)}:{each.group_state or '-'}:{each.group_type or '-'}"
             for each in response.groups
         ]
-        self.lines.append(f"groups: {', '.join(told) or 'none'}")
+        error = f"{name_of(response.error_code)} " if response.error_code else ""
+        self.lines.append(f"groups: {error}{', '.join(told) or 'none'}")
 
-    def do_delete(self, *, v: str = "2") -> None:
-        self.ask(
-            "admin", delete_groups, delete_groups.DeleteGroupsRequest([self.group]), int(v), self.tell_deleted
-        )
+    def do_delete(self, *groups: str, v: str = "2") -> None:
+        ask = delete_groups.DeleteGroupsRequest([self.group_id(each) for each in groups] or [self.group])
+        self.ask("admin", delete_groups, ask, int(v), self.tell_deleted)
 
     def tell_deleted(self, name: str, response: Any) -> None:
-        self.lines.append(f"deleted: {name_of(response.results[0].error_code)}")
+        told = [name_of(each.error_code) for each in response.results]
+        self.lines.append(f"deleted: {', '.join(told) or 'none'}")
 
 
 def duration_ms(text: str) -> int:

@@ -26,19 +26,29 @@ from barnabas.wire.messages.leave_group import (
 from barnabas.wire.messages.sync_group import SyncGroupRequest, SyncGroupResponse
 
 MEMBER_ID_REQUIRED_SINCE: Final = 4
+NO_PROTOCOL_SINCE: Final = 7
 SKIP_ASSIGNMENT_SINCE: Final = 9
 NEW_MEMBER_JOIN_MS: Final = 300_000
 """A new member cannot beat before it knows its id: a join that waits longer is that of a client which went away."""
 
 
-class Client:
-    """What the rules need to know of who asks."""
+class Joining:
+    """A JoinGroup request, and who sent it."""
 
-    __slots__ = ("client_id", "host")
+    __slots__ = ("ask", "client_host", "client_id", "protocols", "version")
 
-    def __init__(self, client_id: str, host: str) -> None:
+    def __init__(self, ask: JoinGroupRequest, version: int, client_id: str, client_host: str) -> None:
+        self.ask = ask
+        self.version = version
         self.client_id = client_id
-        self.host = host
+        self.client_host = client_host
+        self.protocols = [(each.name, each.metadata) for each in ask.protocols]
+
+    @property
+    def rebalance_timeout_ms(self) -> int:
+        """Before v1 it was the session timeout."""
+        given_ms = self.ask.rebalance_timeout_ms
+        return given_ms if given_ms >= 0 else self.ask.session_timeout_ms
 
 
 class Classic:
@@ -51,40 +61,32 @@ class Classic:
         waits: Waits,
         options: BrokerOptions,
         new_id: Callable[[], str],
-        forget: Callable[[Group], None],
     ) -> None:
         self._shard = shard
         self._clock = clock
         self._waits = waits
         self._options = options
         self._new_id = new_id
-        self._forget = forget
 
     # -- join
 
-    def join(
-        self, group: Group, ask: JoinGroupRequest, version: int, client: Client
-    ) -> JoinGroupResponse | Parked:
-        protocols = [(each.name, each.metadata) for each in ask.protocols]
-        if group.state is State.DEAD:
-            return refuse_join(errors.COORDINATOR_NOT_AVAILABLE, ask.member_id)
+    def join(self, group: Group, joining: Joining) -> JoinGroupResponse | Parked:
+        ask = joining.ask
         if not self._has_room(group, ask.member_id):
             group.forget_pending(ask.member_id)
-            return refuse_join(errors.GROUP_MAX_SIZE_REACHED, "")
-        if not group.supports(ask.protocol_type, protocols):
-            return refuse_join(errors.INCONSISTENT_GROUP_PROTOCOL, ask.member_id)
-        known = group.members.get(ask.member_id)
+            return refuse_join(errors.GROUP_MAX_SIZE_REACHED, "", joining.version)
+        if not group.supports(ask.protocol_type, joining.protocols):
+            return refuse_join(errors.INCONSISTENT_GROUP_PROTOCOL, ask.member_id, joining.version)
         if not ask.member_id:
-            return self._join_unknown(group, ask, version, client, protocols)
+            return self._join_unknown(group, joining)
         if group.forget_pending(ask.member_id):
             if ask.group_instance_id is not None:
-                return refuse_join(errors.UNKNOWN_MEMBER_ID, ask.member_id)
-            return self._add(group, ask.member_id, ask, version, client, protocols)
+                return refuse_join(errors.UNKNOWN_MEMBER_ID, ask.member_id, joining.version)
+            return self._add(group, ask.member_id, joining)
         code = member_fault(group, ask.member_id, ask.group_instance_id)
         if code:
-            return refuse_join(code, ask.member_id)
-        assert known is not None
-        return self._rejoin(group, known, ask, version, client, protocols)
+            return refuse_join(code, ask.member_id, joining.version)
+        return self._rejoin(group, group.members[ask.member_id], joining)
 
     def _has_room(self, group: Group, member_id: str) -> bool:
         """During a rebalance those count who have joined, so that the last to rejoin are the ones to go."""
@@ -95,130 +97,88 @@ class Classic:
             return (member is not None and member.join is not None) or joined < members_max
         return group.state is State.EMPTY or member is not None or len(group.members) < members_max
 
-    def _join_unknown(
-        self,
-        group: Group,
-        ask: JoinGroupRequest,
-        version: int,
-        client: Client,
-        protocols: list[tuple[str, bytes]],
-    ) -> JoinGroupResponse | Parked:
-        instance = ask.group_instance_id
-        member_id = f"{instance if instance is not None else client.client_id}-{self._new_id()}"
-        if instance is not None:
-            if instance in group.static:
-                return self._replace_static(group, member_id, ask, version, client, protocols)
-            return self._add(group, member_id, ask, version, client, protocols)
-        if version >= MEMBER_ID_REQUIRED_SINCE:
+    def _join_unknown(self, group: Group, joining: Joining) -> JoinGroupResponse | Parked:
+        instance = joining.ask.group_instance_id
+        member_id = f"{instance if instance is not None else joining.client_id}-{self._new_id()}"
+        if instance is not None and instance in group.static:
+            return self._replace_static(group, group.members[group.static[instance]], member_id, joining)
+        if instance is None and joining.version >= MEMBER_ID_REQUIRED_SINCE:
             group.pending[member_id] = self._waits.call_after(
-                ask.session_timeout_ms, lambda: self._pending_expired(group, member_id)
+                joining.ask.session_timeout_ms, lambda: self._pending_expired(group, member_id)
             )
-            return refuse_join(errors.MEMBER_ID_REQUIRED, member_id)
-        return self._add(group, member_id, ask, version, client, protocols)
+            return refuse_join(errors.MEMBER_ID_REQUIRED, member_id, joining.version)
+        return self._add(group, member_id, joining)
 
     def _pending_expired(self, group: Group, member_id: str) -> None:
         if group.pending.pop(member_id, None) is not None and group.state is State.PREPARING:
             self._complete_join_if_all_are_here(group)
 
-    def _new_member(
-        self, member_id: str, ask: JoinGroupRequest, client: Client, protocols: list[tuple[str, bytes]]
-    ) -> Member:
-        return Member(
+    def _add(self, group: Group, member_id: str, joining: Joining) -> Parked:
+        ask = joining.ask
+        member = Member(
             member_id,
             ask.group_instance_id,
-            client.client_id,
-            client.host,
-            ask.rebalance_timeout_ms if ask.rebalance_timeout_ms >= 0 else ask.session_timeout_ms,
+            joining.client_id,
+            joining.client_host,
+            joining.rebalance_timeout_ms,
             ask.session_timeout_ms,
-            protocols,
+            joining.protocols,
         )
-
-    def _add(
-        self,
-        group: Group,
-        member_id: str,
-        ask: JoinGroupRequest,
-        version: int,
-        client: Client,
-        protocols: list[tuple[str, bytes]],
-    ) -> Parked:
-        member = self._new_member(member_id, ask, client, protocols)
         if not group.members:
             group.protocol_type = ask.protocol_type
         group.add(member)
         group.new_member_joined = True
         member.is_new = True
-        return self._await_join(group, member)
+        return self._await_join(group, member, joining.version)
 
     def _replace_static(
-        self,
-        group: Group,
-        member_id: str,
-        ask: JoinGroupRequest,
-        version: int,
-        client: Client,
-        protocols: list[tuple[str, bytes]],
+        self, group: Group, member: Member, member_id: str, joining: Joining
     ) -> JoinGroupResponse | Parked:
         """A static member came back without its id: it gets a new one, and the old one is fenced (KIP-345)."""
-        assert ask.group_instance_id is not None
-        old = group.members[group.static[ask.group_instance_id]]
-        was_leader = group.leader == old.member_id
-        self._end_waits(old, errors.FENCED_INSTANCE_ID)
-        old.stop()
-        member = self._new_member(member_id, ask, client, protocols)
-        member.assignment, member.has_synced = old.assignment, old.has_synced
-        group.members = {
-            (member_id if key == old.member_id else key): (member if key == old.member_id else value)
-            for key, value in group.members.items()
-        }
-        group.static[ask.group_instance_id] = member_id
-        if was_leader:
-            group.leader = member_id
-        if group.state is State.STABLE and group.select_protocol() == group.protocol:
-            self._keep_alive(group, member)
-            code = self._shard.append([group_fact(group.group_id, group.to_value())])
-            if code:
-                return refuse_join(code, member_id)
-            skips = was_leader and version >= SKIP_ASSIGNMENT_SINCE
-            parked = Parked()
-            response = self._join_response(group, member, skip=skips)
-            if was_leader and not skips:
-                response.leader, response.members = old.member_id, []  # an older leader must not assign anew
-            self._shard.when_durable(
-                lambda code: parked.complete(refuse_join(code, member_id) if code else response)
-            )
-            return parked
-        return self._await_join(group, member)
+        old_id = member.member_id
+        was_leader = group.leader == old_id
+        self._end_waits(member, errors.FENCED_INSTANCE_ID)
+        group.rename(member, member_id)
+        self._take_join(member, joining)
+        if group.state is not State.STABLE or group.select_protocol() != group.protocol:
+            return self._await_join(group, member, joining.version)
+        self._keep_alive(group, member)
+        code = self._shard.append([group_fact(group.group_id, group.to_value())])
+        if code:
+            return refuse_join(code, member_id, joining.version)
+        skips = was_leader and joining.version >= SKIP_ASSIGNMENT_SINCE
+        parked = Parked()
+        response = self._join_response(group, member, skip=skips)
+        if was_leader and not skips:
+            response.leader, response.members = old_id, []  # an older leader must not assign anew
+        self._shard.when_durable(
+            lambda code: parked.complete(refuse_join(code, member_id, joining.version) if code else response)
+        )
+        return parked
 
-    def _rejoin(
-        self,
-        group: Group,
-        member: Member,
-        ask: JoinGroupRequest,
-        version: int,
-        client: Client,
-        protocols: list[tuple[str, bytes]],
-    ) -> JoinGroupResponse | Parked:
-        unchanged = member.protocols == protocols
+    def _rejoin(self, group: Group, member: Member, joining: Joining) -> JoinGroupResponse | Parked:
         if group.state is State.EMPTY:
-            return refuse_join(errors.UNKNOWN_MEMBER_ID, ask.member_id)
-        if group.state is State.COMPLETING and unchanged:
+            return refuse_join(errors.UNKNOWN_MEMBER_ID, member.member_id, joining.version)
+        knows_all = group.state is State.COMPLETING or (
+            group.state is State.STABLE and group.leader != member.member_id
+        )
+        if knows_all and member.protocols == joining.protocols:
             self._keep_alive(group, member)
             return self._join_response(group, member)
-        if group.state is State.STABLE and unchanged and group.leader != member.member_id:
-            self._keep_alive(group, member)
-            return self._join_response(group, member)
-        member.protocols = protocols
-        member.session_timeout_ms = ask.session_timeout_ms
-        rebalance_ms = ask.rebalance_timeout_ms
-        member.rebalance_timeout_ms = rebalance_ms if rebalance_ms >= 0 else ask.session_timeout_ms
-        member.client_id, member.client_host = client.client_id, client.host
-        return self._await_join(group, member)
+        self._take_join(member, joining)
+        return self._await_join(group, member, joining.version)
 
-    def _await_join(self, group: Group, member: Member) -> Parked:
+    def _take_join(self, member: Member, joining: Joining) -> None:
+        """A member that joins again may change this; its client id and host stay those of its first join."""
+        member.protocols = joining.protocols
+        member.session_timeout_ms = joining.ask.session_timeout_ms
+        member.rebalance_timeout_ms = joining.rebalance_timeout_ms
+
+    def _await_join(self, group: Group, member: Member, version: int) -> Parked:
         if member.join is not None:
-            member.join.complete(refuse_join(errors.UNKNOWN_MEMBER_ID, member.member_id))
+            member.join.complete(refuse_join(errors.UNKNOWN_MEMBER_ID, member.member_id, member.join_version))
         parked = member.join = Parked()
+        member.join_version = version
         self._keep_alive(group, member)
         if group.state in (State.EMPTY, State.COMPLETING, State.STABLE):
             self._prepare_rebalance(group)
@@ -289,7 +249,6 @@ class Classic:
         group.become(State.COMPLETING, self._clock.wall_ms())
         for member in group.members.values():
             member.has_synced = False
-            member.assignment = b""
         for member in list(group.members.values()):
             parked, member.join = member.join, None
             member.is_new = False
@@ -350,8 +309,6 @@ class Classic:
 
     def sync(self, group: Group, ask: SyncGroupRequest) -> SyncGroupResponse | Parked:
         code = member_fault(group, ask.member_id, ask.group_instance_id)
-        if group.state is State.DEAD:
-            code = errors.COORDINATOR_NOT_AVAILABLE
         if code:
             return SyncGroupResponse(error_code=code)
         if ask.generation_id != group.generation:
@@ -419,7 +376,9 @@ class Classic:
     def _end_waits(self, member: Member, code: int) -> None:
         join, member.join = member.join, None
         if join is not None:
-            join.complete(refuse_join(code, member.member_id))
+            # One whose id is unknown from now on is given none to try again with.
+            member_id = "" if code == errors.UNKNOWN_MEMBER_ID else member.member_id
+            join.complete(refuse_join(code, member_id, member.join_version))
         sync, member.sync = member.sync, None
         if sync is not None:
             sync.complete(SyncGroupResponse(error_code=code))
@@ -428,8 +387,6 @@ class Classic:
 
     def heartbeat(self, group: Group, ask: HeartbeatRequest) -> int:
         """An error code."""
-        if group.state is State.DEAD:
-            return errors.COORDINATOR_NOT_AVAILABLE
         code = member_fault(group, ask.member_id, ask.group_instance_id)
         if code:
             return code
@@ -485,7 +442,7 @@ class Classic:
         return LeaveGroupResponse(error_code=answers[0].error_code)
 
     def _leave(self, group: Group | None, identity: MemberIdentity) -> int:
-        if group is None or group.state is State.DEAD:
+        if group is None:
             return errors.UNKNOWN_MEMBER_ID
         member_id = identity.member_id
         instance = identity.group_instance_id
@@ -526,5 +483,6 @@ def member_fault(group: Group, member_id: str, instance_id: str | None) -> int:
     return 0 if member_id in group.members else errors.UNKNOWN_MEMBER_ID
 
 
-def refuse_join(code: int, member_id: str) -> JoinGroupResponse:
-    return JoinGroupResponse(error_code=code, member_id=member_id, protocol_name="")
+def refuse_join(code: int, member_id: str, version: int) -> JoinGroupResponse:
+    name = None if version >= NO_PROTOCOL_SINCE else ""
+    return JoinGroupResponse(error_code=code, member_id=member_id, protocol_name=name)

@@ -10,7 +10,7 @@ from barnabas import errors
 from barnabas.cluster.image import Image
 from barnabas.config.effective import BrokerOptions
 from barnabas.coordinators.group import offsets
-from barnabas.coordinators.group.classic import Client, refuse_join
+from barnabas.coordinators.group.classic import Joining, refuse_join
 from barnabas.coordinators.group.group import CONSUMER, Group, State
 from barnabas.coordinators.group.shard import GroupShard
 from barnabas.coordinators.runtime import ShardPartition
@@ -150,33 +150,33 @@ class GroupCoordinator:
 
     def join_group(self, ask: JoinGroupRequest, version: int, caller: Asking) -> JoinGroupResponse | Parked:
         if not ask.group_id:
-            return refuse_join(errors.INVALID_GROUP_ID, ask.member_id)
+            return refuse_join(errors.INVALID_GROUP_ID, ask.member_id, version)
         low = self._options.get_int("group.min.session.timeout.ms")
         high = self._options.get_int("group.max.session.timeout.ms")
         shard, code = self._find(ask.group_id)
         if shard is None:
-            return refuse_join(code, ask.member_id)
+            return refuse_join(code, ask.member_id, version)
         if not low <= ask.session_timeout_ms <= high:
-            return refuse_join(errors.INVALID_SESSION_TIMEOUT, ask.member_id)
+            return refuse_join(errors.INVALID_SESSION_TIMEOUT, ask.member_id, version)
         group = shard.groups.get(ask.group_id)
         if group is None:
             if ask.member_id:
-                return refuse_join(errors.UNKNOWN_MEMBER_ID, ask.member_id)
-            group = shard.group_for(ask.group_id)
-        answer = shard.classic.join(group, ask, version, Client(caller.client_id, caller.host))
-        shard.forget(group)
-        return answer
+                return refuse_join(errors.UNKNOWN_MEMBER_ID, ask.member_id, version)
+            group, code = shard.make(ask.group_id)
+            if code:
+                return refuse_join(code, ask.member_id, version)
+        return shard.classic.join(group, Joining(ask, version, caller.client_id, caller.host))
 
     def sync_group(self, ask: SyncGroupRequest, version: int, caller: Asking) -> SyncGroupResponse | Parked:
-        shard, code = self._find(ask.group_id)
+        if version >= PROTOCOL_NAMED_SINCE and (ask.protocol_type is None or ask.protocol_name is None):
+            return SyncGroupResponse(error_code=errors.INCONSISTENT_GROUP_PROTOCOL)
         if not ask.group_id:
-            code = errors.INVALID_GROUP_ID
-        if shard is None or code:
+            return SyncGroupResponse(error_code=errors.INVALID_GROUP_ID)
+        shard, code = self._find(ask.group_id)
+        if shard is None:
             # A sync while loading starts the rebalance over: the generation it speaks of may be older than what loads.
             code = errors.REBALANCE_IN_PROGRESS if code == errors.COORDINATOR_LOAD_IN_PROGRESS else code
             return SyncGroupResponse(error_code=code)
-        if version >= PROTOCOL_NAMED_SINCE and (ask.protocol_type is None or ask.protocol_name is None):
-            return SyncGroupResponse(error_code=errors.INCONSISTENT_GROUP_PROTOCOL)
         group = shard.groups.get(ask.group_id)
         if group is None:
             return SyncGroupResponse(error_code=errors.UNKNOWN_MEMBER_ID)
@@ -329,7 +329,7 @@ class GroupCoordinator:
         if shard is None or code:
             return OffsetDeleteResponse(error_code=code)
         group = shard.groups.get(ask.group_id)
-        if group is None or group.state is State.DEAD:
+        if group is None:
             return OffsetDeleteResponse(error_code=errors.GROUP_ID_NOT_FOUND)
         subscribed: set[str] = set()
         if group.state is not State.EMPTY:
@@ -374,20 +374,20 @@ class GroupCoordinator:
                 described.error_code = errors.GROUP_ID_NOT_FOUND
                 described.error_message = f"Group {group_id} not found."
             return described
-        shown = group.state in (State.STABLE,)
+        is_stable = group.state is State.STABLE
         return DescribedGroup(
             group_id=group_id,
             group_state=group.state.value,
             protocol_type=group.protocol_type or "",
-            protocol_data=(group.protocol or "") if shown else "",
+            protocol_data=(group.protocol or "") if is_stable else "",
             members=[
                 DescribedGroupMember(
                     member_id=member.member_id,
                     group_instance_id=member.instance_id,
                     client_id=member.client_id,
                     client_host=member.client_host,
-                    member_metadata=member.metadata(group.protocol) if shown else b"",
-                    member_assignment=member.assignment if shown else b"",
+                    member_metadata=member.metadata(group.protocol) if is_stable else b"",
+                    member_assignment=member.assignment,
                 )
                 for member in group.members.values()
             ],
@@ -421,7 +421,7 @@ class GroupCoordinator:
     ) -> DeleteGroupsResponse | Parked:
         response = DeleteGroupsResponse()
         touched: list[GroupShard] = []
-        for group_id in ask.groups_names:
+        for group_id in dict.fromkeys(ask.groups_names):
             code, shard = self._delete(group_id)
             response.results.append(DeletableGroupResult(group_id=group_id, error_code=code))
             if code == 0 and shard is not None and shard not in touched:
@@ -439,7 +439,7 @@ class GroupCoordinator:
         if shard is None:
             return code, None
         group = shard.groups.get(group_id)
-        if group is None or group.state is State.DEAD:
+        if group is None:
             return errors.GROUP_ID_NOT_FOUND, shard
         if group.state is not State.EMPTY:
             return errors.NON_EMPTY_GROUP, shard

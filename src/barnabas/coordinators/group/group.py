@@ -51,6 +51,7 @@ class Member:
         self.protocols = protocols
         self.assignment = b""
         self.join: Parked | None = None
+        self.join_version = 0
         self.is_new = False
         self.sync: Parked | None = None
         self.has_synced = False
@@ -107,6 +108,15 @@ class Group:
             del self.static[member.instance_id]
         if self.leader == member.member_id:
             self.leader = next(iter(self.members), None)
+
+    def rename(self, member: Member, member_id: str) -> None:
+        """The same member under another id, in its old place."""
+        old_id, member.member_id = member.member_id, member_id
+        self.members = {each.member_id: each for each in self.members.values()}
+        if member.instance_id is not None:
+            self.static[member.instance_id] = member_id
+        if self.leader == old_id:
+            self.leader = member_id
 
     def forget_pending(self, member_id: str) -> bool:
         timer = self.pending.pop(member_id, None)

@@ -38,8 +38,6 @@ def commit_fault(group: Group | None, ask: OffsetCommitRequest, version: int) ->
             return 0
         if group is None:
             return errors.GROUP_ID_NOT_FOUND if version >= NOT_FOUND_SINCE else errors.ILLEGAL_GENERATION
-    if group.state is State.DEAD:
-        return errors.COORDINATOR_NOT_AVAILABLE
     if generation < 0 and not ask.member_id and ask.group_instance_id is None:
         return errors.UNKNOWN_MEMBER_ID
     if ask.group_instance_id is not None:

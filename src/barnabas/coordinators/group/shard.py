@@ -7,7 +7,7 @@ from barnabas.config.effective import BrokerOptions
 from barnabas.coordinators.group import offsets
 from barnabas.coordinators.group.classic import Classic
 from barnabas.coordinators.group.facts import group_fact, read_group, read_key, read_offset
-from barnabas.coordinators.group.group import NO_GENERATION, Group, State
+from barnabas.coordinators.group.group import Group, State
 from barnabas.coordinators.runtime import Shard, ShardPartition
 from barnabas.partitions.waits import Waits
 from barnabas.ports import Clock, Loop
@@ -31,7 +31,7 @@ class GroupShard(Shard):
         super().__init__(index, partition, clock, loop, options.get_int("offsets.topic.compression.codec"))
         self.groups: dict[str, Group] = {}
         self._options = options
-        self.classic = Classic(self, clock, waits, options, new_id, self.forget)
+        self.classic = Classic(self, clock, waits, options, new_id)
 
     def apply(self, record: Record) -> None:
         key = read_key(record.key or b"\xff\xff")
@@ -71,21 +71,17 @@ class GroupShard(Shard):
         for group in self.groups.values():
             self.classic.resume(group)
 
-    def group_for(self, group_id: str) -> Group:
-        """The group, made when there is none."""
-        group = self.groups.get(group_id)
-        if group is None:
-            group = self.groups[group_id] = Group(group_id, self.clock.wall_ms())
-        return group
+    def make(self, group_id: str) -> tuple[Group, int]:
+        """A new group, without members, and an error code. It has a fact from its first join on, as in Kafka.
 
-    def forget(self, group: Group) -> None:
-        """A group that never had a generation, offsets or anybody on the way in leaves no trace.
-
-        One that had keeps its generation until it expires: given out again, old members could speak for it.
+        From then on only a deletion or the end of its offsets' retention forgets it, with its generation: given out
+        again, old members could speak for it.
         """
-        is_new = group.state is State.EMPTY and group.generation == NO_GENERATION
-        if is_new and not group.offsets and not group.pending:
-            self.groups.pop(group.group_id, None)
+        group = Group(group_id, self.clock.wall_ms())
+        code = self.append([group_fact(group_id, group.to_value())])
+        if code == 0:
+            self.groups[group_id] = group
+        return group, code
 
     def delete(self, group: Group) -> int:
         """Tombstones for all that is kept of an empty group."""
@@ -104,10 +100,7 @@ class GroupShard(Shard):
             if gone and self.append(offsets.tombstones(group, gone)):
                 return
             if group.state is State.EMPTY and not group.offsets and not group.pending:
-                if group.generation == NO_GENERATION and not gone:
-                    self.forget(group)
-                else:
-                    self.delete(group)
+                self.delete(group)
 
     def drop_topic(self, topic: str) -> None:
         """The topic was deleted: its offsets mean nothing any more."""

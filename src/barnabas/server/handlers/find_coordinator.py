@@ -2,8 +2,10 @@
 
 Behaviour  Makes __consumer_offsets when it is first needed and answers when it serves, so no client meets
            COORDINATOR_NOT_AVAILABLE on a fresh node. Transactions and share groups are not built: a final
-           error, never a retriable one (decision 41).
-Versions   v1: key type. v3: flexible. v4: several keys (KIP-699). v6: share groups (refused).
+           error, never a retriable one (decision 41). A group without a name has a coordinator, too: offsets
+           may be committed for it.
+Versions   v1: key type; a success says NONE as its message up to v3, as in Kafka. v3: flexible. v4: several keys
+           (KIP-699). v6: share groups (refused).
 """
 
 from typing import Final
@@ -23,10 +25,12 @@ from barnabas.wire.messages.find_coordinator import (
 GROUP: Final = 0
 TRANSACTION: Final = 1
 SHARE: Final = 2
+SHARE_SINCE: Final = 6
 REFUSED: Final = {
     TRANSACTION: (errors.UNSUPPORTED_VERSION, "Transactions are not served by this broker."),
     SHARE: (errors.UNSUPPORTED_VERSION, "Share groups are not served by this broker."),
 }
+UNKNOWN_TYPE: Final = (errors.INVALID_REQUEST, "Unknown coordinator type.")
 
 
 def handle(
@@ -34,7 +38,8 @@ def handle(
 ) -> FindCoordinatorResponse | Parked:
     keys = ask.coordinator_keys if version >= 4 else [ask.key]
     if ask.key_type != GROUP:
-        code, text = REFUSED.get(ask.key_type, (errors.INVALID_REQUEST, "Unknown coordinator type."))
+        is_known = ask.key_type != SHARE or version >= SHARE_SINCE
+        code, text = REFUSED.get(ask.key_type, UNKNOWN_TYPE) if is_known else UNKNOWN_TYPE
         return respond(version, [refused(key, code, text) for key in keys])
     parked = Parked()
 
@@ -44,9 +49,7 @@ def handle(
             None,
         )
         found = [
-            refused(key, errors.INVALID_GROUP_ID, "A group id may not be empty.")
-            if not key and version >= 4
-            else refused(key, errors.COORDINATOR_NOT_AVAILABLE, "")
+            refused(key, errors.COORDINATOR_NOT_AVAILABLE, "")
             if code or node is None
             else Coordinator(key=key, node_id=node.node_id, host=node.host, port=node.port, error_message="")
             for key in keys
@@ -67,7 +70,7 @@ def respond(version: int, found: list[Coordinator]) -> FindCoordinatorResponse:
     one = found[0]
     return FindCoordinatorResponse(
         error_code=one.error_code,
-        error_message=one.error_message,
+        error_message=one.error_message if one.error_code else "NONE",
         node_id=one.node_id,
         host=one.host,
         port=one.port,
@@ -80,7 +83,6 @@ API = Api(
     handle,
     codes=(
         errors.INVALID_REQUEST,
-        errors.INVALID_GROUP_ID,
         errors.UNSUPPORTED_VERSION,
         errors.COORDINATOR_NOT_AVAILABLE,
     ),
