@@ -169,7 +169,9 @@ def test_ctrl_c_ends_a_live_reader_with_130_and_no_traceback(run: Run, bootstrap
         assert (process.wait(30), process.stderr.read()) == (130, b"")
 
 
-@pytest.mark.parametrize("args", [["--help"], ["--version"], ["topic", "--help"], ["consume", "--help"]])
+@pytest.mark.parametrize(
+    "args", [["--help"], ["--version"], ["topic", "--help"], ["consume", "--help"], ["log", "--help"]]
+)
 def test_help_imports_nothing_slow(args: list[str]) -> None:
     script = (
         "import sys\nfrom barnabas.cli.main import main\n"

@@ -11,11 +11,13 @@ from written_log import NOW_MS, TOPIC_ID, Disk, append, everything
 
 from barnabas.adapters.files import OsFiles
 from barnabas.config.effective import BrokerOptions, topic_options
+from barnabas.log.examine import examine
 from barnabas.log.folder import read_topic_id
 from barnabas.log.log import Log
+from barnabas.log.mend import mend
 from barnabas.log.producer_state import Duplicate, ProducerState
 from barnabas.log.segment import OpenFiles
-from barnabas.records.record import all_records
+from barnabas.records.record import all_records, batches
 
 FOLDER = Path(__file__).parent / "kafka_folder"
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
@@ -78,10 +80,36 @@ def test_a_retry_of_its_last_batch_is_known(kafka_log: Log) -> None:
     assert (duplicate.base_offset, duplicate.end_offset) == (102, 103)
 
 
-@pytest.mark.java
-def test_apache_kafkas_dump_reads_our_files(os_disk: Disk) -> None:
+def dumped(folder: str, *holes: str) -> str:
+    """What DumpLogSegments prints of all files, having found no fault but these jumps over lost offsets."""
     if not KAFKA_LIB:
         pytest.skip("BARNABAS_KAFKA_LIB does not name a folder of Apache Kafka's jars")
+    names = [
+        name for name in os.listdir(folder) if name.endswith((".log", ".index", ".timeindex", ".snapshot"))
+    ]
+    result = subprocess.run(
+        [
+            "java", "-cp", f"{KAFKA_LIB}/*", "org.apache.kafka.tools.DumpLogSegments", "--deep-iteration", "--print-data-log",
+            "--verify-index-only", "--files", ",".join(f"{folder}/{name}" for name in sorted(names)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    # Every file that does not begin at offset 0 is said to follow -1: that is the tool's own start value.
+    problems = [
+        line
+        for line in result.stderr.splitlines()
+        if line and not line.startswith(("Non-consecutive offsets in", "  -1 is followed by"))
+    ]
+    assert problems == list(holes)
+    return result.stdout
+
+
+@pytest.mark.java
+def test_apache_kafkas_dump_reads_our_files(os_disk: Disk) -> None:
     log = os_disk.log(internal_segment_bytes=3000, index_interval_bytes=200)
     number = 0
     for round_ in range(4):
@@ -98,32 +126,31 @@ def test_apache_kafkas_dump_reads_our_files(os_disk: Disk) -> None:
             number += 1
         append(log, [b"x" * 900], timestamp=NOW_MS + round_)
     log.close(clean=True)
-    names = [
-        name
-        for name in os.listdir(log.folder)
-        if name.endswith((".log", ".index", ".timeindex", ".snapshot"))
-    ]
-    result = subprocess.run(
-        [
-            "java", "-cp", f"{KAFKA_LIB}/*", "org.apache.kafka.tools.DumpLogSegments", "--deep-iteration", "--print-data-log",
-            "--verify-index-only", "--files", ",".join(f"{log.folder}/{name}" for name in sorted(names)),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    # Every file that does not begin at offset 0 is said to follow -1: that is the tool's own start value.
-    problems = [
-        line
-        for line in result.stderr.splitlines()
-        if line and not line.startswith(("Non-consecutive offsets in", "  -1 is followed by"))
-    ]
-    assert problems == []
-    report = result.stdout
+    report = dumped(log.folder)
     assert report.count("producerId: 7 ") >= number
     for codec in CODECS:
         assert f"{codec} 2" in report
     assert "lastSequence: 59" in report or "lastSeq: 59" in report, report
     assert "producerEpoch: 1" in report
+
+
+@pytest.mark.java
+def test_apache_kafkas_dump_reads_what_was_repaired(os_disk: Disk) -> None:
+    log = os_disk.log()
+    for number in range(5):
+        append(log, [b"v%d" % number, b"w"], producer_id=7, producer_epoch=1, base_sequence=number * 2)
+    log.close(clean=True)
+    content = bytearray(os_disk.content())
+    content[-1] ^= 1  # the last batch
+    content[list(batches(os_disk.content()))[2][1] + 20] ^= 1  # a checksum
+    os_disk.overwrite(bytes(content))
+    mend(os_disk.files, examine(os_disk.files, log.folder, clean=True, recovery_point=10))
+    os_disk.log(clean=True, recovery_point=10).close(clean=True)
+    report = dumped(log.folder, "  3 is followed by 6")
+    assert [value for value in ("v0", "v1", "v2", "v3", "v4") if f"payload: {value}" in report] == [
+        "v0",
+        "v1",
+        "v3",
+    ]
+    for first in (4, 8):
+        assert f"baseOffset: {first} lastOffset: {first + 1} count: 0" in report

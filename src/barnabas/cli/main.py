@@ -14,6 +14,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "produce": ("produce", "produce", "Write records from files or stdin to a topic."),
     "consume": ("consume", "consume", "Print the records of topics."),
     "group": ("group", "group", "List consumer groups, see their lag, move them."),
+    "log": ("log", "log", "Look at, check and repair the files of partitions."),
 }
 """Command → module in barnabas.cli, name in it, help for the list."""
 

@@ -26,6 +26,9 @@ from barnabas.records.batch import HEADER_BYTES, MAGIC, BatchHeader, check_crc
 
 CHUNK_BYTES: Final = 1 << 20
 REBUILT_INTERVAL_BYTES: Final = 4096
+REMEDY: Final = (
+    "Restore the file from a backup, or stop the node and see what `barnabas log repair` would do."
+)
 
 
 class DamagedLog(Exception):
@@ -127,7 +130,7 @@ def find_end(segment: Segment) -> None:
     if size != segment.size:
         raise DamagedLog(
             f"{segment.path(names.LOG_SUFFIX)}: {segment.size - size} bytes at the end are no batch although the node "
-            "had stopped cleanly. Restore the file from a backup or another copy."
+            f"had stopped cleanly. {REMEDY}"
         )
     segment.end_offset = end
 
@@ -171,7 +174,7 @@ def repair(segment: Segment, recovery_point: int, epochs: LeaderEpochs, behind: 
     if expected < recovery_point and (behind is None or expected < behind):
         raise DamagedLog(
             f"{segment.path(names.LOG_SUFFIX)}: {reason or 'the file ends'} at position {position} (offset {expected}), "
-            f"below the recovery point {recovery_point}. Restore the file from a backup or another copy."
+            f"below the recovery point {recovery_point}. {REMEDY}"
         )
     if position < size:
         cut(segment, position)
