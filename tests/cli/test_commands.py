@@ -15,24 +15,6 @@ def lines(text: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_topic_from_making_to_removing(run: Run) -> None:
-    assert run("topic", "create", "clicks", "-p", "3", "--set", "max.message.bytes=1000").exit_code == 0
-    assert {"topic": "clicks", "partitions": 3, "replicas": 1} in lines(run("topic", "ls").stdout)
-    options = {row["option"]: row for row in lines(run("topic", "describe", "clicks", "--options").stdout)}
-    assert options["max.message.bytes"] == {
-        "option": "max.message.bytes",
-        "value": "1000",
-        "set_by": "topic",
-    }
-    assert run("topic", "alter", "clicks", "--unset", "max.message.bytes").exit_code == 0
-    options = {row["option"]: row for row in lines(run("topic", "describe", "clicks", "--options").stdout)}
-    assert options["max.message.bytes"]["set_by"] == "default"
-    assert run("topic", "add-partitions", "clicks", "--total", "4").exit_code == 0
-    assert len(lines(run("topic", "describe", "clicks").stdout)) == 4
-    assert run("topic", "rm", "clicks", "--yes").exit_code == 0
-    assert run("topic", "describe", "clicks").exit_code == 3
-
-
 def test_what_consume_writes_produce_takes_back(run: Run) -> None:
     rows = [
         {"key": "k", "value": "text", "headers": [["a", "1"], ["a", None]], "timestamp": 1000},
@@ -82,34 +64,6 @@ def test_ranges_counts_and_filters(run: Run) -> None:
     assert values("-o", "start", "-e", "--key", "*1") == "13579"
     assert values("-o", "start", "-e", "--header", "colour=red") == "7"
     assert values("-o", "start", "-e", "--header", "colour=blue") == ""
-
-
-def test_a_group_reads_once_and_can_be_moved(run: Run) -> None:
-    run("topic", "create", "work", "-p", "2")
-    run("produce", "work", "--format", "raw", stdin="".join(f"{number}\n" for number in range(6)))
-    assert len(run("consume", "work", "-g", "g", "-o", "start", "-e").stdout.splitlines()) == 6
-    assert run("consume", "work", "-g", "g", "-o", "start", "-e").stdout == ""
-    assert sum(int(str(row["lag"])) for row in lines(run("group", "lag", "g").stdout)) == 0
-
-    def committed() -> int:
-        return sum(int(str(row["committed"])) for row in lines(run("group", "lag", "g").stdout))
-
-    assert run("group", "seek", "g", "--to", "start", "--dry-run").exit_code == 0
-    assert committed() == 6
-    refused = run("group", "seek", "g", "--to", "start")
-    assert refused.exit_code == 1 and "--yes" in refused.stderr
-    assert run("group", "seek", "g", "--to", "start", "--yes").exit_code == 0
-    assert committed() == 0
-    assert run("group", "rm", "g", "--yes").exit_code == 0
-    assert run("group", "describe", "g").exit_code == 3
-
-
-def test_trim_prints_its_plan_and_moves_the_start(run: Run) -> None:
-    run("topic", "create", "trimmed", "-p", "1")
-    run("produce", "trimmed", "--format", "raw", stdin="a\nb\nc\n")
-    told = run("topic", "trim", "trimmed", "--to", "2", "--yes")
-    assert "delete offsets 0 to 1" in told.stderr
-    assert run("consume", "trimmed", "-o", "start", "-e", "-f", "%o%v").stdout == "2c"
 
 
 def test_csv_rows_become_objects_with_a_key(run: Run) -> None:

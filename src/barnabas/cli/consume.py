@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 import click
 
 from barnabas.cli.formats import FIELD_NAMES, format_of
+from barnabas.cli.names import group_option, topics_argument
 from barnabas.cli.output import Failed, Output, bootstrap_option, connect, guarded, settings_of
 from barnabas.cli.places import Span, Where, parse_range
 from barnabas.cli.source import Source
@@ -42,7 +43,7 @@ Fields of -f: """
     + FIELD_NAMES
     + ".",
 )
-@click.argument("topics", nargs=-1, required=True, metavar="TOPIC…")
+@topics_argument
 @click.option(
     "-o", "--offset", "where", default="end", show_default=True, help="start, end, N, -N, @TIME; FROM:TO."
 )
@@ -63,7 +64,7 @@ Fields of -f: """
 )
 @click.option("--key", metavar="GLOB", help="Only records with such a key.")
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="Only with this header.")
-@click.option("-g", "--group", help="Read as a member of a group, and commit.")
+@group_option
 @bootstrap_option
 @guarded
 def consume(

@@ -1,13 +1,14 @@
 """`barnabas group`: consumer groups, how far they are behind, and moving them."""
 
+import sys
 import time
-from collections.abc import Sequence
+from typing import Any
 
 import click
 
-from barnabas import errors
+from barnabas.cli.commands import Commands
+from barnabas.cli.names import group_argument
 from barnabas.cli.output import (
-    Failed,
     bootstrap_option,
     confirm,
     connect,
@@ -17,13 +18,14 @@ from barnabas.cli.output import (
     guarded,
     yes_option,
 )
-from barnabas.cli.places import parse_where, resolve
+from barnabas.cli.places import Span
+from barnabas.cli.seek import seek, stopped
 from barnabas.client import groups
-from barnabas.client.cluster import Cluster, Refused
-from barnabas.client.fetch import EARLIEST, LATEST, Place, offsets_at
+from barnabas.client.cluster import Cluster
+from barnabas.client.fetch import LATEST, offsets_at
 
 
-@click.group()
+@click.group(cls=Commands)
 def group() -> None:
     """List consumer groups, see how far they are behind, move them."""
 
@@ -42,7 +44,7 @@ def ls(bootstrap: str, form: str | None) -> None:
 
 
 @group.command(epilog="Example: barnabas group describe billing")
-@click.argument("name")
+@group_argument
 @bootstrap_option
 @form_option
 @guarded
@@ -64,122 +66,96 @@ def describe(name: str, bootstrap: str, form: str | None) -> None:
     emit(rows, form)
 
 
-@group.command(epilog="Example: barnabas group lag billing")
-@click.argument("name")
+@group.command(
+    epilog="""\b
+Examples:
+  barnabas group lag billing
+  barnabas group lag billing --watch"""
+)
+@group_argument
+@click.option("--watch", is_flag=True, help="Again and again, until Ctrl-C.")
+@click.option(
+    "--every", "every_ms", type=Span(), default="2s", show_default=True, help="How often, with --watch."
+)
 @bootstrap_option
 @form_option
 @guarded
-def lag(name: str, bootstrap: str, form: str | None) -> None:
+def lag(name: str, watch: bool, every_ms: int, bootstrap: str, form: str | None) -> None:
     """Show how many records a group has not committed yet, by partition."""
     cluster = connect(bootstrap)
-    groups.describe_group(cluster, name)
+    while True:
+        state, rows = _lag(cluster, name)
+        if watch and sys.stdout.isatty():
+            click.clear()
+        click.echo(f"{name}: {state}, {sum(row['lag'] or 0 for row in rows)} behind", err=True)
+        emit(rows, form)
+        if not watch:
+            return
+        sys.stdout.flush()
+        time.sleep(every_ms / 1000)
+
+
+def _lag(cluster: Cluster, name: str) -> tuple[str, list[dict[str, Any]]]:
+    """The group's state, and a row for each partition that it has committed or reads."""
+    found = groups.describe_group(cluster, name)
     offsets = groups.committed(cluster, name)
-    ends = offsets_at(cluster, sorted(offsets), LATEST)
+    readers = {place: member.client_id for member in found.members for place in member.places}
+    ends = offsets_at(cluster, sorted(offsets.keys() | readers.keys()), LATEST)
     rows = [
         {
             "topic": place[0],
             "partition": place[1],
-            "committed": offsets[place],
+            "committed": offsets.get(place),
             "end": end,
-            "lag": max(0, end - offsets[place]),
+            "lag": max(0, end - offsets[place]) if place in offsets else None,
+            "reader": readers.get(place),
         }
         for place, end in ends.items()
     ]
-    emit(rows, form)
+    return found.state, rows
 
 
 @group.command(
     epilog="""\b
 Examples:
-  barnabas group seek billing --to start --dry-run
-  barnabas group seek billing --to @-1h --yes
-  barnabas group seek billing --topic clicks --shift -100"""
+  barnabas group offsets billing > billing.jsonl
+  barnabas group seek billing --from-file billing.jsonl"""
 )
-@click.argument("name")
-@click.option("--to", "target", metavar="start|end|@TIME", help="Where to go.")
-@click.option("--to-offset", type=click.IntRange(0), help="An offset, in every partition.")
-@click.option("--shift", type=int, help="This many records forward, or back.")
-@click.option("--topic", "topics", multiple=True, help="Only this topic, committed or not; may be repeated.")
+@group_argument
+@bootstrap_option
+@form_option
+@guarded
+def offsets(name: str, bootstrap: str, form: str | None) -> None:
+    """Show what a group has committed, in the form that `seek --from-file` takes."""
+    cluster = connect(bootstrap)
+    groups.describe_group(cluster, name)
+    found = groups.committed(cluster, name)
+    emit(
+        [{"topic": place[0], "partition": place[1], "offset": found[place]} for place in sorted(found)], form
+    )
+
+
+@group.command(epilog="Example: barnabas group rm billing --yes")
+@group_argument
 @yes_option
 @dry_option
 @bootstrap_option
 @form_option
 @guarded
-def seek(
-    name: str,
-    target: str | None,
-    to_offset: int | None,
-    shift: int | None,
-    topics: Sequence[str],
-    yes: bool,
-    dry_run: bool,
-    bootstrap: str,
-    form: str | None,
-) -> None:
-    """Move what a group has committed. It must have no members."""
-    if sum(given is not None for given in (target, to_offset, shift)) != 1:
-        raise click.UsageError("say where to with one of --to, --to-offset and --shift")
-    cluster = connect(bootstrap)
-    _stopped(cluster, name, fresh=bool(topics))
-    offsets = groups.committed(cluster, name)
-    places = sorted(place for place in offsets if not topics or place[0] in topics)
-    if topics:
-        places = [(topic, index) for topic in topics for index in range(cluster.partitions(topic))]
-    if not places:
-        raise Failed(f"group {name} has committed nothing", "say what it shall read with --topic TOPIC")
-    plan = _plan(cluster, places, offsets, target if to_offset is None else str(to_offset), shift)
-    rows = [
-        {"topic": topic, "partition": index, "committed": offsets.get((topic, index)), "new": offset}
-        for (topic, index), offset in plan.items()
-    ]
-    emit(rows, form)
-    if dry_run:
-        return
-    confirm(f"Move group {name}?", yes)
-    groups.commit(cluster, name, plan)
-
-
-def _stopped(cluster: Cluster, name: str, *, fresh: bool) -> None:
-    """The group has no members; it may be new when fresh."""
-    try:
-        members = groups.describe_group(cluster, name).members
-    except Refused as error:
-        if fresh and error.code == errors.GROUP_ID_NOT_FOUND:
-            return
-        raise
-    if members:
-        raise Failed(
-            f"group {name} has {len(members)} members, who would go on from where they are",
-            f"stop them first: barnabas group describe {name}",
-        )
-
-
-def _plan(
-    cluster: Cluster, places: list[Place], offsets: dict[Place, int], target: str | None, shift: int | None
-) -> dict[Place, int]:
-    if target is not None:
-        return resolve(cluster, places, parse_where(target, time.time_ns() // 1_000_000), reached=True)
-    assert shift is not None
-    starts, ends = offsets_at(cluster, places, EARLIEST), offsets_at(cluster, places, LATEST)
-    return {
-        place: min(max(offsets.get(place, starts[place]) + shift, starts[place]), ends[place])
-        for place in places
-    }
-
-
-@group.command(epilog="Example: barnabas group rm billing --yes")
-@click.argument("name")
-@yes_option
-@dry_option
-@bootstrap_option
-@guarded
-def rm(name: str, yes: bool, dry_run: bool, bootstrap: str) -> None:
+def rm(name: str, yes: bool, dry_run: bool, bootstrap: str, form: str | None) -> None:
     """Remove a group and what it has committed. It must have no members."""
     cluster = connect(bootstrap)
-    _stopped(cluster, name, fresh=False)
-    count = len(groups.committed(cluster, name))
-    click.echo(f"remove {name}: offsets of {count} partitions", err=True)
+    stopped(cluster, name, fresh=False)
+    found = groups.committed(cluster, name)
+    emit(
+        [{"topic": place[0], "partition": place[1], "committed": found[place]} for place in sorted(found)],
+        form,
+    )
     if dry_run:
         return
-    confirm("Remove?", yes)
+    confirm(f"Remove group {name} and these offsets?", yes)
     groups.delete_group(cluster, name)
+    click.echo(f"{name} is removed", err=True)
+
+
+group.add_command(seek)

@@ -6,6 +6,7 @@ from typing import Final
 import click
 
 from barnabas import __version__
+from barnabas.cli.commands import Commands
 
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "dev": ("serve", "dev", "Run a broker for development."),
@@ -13,13 +14,15 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "topic": ("topic", "topic", "List, make, change and remove topics."),
     "produce": ("produce", "produce", "Write records from files or stdin to a topic."),
     "consume": ("consume", "consume", "Print the records of topics."),
+    "tail": ("consume", "consume", "The same as consume."),
     "group": ("group", "group", "List consumer groups, see their lag, move them."),
     "log": ("log", "log", "Look at, check and repair the files of partitions."),
+    "completion": ("completion", "completion", "Print what makes a shell complete commands and names."),
 }
 """Command → module in barnabas.cli, name in it, help for the list."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Commands):
     """Imports a command's module when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -54,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="barnabas")

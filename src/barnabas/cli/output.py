@@ -6,6 +6,7 @@ stdout is data, stderr is talk. Exit codes: 0 ok, 1 error, 2 usage, 3 not found,
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -39,16 +40,22 @@ NEXT_STEPS: Final[dict[int, str]] = {
     errors.UNKNOWN_TOPIC_OR_PARTITION: "see what is there: barnabas topic ls",
     errors.GROUP_ID_NOT_FOUND: "see what is there: barnabas group ls",
     errors.COORDINATOR_NOT_AVAILABLE: "see whether groups have a place: barnabas topic describe __consumer_offsets",
-    errors.TOPIC_ALREADY_EXISTS: "look at it: barnabas topic describe TOPIC",
-    errors.INVALID_PARTITIONS: "see how many there are: barnabas topic describe TOPIC",
-    errors.INVALID_CONFIG: "see the options and their values: barnabas topic describe TOPIC --options",
-    errors.NON_EMPTY_GROUP: "stop its members first: barnabas group describe GROUP",
-    errors.UNKNOWN_MEMBER_ID: "stop the group's members first: barnabas group describe GROUP",
-    errors.OFFSET_OUT_OF_RANGE: "see what offsets there are: barnabas topic describe TOPIC",
+    errors.TOPIC_ALREADY_EXISTS: "look at it: barnabas topic describe {name}",
+    errors.INVALID_TOPIC_EXCEPTION: "take ASCII letters, digits, '.', '_' and '-', at most 249 of them",
+    errors.INVALID_PARTITIONS: "see how many there are: barnabas topic describe {name}",
+    errors.INVALID_CONFIG: "see the options of a topic, with values: barnabas topic describe TOPIC --options",
+    errors.NON_EMPTY_GROUP: "stop its members first: barnabas group describe {name}",
+    errors.UNKNOWN_MEMBER_ID: "stop the group's members first: barnabas group describe {name}",
+    errors.INCONSISTENT_GROUP_PROTOCOL: "see how its members share: barnabas group describe {name}",
+    errors.OFFSET_OUT_OF_RANGE: "see what offsets there are: barnabas topic describe {name}",
     errors.INVALID_REPLICATION_FACTOR: "take the broker's default: leave --replicas out",
-    errors.MESSAGE_TOO_LARGE: "allow larger batches: barnabas topic alter TOPIC --set max.message.bytes=N",
+    errors.MESSAGE_TOO_LARGE: "allow larger batches: barnabas topic alter {name} --set max.message.bytes=N",
+    errors.INVALID_RECORD: "where cleanup.policy is compact, each record needs a key: --key-field NAME",
+    errors.INVALID_TIMESTAMP: "see how far times may be off: barnabas topic describe {name} --options",
+    errors.UNSUPPORTED_VERSION: "ask another broker with -b HOST:PORT",
 }
-OTHERWISE: Final = "look at the topic and its leaders: barnabas topic describe TOPIC"
+ASK_LOG: Final = "the broker's log says more"
+DENIED_STEP: Final = "ask whoever runs the broker for the right"
 
 Given = ParamSpec("Given")
 
@@ -71,10 +78,16 @@ def parse_address(text: str) -> Address:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def connect(bootstrap: str) -> Cluster:
-    from barnabas.cli.transport import Sockets
+def connect(bootstrap: str, patience_s: float | None = None) -> Cluster:
+    """patience_s: how long to wait for a connection."""
+    from barnabas.cli.transport import CONNECT_TIMEOUT_S, Sockets
 
-    return Cluster(Sockets(), [parse_address(part) for part in bootstrap.split(",") if part.strip()])
+    seeds = [parse_address(part) for part in bootstrap.split(",") if part.strip()]
+    if not seeds:
+        raise click.BadParameter(
+            f"no broker in {bootstrap!r}: write HOST:PORT, for example {DEFAULT_BOOTSTRAP}"
+        )
+    return Cluster(Sockets(patience_s or CONNECT_TIMEOUT_S), seeds)
 
 
 bootstrap_option = click.option(
@@ -113,22 +126,41 @@ def guarded(command: Callable[Given, None]) -> Callable[Given, None]:
                 EXIT_ERROR,
             )
         except Refused as error:
-            hint = NEXT_STEPS.get(error.code, OTHERWISE)
-            if error.code in NOT_FOUND:
-                _end(str(error), hint, EXIT_NOT_FOUND)
-            denied = error.code in DENIED
-            _end(str(error), "ask for the right" if denied else hint, EXIT_DENIED if denied else EXIT_ERROR)
+            found = EXIT_NOT_FOUND if error.code in NOT_FOUND else EXIT_ERROR
+            _end(str(error), next_step(error), EXIT_DENIED if error.code in DENIED else found)
         except Failed as error:
             _end(str(error), error.hint, error.code)
         except KeyboardInterrupt:
             _quiet_end(EXIT_INTERRUPTED)
+        except click.Abort:  # Ctrl-C or the end of stdin instead of an answer
+            click.echo("\nnothing was changed", err=True)
+            _quiet_end(EXIT_INTERRUPTED)
         except BrokenPipeError:
             _quiet_end(0)
+        except FileNotFoundError as error:
+            _end(f"there is no file {error.filename}", "see what is there: ls", EXIT_NOT_FOUND)
         except OSError as error:
             where = error.filename or "stdout"
             _end(f"{where}: {error.strerror}", "see whether there is room, and the right to it", EXIT_ERROR)
 
     return run
+
+
+def next_step(error: Refused) -> str:
+    """What to try when a broker said no."""
+    kind, blank, name = error.what.rpartition(" ")
+    name = shlex.quote(name.partition("[")[0])
+    if error.code in DENIED:
+        return DENIED_STEP
+    if error.code in NEXT_STEPS:
+        return NEXT_STEPS[error.code].format(name=name)
+    if kind == "group":
+        return f"look at it: barnabas group describe {name}"
+    return (
+        f"look at it and its leaders: barnabas topic describe {name}"
+        if not blank or kind == "topic"
+        else ASK_LOG
+    )
 
 
 def _end(what: str, hint: str, code: int) -> None:

@@ -11,6 +11,7 @@ import click
 
 from barnabas.cli.inputs import Fields, Form, Lines, records_from
 from barnabas.cli.lines import BadLine
+from barnabas.cli.names import topic_argument
 from barnabas.cli.output import EXIT_NOT_FOUND, Failed, bootstrap_option, connect, guarded, settings_of
 from barnabas.cli.progress import Progress, progress_of
 from barnabas.client.produce import Producer
@@ -164,7 +165,7 @@ Examples:
   printf 'k1\\nk2\\n' | barnabas produce states --format raw --tombstone
   barnabas consume clicks -o start -e | barnabas produce copy"""
 )
-@click.argument("topic")
+@topic_argument
 @click.argument("files", nargs=-1, metavar="[FILE…]")
 @click.option(
     "--format",

@@ -1,12 +1,16 @@
 """`barnabas topic`: list, make, look at, change and remove topics."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 
 from barnabas import errors
+from barnabas.cli.commands import Commands
+from barnabas.cli.names import topic_argument, topics_argument
 from barnabas.cli.output import (
+    EXIT_NOT_FOUND,
     Failed,
     bootstrap_option,
     confirm,
@@ -18,12 +22,13 @@ from barnabas.cli.output import (
     settings_of,
     yes_option,
 )
+from barnabas.cli.places import parse_where, resolve
 from barnabas.client import admin
-from barnabas.client.cluster import Refused
+from barnabas.client.cluster import Cluster, Refused
 from barnabas.client.fetch import EARLIEST, LATEST, offsets_at
 
 
-@click.group()
+@click.group(cls=Commands)
 def topic() -> None:
     """List, make, change and remove topics."""
 
@@ -92,35 +97,42 @@ Examples:
   barnabas topic describe clicks
   barnabas topic describe clicks --options"""
 )
-@click.argument("name")
+@topic_argument
 @click.option("--options", "with_options", is_flag=True, help="All options and where each value comes from.")
 @bootstrap_option
 @form_option
 @guarded
-def describe(name: str, with_options: bool, bootstrap: str, form: str | None) -> None:
+def describe(topic: str, with_options: bool, bootstrap: str, form: str | None) -> None:
     """Show a topic's partitions with their offsets, or its options."""
     cluster = connect(bootstrap)
-    cluster.partitions(name)
+    count = cluster.partitions(topic)
     if with_options:
-        emit(_options(admin.topic_configs(cluster, name)), form)
+        emit(_options(admin.topic_configs(cluster, topic)), form)
         return
-    parts = sorted(cluster.metadata([name]).topics[0].partitions, key=lambda part: int(part.partition_index))
-    places = [(name, part.partition_index) for part in parts]
-    starts, ends = offsets_at(cluster, places, EARLIEST), offsets_at(cluster, places, LATEST)
+    found = cluster.metadata([topic]).topics[0]
+    leaders = {part.partition_index: part for part in found.partitions}
+    held = _held(cluster, topic, range(count))
     emit(
         [
             {
-                "partition": part.partition_index,
-                "leader": part.leader_id,
-                "replicas": part.replica_nodes,
-                "in_sync": part.isr_nodes,
-                "start": starts[name, part.partition_index],
-                "end": ends[name, part.partition_index],
+                "partition": index,
+                "leader": leaders[index].leader_id,
+                "replicas": leaders[index].replica_nodes,
+                "in_sync": leaders[index].isr_nodes,
+                "start": start,
+                "end": end,
             }
-            for part in parts
+            for index, (start, end) in held.items()
         ],
         form,
     )
+
+
+def _held(cluster: Cluster, topic: str, indexes: Iterable[int]) -> dict[int, tuple[int, int]]:
+    """Partition → its first offset, and the one behind its last."""
+    places = [(topic, index) for index in indexes]
+    starts, ends = offsets_at(cluster, places, EARLIEST), offsets_at(cluster, places, LATEST)
+    return {place[1]: (starts[place], ends[place]) for place in places}
 
 
 def _options(configs: Sequence[Any]) -> list[dict[str, Any]]:
@@ -144,87 +156,131 @@ def _options(configs: Sequence[Any]) -> list[dict[str, Any]]:
     epilog="""\b
 Examples:
   barnabas topic alter clicks --set retention.ms=3600000
-  barnabas topic alter clicks --unset retention.ms"""
+  barnabas topic alter clicks --unset retention.ms --dry-run"""
 )
-@click.argument("name")
+@topic_argument
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Give an option a value.")
 @click.option("--unset", multiple=True, metavar="NAME", help="Back to the default.")
+@dry_option
 @bootstrap_option
+@form_option
 @guarded
-def alter(name: str, settings: Sequence[str], unset: Sequence[str], bootstrap: str) -> None:
-    """Change a topic's options."""
+def alter(
+    topic: str, settings: Sequence[str], unset: Sequence[str], dry_run: bool, bootstrap: str, form: str | None
+) -> None:
+    """Change a topic's options; prints them as they were and as they are."""
     changes: dict[str, str | None] = {**settings_of(settings), **dict.fromkeys(unset)}
     if not changes:
         raise click.UsageError("nothing to change: give --set NAME=VALUE or --unset NAME")
+    if both := settings_of(settings).keys() & set(unset):
+        raise click.UsageError(f"{min(both)}: either --set or --unset")
     cluster = connect(bootstrap)
-    cluster.partitions(name)
-    admin.alter_topic(cluster, name, changes)
-    click.echo(f"{name}: {len(changes)} options changed", err=True)
+    cluster.partitions(topic)
+    before = {row.name: row.value for row in admin.topic_configs(cluster, topic)}
+    admin.alter_topic(cluster, topic, changes, validate_only=dry_run)
+    emit(
+        [
+            {"option": name, "before": before.get(name), "after": "(default)" if value is None else value}
+            for name, value in changes.items()
+        ],
+        form,
+    )
+    click.echo(f"{topic}: {len(changes)} options {'could be' if dry_run else 'are'} changed", err=True)
 
 
-@topic.command(epilog="Example: barnabas topic rm clicks --yes")
-@click.argument("names", nargs=-1, required=True, metavar="NAME…")
+@topic.command(
+    epilog="""\b
+Examples:
+  barnabas topic rm clicks --dry-run
+  barnabas topic rm clicks other --yes"""
+)
+@topics_argument
 @yes_option
 @dry_option
 @bootstrap_option
+@form_option
 @guarded
-def rm(names: Sequence[str], yes: bool, dry_run: bool, bootstrap: str) -> None:
+def rm(topics: Sequence[str], yes: bool, dry_run: bool, bootstrap: str, form: str | None) -> None:
     """Remove topics with all their records."""
     cluster = connect(bootstrap)
+    names = list(dict.fromkeys(topics))
+    rows = []
     for name in names:
-        places = [(name, index) for index in range(cluster.partitions(name))]
-        starts, ends = offsets_at(cluster, places, EARLIEST), offsets_at(cluster, places, LATEST)
-        count = sum(ends[place] - starts[place] for place in places)
-        click.echo(f"remove {name}: {len(places)} partitions, about {count} records", err=True)
+        held = _held(cluster, name, range(cluster.partitions(name)))
+        records = sum(end - start for start, end in held.values())
+        rows.append({"topic": name, "partitions": len(held), "offsets": records})
+    emit(rows, form)
     if dry_run:
         return
-    confirm("Remove?", yes)
+    confirm(f"Remove {', '.join(names)}?", yes)
     for name in names:
         admin.delete_topic(cluster, name)
+    click.echo(f"{len(names)} topics removed", err=True)
 
 
 @topic.command("add-partitions", epilog="Example: barnabas topic add-partitions clicks --total 12")
-@click.argument("name")
+@topic_argument
 @click.option("--total", type=click.IntRange(1), required=True, help="Partitions it then has.")
+@dry_option
 @bootstrap_option
 @guarded
-def add_partitions(name: str, total: int, bootstrap: str) -> None:
+def add_partitions(topic: str, total: int, dry_run: bool, bootstrap: str) -> None:
     """Give a topic more partitions. Keys may then go to other partitions than before."""
     cluster = connect(bootstrap)
-    before = cluster.partitions(name)
-    admin.add_partitions(cluster, name, total)
-    click.echo(f"{name}: {before} partitions before, {total} now", err=True)
+    before = cluster.partitions(topic)
+    admin.add_partitions(cluster, topic, total, validate_only=dry_run)
+    click.echo(f"{topic}: {before} partitions {'now' if dry_run else 'before'}, {total} then", err=True)
 
 
 @topic.command(
     epilog="""\b
 Examples:
   barnabas topic trim clicks --to end --yes
-  barnabas topic trim clicks --partition 0 --to 1000"""
+  barnabas topic trim clicks --partition 0 --to 1000 --dry-run
+  barnabas topic trim clicks --to @-7d"""
 )
-@click.argument("name")
-@click.option("--to", "target", required=True, metavar="OFFSET|end", help="First offset to keep.")
+@topic_argument
+@click.option("--to", "target", required=True, metavar="OFFSET|end|@TIME", help="First record to keep.")
 @click.option("--partition", type=click.IntRange(0), help="Only this one.")
 @yes_option
 @dry_option
 @bootstrap_option
+@form_option
 @guarded
-def trim(name: str, target: str, partition: int | None, yes: bool, dry_run: bool, bootstrap: str) -> None:
+def trim(
+    topic: str,
+    target: str,
+    partition: int | None,
+    yes: bool,
+    dry_run: bool,
+    bootstrap: str,
+    form: str | None,
+) -> None:
     """Delete the oldest records of a topic."""
-    if target != "end" and not target.isdigit():
-        raise click.UsageError(f"--to takes an offset or `end`, not {target!r}")
+    where = parse_where(target, time.time_ns() // 1_000_000)
+    if where.kind in ("start", "tail"):
+        raise click.UsageError(f"--to takes an offset, `end` or @TIME, not {target!r}")
     cluster = connect(bootstrap)
-    count = cluster.partitions(name)
+    count = cluster.partitions(topic)
     if partition is not None and partition >= count:
-        raise Failed(f"{name} has {count} partitions, no {partition}", f"barnabas topic describe {name}", 3)
-    places = [(name, index) for index in (range(count) if partition is None else [partition])]
-    starts, ends = offsets_at(cluster, places, EARLIEST), offsets_at(cluster, places, LATEST)
-    wanted = {place: ends[place] if target == "end" else min(int(target), ends[place]) for place in places}
-    wanted = {place: offset for place, offset in wanted.items() if offset > starts[place]}
-    for place, offset in wanted.items():
-        click.echo(f"{name}[{place[1]}]: delete offsets {starts[place]} to {offset - 1}", err=True)
-    if dry_run or not wanted:
+        raise Failed(
+            f"{topic} has {count} partitions, no {partition}",
+            f"see them: barnabas topic describe {topic}",
+            EXIT_NOT_FOUND,
+        )
+    indexes = range(count) if partition is None else [partition]
+    wanted = resolve(cluster, [(topic, index) for index in indexes], where, reached=True)
+    rows = [
+        {"partition": index, "start": start, "new_start": wanted[topic, index], "end": end}
+        for index, (start, end) in _held(cluster, topic, indexes).items()
+        if wanted[topic, index] > start
+    ]
+    emit(rows, form)
+    if not rows:
+        click.echo("nothing to delete", err=True)
+    if dry_run or not rows:
         return
-    confirm("Delete?", yes)
-    for place, offset in wanted.items():
-        admin.trim(cluster, name, place[1], offset)
+    confirm(f"Delete these records of {topic}?", yes)
+    for row in rows:
+        admin.trim(cluster, topic, row["partition"], row["new_start"])
+    click.echo(f"{topic}: the oldest records of {len(rows)} partitions are deleted", err=True)

@@ -17,7 +17,8 @@ REPLY_BYTES_MAX: Final = 512 << 20
 class Sockets:
     """A client.cluster.Transport."""
 
-    def __init__(self) -> None:
+    def __init__(self, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+        self._connect_timeout_s = connect_timeout_s
         self._open: dict[Address, socket.socket] = {}
 
     def exchange(self, address: Address, frame: bytes, answered: bool) -> bytes:
@@ -40,7 +41,7 @@ class Sockets:
             raise
 
     def _connect(self, address: Address) -> socket.socket:
-        found = socket.create_connection(address, CONNECT_TIMEOUT_S)
+        found = socket.create_connection(address, self._connect_timeout_s)
         found.settimeout(ANSWER_TIMEOUT_S)
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._open[address] = found

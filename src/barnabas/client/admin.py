@@ -59,12 +59,12 @@ def delete_topic(cluster: Cluster, name: str) -> None:
     cluster.stale(name)
 
 
-def add_partitions(cluster: Cluster, name: str, total: int) -> None:
+def add_partitions(cluster: Cluster, name: str, total: int, *, validate_only: bool = False) -> None:
     """total: how many partitions the topic then has."""
     from barnabas.wire.messages import create_partitions as api
 
     row = api.CreatePartitionsTopic(name=name, count=total, assignments=None)
-    ask = api.CreatePartitionsRequest(topics=[row], timeout_ms=TIMEOUT_MS)
+    ask = api.CreatePartitionsRequest(topics=[row], timeout_ms=TIMEOUT_MS, validate_only=validate_only)
     settled(cluster, f"topic {name}", lambda: cluster.ask(37, ask, cluster.controller()).results[0])
     cluster.stale(name)
 
@@ -97,7 +97,9 @@ def topic_configs(cluster: Cluster, name: str) -> list[Any]:
     return sorted(result.configs, key=lambda config: str(config.name))
 
 
-def alter_topic(cluster: Cluster, name: str, changes: Mapping[str, str | None]) -> None:
+def alter_topic(
+    cluster: Cluster, name: str, changes: Mapping[str, str | None], *, validate_only: bool = False
+) -> None:
     """changes: option → new value, or None to take it away."""
     from barnabas.wire.messages import incremental_alter_configs as api
 
@@ -106,5 +108,5 @@ def alter_topic(cluster: Cluster, name: str, changes: Mapping[str, str | None]) 
         for key, value in changes.items()
     ]
     row = api.AlterConfigsResource(resource_type=TOPIC_RESOURCE, resource_name=name, configs=configs)
-    ask = api.IncrementalAlterConfigsRequest(resources=[row])
+    ask = api.IncrementalAlterConfigsRequest(resources=[row], validate_only=validate_only)
     settled(cluster, f"topic {name}", lambda: cluster.ask(44, ask, cluster.controller()).responses[0])
