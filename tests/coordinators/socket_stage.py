@@ -51,6 +51,29 @@ class SocketStage(Stage):
         for peer in [*self._idle, *(each.peer for each in self._asked)]:
             peer.close()
 
+    def prepare(self) -> None:
+        """Topics t and u, and a coordinator that serves the stage's group."""
+        names = ("t", "u")
+        topics = [
+            create_topics.CreatableTopic(name=name, num_partitions=3, replication_factor=1) for name in names
+        ]
+        self.call(create_topics, create_topics.CreateTopicsRequest(topics=topics, timeout_ms=10_000), 7)
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            ask = metadata.MetadataRequest([metadata.MetadataRequestTopic(name=name) for name in names])
+            found = self.call(metadata, ask, 12).topics
+            group = find_coordinator.FindCoordinatorRequest(coordinator_keys=[self.group_id(GROUP)])
+            described = describe_groups.DescribeGroupsRequest([self.group_id(GROUP)])
+            if (
+                all(each.error_code == 0 for each in found)
+                and self.call(find_coordinator, group, 4).coordinators[0].error_code == 0
+                and self.call(describe_groups, described, 6).groups[0].error_code in (0, 69)
+            ):
+                self._topics = {each.name: each.topic_id for each in found}
+                return
+            assert time.monotonic() < deadline, "the broker does not get ready"
+            time.sleep(0.05)
+
     # -- requests
 
     def post(self, name: str, api: ModuleType, request: Any, version: int) -> socket.socket:
@@ -117,27 +140,3 @@ def exactly(peer: socket.socket, size: int) -> bytes:
         assert part, "the broker closed the connection"
         parts += part
     return parts
-
-
-def prepare(stage: SocketStage) -> None:
-    """Topics t and u, and a coordinator that serves the stage's group."""
-    names = ("t", "u")
-    topics = [
-        create_topics.CreatableTopic(name=name, num_partitions=3, replication_factor=1) for name in names
-    ]
-    stage.call(create_topics, create_topics.CreateTopicsRequest(topics=topics, timeout_ms=10_000), 7)
-    deadline = time.monotonic() + WAIT_S
-    while True:
-        ask = metadata.MetadataRequest([metadata.MetadataRequestTopic(name=name) for name in names])
-        found = stage.call(metadata, ask, 12).topics
-        group = find_coordinator.FindCoordinatorRequest(coordinator_keys=[stage.group_id(GROUP)])
-        described = describe_groups.DescribeGroupsRequest([stage.group_id(GROUP)])
-        if (
-            all(each.error_code == 0 for each in found)
-            and stage.call(find_coordinator, group, 4).coordinators[0].error_code == 0
-            and stage.call(describe_groups, described, 6).groups[0].error_code in (0, 69)
-        ):
-            stage._topics = {each.name: each.topic_id for each in found}
-            return
-        assert time.monotonic() < deadline, "the broker does not get ready"
-        time.sleep(0.05)

@@ -8,7 +8,8 @@ several. alice@one is alice with the instance id one, @one the instance id alone
 group other than g. A Stage knows the requests; what answers them is its subclass's affair: the coordinator on virtual time,
 or a broker over sockets. `pytest --rewrite-transcripts` writes what happens now; review the diff.
 
-A line `covers API FIELD… CODE…` claims, as the mark of that name does (tests/server/covers.py), what the transcript tests.
+A line `ours …` says what Apache Kafka does otherwise by our choice; `covers API FIELD… CODE…` claims, as the mark of that name
+does (tests/server/covers.py), what the transcript tests.
 """
 
 import re
@@ -405,6 +406,11 @@ def replay(path: Path, stage: Stage) -> Iterator[str]:
             yield from stage.run(line[1:].strip())
         elif not line or line.startswith(SETTINGS):
             yield line
+
+
+def is_ours(path: Path) -> bool:
+    """Whether Apache Kafka is known to answer otherwise; the line says how."""
+    return any(line.startswith("ours ") for line in path.read_text().splitlines())
 
 
 def claims_in(path: Path) -> list[Claim]:

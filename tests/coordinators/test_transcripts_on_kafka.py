@@ -1,0 +1,93 @@
+"""Apache Kafka 4.3 answers the transcripts as we do: every field of every response, and who has to wait.
+
+Played to one node after the other, all transcripts at once, each with a group of its own. Not compared are the order in lists
+(Kafka's is that of its hash maps), what says `ours`, and what needs a world of our making: crashes, held disks, days.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka_node import is_there, kafka_node
+from socket_stage import SocketStage
+from test_group_transcripts import FOLDER
+from transcript import Answer, commands_of, duration_ms, is_ours, options_of
+from virtual_stage import VirtualStage
+
+TICKS_MS_MAX = 25_000
+NODES = [
+    {"group.max.size": "3", "offset.metadata.max.bytes": "15"},
+    {"group.initial.rebalance.delay.ms": "3000"},
+]
+
+pytestmark = [
+    pytest.mark.java,
+    pytest.mark.skipif(not is_there(), reason="BARNABAS_KAFKA_LIB names no folder of Apache Kafka's jars"),
+]
+
+
+def fits(path: Path, node: dict[str, str]) -> bool:
+    """Whether a node with these options can play the transcript."""
+    verbs = {command.split()[0] for command, _ in commands_of(path)}
+    ticks_ms = sum(
+        duration_ms(command.split()[1]) for command, _ in commands_of(path) if command.startswith("tick ")
+    )
+    options = options_of(path)
+    return (
+        not is_ours(path)
+        and all(hasattr(SocketStage, f"do_{verb.replace('-', '_')}") for verb in verbs)
+        and ticks_ms <= TICKS_MS_MAX
+        and bool(options.items() <= node.items())
+        and ("group.initial.rebalance.delay.ms" in node) == ("group.initial.rebalance.delay.ms" in options)
+    )
+
+
+def played(node: dict[str, str]) -> list[Path]:
+    return [path for path in sorted(FOLDER.glob("*.txt")) if fits(path, node)]
+
+
+@pytest.mark.parametrize("node", NODES, ids=["small", "delayed"])
+def test_every_response_is_that_of_apache_kafka(node: dict[str, str], tmp_path: Path) -> None:
+    paths = played(node)
+    assert paths, "no transcript is played to this node"
+    with kafka_node(tmp_path, node) as address, ThreadPoolExecutor(len(paths)) as pool:
+        found = list(pool.map(lambda path: list(differences(path, address)), paths))
+    told = [line for lines in found for line in lines]
+    assert not told, "\n" + "\n".join(told)
+
+
+def differences(path: Path, address: tuple[str, int]) -> Iterator[str]:
+    """What the node answers otherwise than the virtual stage, in lines to read."""
+    ours = VirtualStage(options_of(path))
+    kafkas = SocketStage(address, path.stem)
+    try:
+        kafkas.prepare()
+        for command, _ in commands_of(path):
+            kafkas.expected = ours.run(command)
+            kafkas.run(command)
+            mine, theirs = gist(ours), gist(kafkas)
+            if mine != theirs:
+                yield f"{path.stem} > {command}"
+                yield from (f"  ours   {line}" for line in mine if line not in theirs)
+                yield from (f"  Kafka  {line}" for line in theirs if line not in mine)
+    finally:
+        kafkas.close()
+
+
+def gist(stage: VirtualStage | SocketStage) -> list[str]:
+    waits = [line for line in stage.lines if line.endswith(" waits")]
+    return sorted([*waits, *(told(each) for each in stage.answers)])
+
+
+def told(answer: Answer) -> str:
+    return f"{answer.client} {answer.api} v{answer.version} {unordered(answer.fields)}"
+
+
+def unordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: unordered(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return sorted((unordered(each) for each in value), key=repr)
+    return value
