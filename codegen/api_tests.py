@@ -31,7 +31,6 @@ PENDING = frozenset(
         "JoinGroup",
         "LeaveGroup",
         "ListGroups",
-        "Metadata",
         "OffsetCommit",
         "OffsetDelete",
         "OffsetFetch",

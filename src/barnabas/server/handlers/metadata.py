@@ -4,12 +4,13 @@ Behaviour  null topics: all of them (v0: an empty list means all too). An unknow
            auto.create.topics.enable and the request allow it, and named only when its partitions serve (decision 24),
            so a client never meets NOT_LEADER on a fresh topic.
 Versions   v1: rack, controller, internal flag. v2: cluster id. v4: allow_auto_topic_creation. v5: offline replicas.
-           v7: leader epoch. v8: authorized operations. v10: topic ids. v12: topics by id.
+           v7: leader epoch. v8: authorized operations. v10: topic ids. v12: topics by id, which before are INVALID_REQUEST.
 """
 
 from typing import Final
 
 from barnabas import errors
+from barnabas.cluster.changes import METADATA_TOPIC, topic_name_fault
 from barnabas.cluster.image import Topic
 from barnabas.ids import ZERO_UUID
 from barnabas.partitions.waits import Parked
@@ -28,27 +29,58 @@ from barnabas.wire.messages.metadata import (
 
 INTERNAL_TOPICS: Final = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
 
-NAME_NULLABLE_SINCE: Final = 12
+BY_ID_SINCE: Final = 12
 
 
 def handle(broker: Broker, ask: MetadataRequest, version: int, caller: Caller) -> MetadataResponse | Parked:
+    if not readable(ask, version):
+        return refused(ask)
+    wanted = asked_for(ask)
     missing = [
-        topic.name
-        for topic in ask.topics or []
-        if topic.name is not None and topic.topic_id == ZERO_UUID and topic.name not in broker.image.topics
+        name for name, _ in wanted if name and name not in broker.image.topics and name != METADATA_TOPIC
     ]
     may_create = ask.allow_auto_topic_creation or version < 4
     if not missing or not may_create or not broker.options.get_bool("auto.create.topics.enable"):
-        return answer(broker, ask, version, caller, {})
+        return answer(broker, ask, wanted, version, caller, {})
     parked = Parked()
     broker.topics.create_automatically(
-        missing, lambda codes: parked.complete(answer(broker, ask, version, caller, codes))
+        missing, lambda codes: parked.complete(answer(broker, ask, wanted, version, caller, codes))
     )
     return parked
 
 
+def readable(ask: MetadataRequest, version: int) -> bool:
+    """Every topic has a name or, where topics go by ids, an id."""
+    if version < BY_ID_SINCE:
+        return all(topic.name is not None and topic.topic_id == ZERO_UUID for topic in ask.topics or ())
+    return all(topic.name is not None or topic.topic_id != ZERO_UUID for topic in ask.topics or ())
+
+
+def refused(ask: MetadataRequest) -> MetadataResponse:
+    """Of what is asked like this Kafka tells neither brokers nor any topic."""
+    return MetadataResponse(
+        topics=[
+            unknown(topic.name or "", topic.topic_id, errors.INVALID_REQUEST) for topic in ask.topics or ()
+        ]
+    )
+
+
+def asked_for(ask: MetadataRequest) -> list[tuple[str, bytes]]:
+    """Names or ids, each once. One id is enough and names do not count: it is a request by ids."""
+    topics = ask.topics or ()
+    ids = dict.fromkeys(topic.topic_id for topic in topics if topic.topic_id != ZERO_UUID)
+    if ids:
+        return [("", topic_id) for topic_id in ids]
+    return [(name, ZERO_UUID) for name in dict.fromkeys(topic.name or "" for topic in topics)]
+
+
 def answer(
-    broker: Broker, ask: MetadataRequest, version: int, caller: Caller, codes: dict[str, int]
+    broker: Broker,
+    ask: MetadataRequest,
+    wanted: list[tuple[str, bytes]],
+    version: int,
+    caller: Caller,
+    codes: dict[str, int],
 ) -> MetadataResponse:
     image = broker.image
     response = MetadataResponse(
@@ -65,30 +97,22 @@ def answer(
     if everything:
         response.topics = [describe(broker, topic, version, ask) for topic in image.topics.values()]
         return response
-    for wanted in ask.topics or []:
-        if wanted.topic_id != ZERO_UUID:
-            by_id = image.topics_by_id.get(wanted.topic_id)
-            response.topics.append(
-                unknown(
-                    None if version >= NAME_NULLABLE_SINCE else "", wanted.topic_id, errors.UNKNOWN_TOPIC_ID
-                )
-                if by_id is None
-                else describe(broker, by_id, version, ask)
-            )
-            continue
-        name = wanted.name or ""
-        topic = image.topics.get(name)
-        if topic is None:
-            code = codes.get(name, 0) or missing_code(name)
-            response.topics.append(unknown(name, ZERO_UUID, code))
-        else:
+    for name, topic_id in wanted:
+        by_id = topic_id != ZERO_UUID
+        topic = image.topics_by_id.get(topic_id) if by_id else image.topics.get(name)
+        if topic is not None:
             response.topics.append(describe(broker, topic, version, ask))
+        elif by_id:
+            response.topics.append(unknown(None, topic_id, errors.UNKNOWN_TOPIC_ID))
+        else:
+            described = unknown(name, ZERO_UUID, codes.get(name, 0) or missing_code(name))
+            if ask.include_topic_authorized_operations:
+                described.topic_authorized_operations = rights.TOPIC_OPERATIONS
+            response.topics.append(described)
     return response
 
 
 def missing_code(name: str) -> int:
-    from barnabas.cluster.changes import topic_name_fault
-
     return errors.INVALID_TOPIC_EXCEPTION if topic_name_fault(name) else errors.UNKNOWN_TOPIC_OR_PARTITION
 
 
