@@ -88,6 +88,20 @@ def test_what_a_start_finds_in_the_page_cache_is_written_again_before_it_is_serv
     assert disk.log().end_offset == 4
 
 
+def test_a_reader_gets_nothing_of_a_batch_that_is_not_written_yet(disk: Disk) -> None:
+    """The first append after a start: where the high watermark lies must be found without its bytes."""
+    log = disk.log()
+    for number in range(3):
+        put(log, number)
+    log.close(clean=True)
+    again = disk.log(clean=True)
+    batch = build_batch([Record(None, b"not written", NOW_MS)])
+    again.append(read_header(batch, 0), batch, 0, 1, NOW_MS)
+    (found,) = again.locate(1, 1 << 20, upto_offset=3, min_one=True)
+    assert [record.offset for record in all_records(found.file.read(found.position, found.size))] == [1, 2]
+    assert found.size == len(disk.content()) // 3 * 2
+
+
 def test_what_lies_behind_the_next_segments_base_is_cut_and_the_next_stays(disk: Disk) -> None:
     log = disk.log()
     for number in range(6):

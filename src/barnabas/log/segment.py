@@ -236,10 +236,14 @@ class Segment:
             # The first remembered batch holds offset only if it begins at or before it.
             if positions[0] == 0:
                 return 0
+        # Remembered batches may not be in the file yet: the scan ends before them.
+        behind = self.size if positions is None else positions[0]
         for header, position in self.scan(self.offset_index.lookup(offset - self.base_offset)):
+            if position >= behind:
+                break
             if header.next_offset > offset:
                 return position
-        return self.size
+        return behind
 
     def first_batch_bytes(self, position: int) -> int:
         content = self.file.read(position, 12)
