@@ -229,7 +229,11 @@ class Node:
         self.groups.start()
         self.topics.take_up()
         for listener in listeners_of(self._options.static):
-            listening = self.listeners.listen(listener.name, listener.host or "0.0.0.0", listener.port)
+            try:
+                listening = self.listeners.listen(listener.name, listener.host or "0.0.0.0", listener.port)
+            except WorldError as error:
+                text = f"{error.what} (--host and --port, or listeners in the configuration)"
+                raise WorldError(text, error.errno) from error
             self.bound[listener.name] = (listening.host, listening.port)
         port = self._options.get_int("barnabas.metrics.port")
         if port >= 0:

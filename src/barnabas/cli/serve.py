@@ -5,8 +5,19 @@ from collections.abc import Sequence
 
 import click
 
-from barnabas.cli.serving import DEV_DEFAULTS, EXIT_USAGE, LineWriter, Welcome, read_configuration, run
-from barnabas.config.load import ConfigRefused
+from barnabas.cli.serving import (
+    DEV_DEFAULTS,
+    EXIT_NOT_FOUND,
+    EXIT_USAGE,
+    LineWriter,
+    NoConfiguration,
+    Welcome,
+    read_configuration,
+    run,
+)
+from barnabas.config.effective import BrokerOptions, described
+from barnabas.config.load import ConfigRefused, Loaded
+from barnabas.config.tables import BROKER, options
 
 
 def _flags(settings: Sequence[str], port: int | None, host: str) -> dict[str, str]:
@@ -26,7 +37,17 @@ def _flags(settings: Sequence[str], port: int | None, host: str) -> dict[str, st
 def _refused(error: ConfigRefused) -> int:
     for fault in error.faults:
         click.echo(f"barnabas: {fault}", err=True)
-    return EXIT_USAGE
+    return EXIT_NOT_FOUND if isinstance(error, NoConfiguration) else EXIT_USAGE
+
+
+def _print_effective(loaded: Loaded) -> None:
+    """As a .properties file: what is set as it is, defaults behind a #."""
+    effective = BrokerOptions(loaded.values)
+    for name, option in sorted(options(BROKER).items()):
+        value = described(option, effective.get(name))
+        if value is not None and not option.is_inert:
+            escaped = value.replace("\\", "\\\\")
+            click.echo(f"{'' if effective.is_set(name) else '#'}{name}={escaped}")
 
 
 @click.command(
@@ -34,7 +55,8 @@ def _refused(error: ConfigRefused) -> int:
 Examples:
   barnabas serve --config server.properties
   barnabas serve --data /var/lib/barnabas --port 9092 --set log.retention.hours=24
-  barnabas serve --config server.properties --check"""
+  barnabas serve --config server.properties --check
+  barnabas serve --config server.properties --effective | grep -v ^#"""
 )
 @click.option(
     "--config", "path", metavar="FILE", help="A .properties file; Kafka's server.properties is accepted."
@@ -46,8 +68,15 @@ Examples:
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A broker option; may be repeated."
 )
 @click.option("--check", is_flag=True, help="Only say whether the configuration can be used.")
+@click.option("--effective", is_flag=True, help="Only print the options in effect; defaults have a #.")
 def serve(
-    path: str | None, data: str | None, port: int | None, host: str, settings: Sequence[str], check: bool
+    path: str | None,
+    data: str | None,
+    port: int | None,
+    host: str,
+    settings: Sequence[str],
+    check: bool,
+    effective: bool,
 ) -> None:
     """Run a broker until SIGTERM or Ctrl-C."""
     flags = _flags(settings, port, host)
@@ -57,6 +86,9 @@ def serve(
         loaded = read_configuration(path, flags)
     except ConfigRefused as error:
         sys.exit(_refused(error))
+    if effective:
+        _print_effective(loaded)
+        return
     if check:
         for warning in loaded.warnings:
             click.echo(f"warning: {warning}", err=True)

@@ -25,8 +25,14 @@ from barnabas.running import RunningNode
 DEV_DEFAULTS: Final[Mapping[str, str]] = {"group.initial.rebalance.delay.ms": "0"}
 EXIT_ERROR: Final = 1
 EXIT_USAGE: Final = 2
+EXIT_NOT_FOUND: Final = 3
+EXIT_INTERRUPTED: Final = 130
 GC_THRESHOLD: Final = 50_000
 """Objects made before the collector looks: requests make no cycles, so it rarely has anything to find."""
+
+
+class NoConfiguration(ConfigRefused):
+    """The file that was named does not exist."""
 
 
 class LineWriter:
@@ -54,15 +60,18 @@ def _quoted(value: object) -> str:
 
 
 def read_configuration(path: str | None, flags: Mapping[str, str]) -> Loaded:
-    """Raises ConfigRefused, also for a file that cannot be read."""
+    """Raises ConfigRefused, also for a file that cannot be read; NoConfiguration for one that is not there."""
     text, where = "", "configuration"
     if path is not None:
         where = path
         try:
             with open(path, encoding="utf-8") as file:
                 text = file.read()
+        except FileNotFoundError:
+            raise NoConfiguration([f"there is no file {path}: give the path of a .properties file"]) from None
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigRefused([f"{path}: {error}. Give the path of a .properties file."]) from None
+            told = error.strerror if isinstance(error, OSError) else "this is not UTF-8"
+            raise ConfigRefused([f"{path}: {told}. Give the path of a .properties file."]) from None
     return load(text, where, os.environ, flags)
 
 
@@ -86,6 +95,8 @@ def run(
         running.log.info("options without effect here", names=", ".join(sorted(loaded.inert)))
     try:
         return loop.run_until_complete(_serve(running, folder, welcome))
+    except KeyboardInterrupt:  # before it serves: what is on disk is as after a crash, which a start mends
+        return EXIT_INTERRUPTED
     finally:
         loop.close()
 
@@ -96,6 +107,10 @@ async def _serve(running: RunningNode, folder: str, welcome: "Welcome | None") -
     except StartFailed as error:
         print(f"barnabas: {error}", file=sys.stderr, flush=True)
         return EXIT_ERROR
+    asked: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    running.loop.on_stop_signal(
+        lambda name: asked.set_result(name) if not asked.done() else os._exit(EXIT_INTERRUPTED)
+    )
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
@@ -111,8 +126,6 @@ async def _serve(running: RunningNode, folder: str, welcome: "Welcome | None") -
     )
     if welcome is not None:
         welcome(node.bound, folder, node.metrics_port)
-    asked: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    running.loop.on_stop_signal(lambda name: asked.set_result(name) if not asked.done() else os._exit(130))
     name = await asked
     running.log.info("stopping", signal=name)
     clean = await running.stopped()

@@ -24,6 +24,7 @@ BALLAST_BYTES: Final = 16 * 1024 * 1024
 
 STRAY_SUFFIX: Final = "-stray"
 DELETE_SUFFIX: Final = "-delete"
+ELSEWHERE: Final = "Choose a folder that this user may write to (--data, or log.dirs in the configuration)."
 
 
 class FolderRefused(Exception):
@@ -48,9 +49,16 @@ class DataFolder:
         try:
             files.make_folder(self.root)
         except WorldError as error:
-            raise FolderRefused(f"The data folder {self.root} cannot be made: {error.what}") from error
+            raise FolderRefused(
+                f"The data folder {self.root} cannot be made: {error.what}. {ELSEWHERE}"
+            ) from error
         self._refuse_kafka()
-        self._release = files.lock(f"{self.root}/{names.LOCK}")
+        try:
+            self._release = files.lock(f"{self.root}/{names.LOCK}")
+        except WorldError as error:
+            raise FolderRefused(
+                f"The data folder {self.root} cannot be used: {error.what}. {ELSEWHERE}"
+            ) from error
         if self._release is None:
             raise FolderRefused(
                 f"The data folder {self.root} is in use by another process. Stop it, or choose another folder "
