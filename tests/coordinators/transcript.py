@@ -346,7 +346,7 @@ class Stage:
     # -- administration
 
     def do_describe(self, *groups: str, v: str = "6", operations: str = "no") -> None:
-        asked = [self.group_id(each) for each in groups or (GROUP,)]
+        asked = [self.group_id(each) for each in groups] or [self.group]
         ask = describe_groups.DescribeGroupsRequest(asked, operations == "yes")
         self.ask("admin", describe_groups, ask, int(v), self.tell_described)
 
