@@ -86,7 +86,7 @@ def field_row(field: FieldPath, served: Versions, found: dict[str, list[str]]) -
     tests = [links(found[field.name])] if field.name in found else []
     for value, text in (("default", "Always its default"), ("null", "Null")):
         if named := found.get(f"{field.name}={value}"):
-            if value == "default" and field.side == "request":
+            if value == "default" and (tests or field.side == "request"):
                 text = "Default"
             tests.append(f"{text}: {links(named)}")
     kind = f"{field.type}, nullable" if valid(overlap(field.null, served)) else field.type
