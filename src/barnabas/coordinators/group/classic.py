@@ -142,7 +142,7 @@ class Classic:
         self._take_join(member, joining)
         if group.state is not State.STABLE or group.select_protocol() != group.protocol:
             return self._await_join(group, member, joining.version)
-        self._keep_alive(group, member)
+        self.keep_alive(group, member)
         code = self._shard.append([group_fact(group.group_id, group.to_value())])
         if code:
             return refuse_join(code, member_id, joining.version)
@@ -157,13 +157,11 @@ class Classic:
         return parked
 
     def _rejoin(self, group: Group, member: Member, joining: Joining) -> JoinGroupResponse | Parked:
-        if group.state is State.EMPTY:
-            return refuse_join(errors.UNKNOWN_MEMBER_ID, member.member_id, joining.version)
         knows_all = group.state is State.COMPLETING or (
             group.state is State.STABLE and group.leader != member.member_id
         )
         if knows_all and member.protocols == joining.protocols:
-            self._keep_alive(group, member)
+            self.keep_alive(group, member)
             return self._join_response(group, member)
         self._take_join(member, joining)
         return self._await_join(group, member, joining.version)
@@ -179,8 +177,8 @@ class Classic:
             member.join.complete(refuse_join(errors.UNKNOWN_MEMBER_ID, member.member_id, member.join_version))
         parked = member.join = Parked()
         member.join_version = version
-        self._keep_alive(group, member)
-        if group.state in (State.EMPTY, State.COMPLETING, State.STABLE):
+        self.keep_alive(group, member)
+        if group.state is not State.PREPARING:
             self._prepare_rebalance(group)
         self._complete_join_if_all_are_here(group)
         return parked
@@ -188,15 +186,17 @@ class Classic:
     # -- rebalance
 
     def _prepare_rebalance(self, group: Group) -> None:
-        initial = group.is_initial = group.state is State.EMPTY
+        delay_ms = (
+            self._options.get_int("group.initial.rebalance.delay.ms") if group.state is State.EMPTY else 0
+        )
         if group.state is State.COMPLETING:
             self._end_syncs(group, errors.REBALANCE_IN_PROGRESS)
         group.become(State.PREPARING, self._clock.wall_ms())
         if group.join_timer is not None:
             group.join_timer.cancel()
-        delay_ms = self._options.get_int("group.initial.rebalance.delay.ms") if initial else 0
         timeout_ms = group.rebalance_timeout_ms
-        if delay_ms > 0:
+        group.is_delayed = delay_ms > 0
+        if group.is_delayed:
             left_ms = max(timeout_ms - delay_ms, 0)
             group.join_timer = self._waits.call_after(
                 delay_ms, lambda: self._initial_delay_over(group, delay_ms, left_ms)
@@ -217,11 +217,9 @@ class Classic:
         self._complete_join(group)
 
     def _complete_join_if_all_are_here(self, group: Group) -> None:
-        if group.state is not State.PREPARING or not group.has_all_joined:
-            return
-        if group.is_initial and self._options.get_int("group.initial.rebalance.delay.ms") > 0:
-            return  # the initial delay decides
-        self._complete_join(group)
+        """But for the initial delay, which waits for more than are here."""
+        if group.state is State.PREPARING and group.has_all_joined and not group.is_delayed:
+            self._complete_join(group)
 
     def _complete_join(self, group: Group) -> None:
         """J1."""
@@ -231,7 +229,7 @@ class Classic:
             group.join_timer.cancel()
             group.join_timer = None
         for member in [each for each in group.members.values() if each.join is None]:
-            if member.instance_id is None:
+            if member.instance_id is None:  # static members stay, late or not
                 group.remove(member)
         if group.leader is not None and group.members and group.members[group.leader].join is None:
             joined = next((each.member_id for each in group.members.values() if each.join is not None), None)
@@ -252,7 +250,7 @@ class Classic:
         for member in list(group.members.values()):
             parked, member.join = member.join, None
             member.is_new = False
-            self._keep_alive(group, member)
+            self.keep_alive(group, member)
             if parked is not None:
                 parked.complete(self._join_response(group, member))
         self._expect_syncs(group)
@@ -320,25 +318,23 @@ class Classic:
         member = group.members[ask.member_id]
         if group.state is State.PREPARING:
             return SyncGroupResponse(error_code=errors.REBALANCE_IN_PROGRESS)
-        if group.state is State.EMPTY:
-            return SyncGroupResponse(error_code=errors.UNKNOWN_MEMBER_ID)
         member.has_synced = True
-        self._keep_alive(group, member)
+        self.keep_alive(group, member)
         if group.state is State.STABLE:
             return self._sync_response(group, member)
         if member.sync is not None:
             member.sync.complete(SyncGroupResponse(error_code=errors.UNKNOWN_MEMBER_ID))
         parked = member.sync = Parked()
-        if group.leader == member.member_id:
+        if group.leader == member.member_id and group.assigned_generation != group.generation:
             self._assign(group, ask)
         return parked
 
     def _assign(self, group: Group, ask: SyncGroupRequest) -> None:
-        """J2."""
+        """J2. The first assignment of a generation holds: another might be told before it is durable."""
         assignments = {each.member_id: each.assignment for each in ask.assignments}
         for member in group.members.values():
             member.assignment = assignments.get(member.member_id, b"")
-        generation = group.generation
+        generation = group.assigned_generation = group.generation
         code = self._shard.append([group_fact(group.group_id, group.to_value())])
 
         def durable(code: int) -> None:
@@ -352,7 +348,7 @@ class Classic:
             for member in group.members.values():
                 parked, member.sync = member.sync, None
                 if parked is not None:
-                    self._keep_alive(group, member)
+                    self.keep_alive(group, member)
                     parked.complete(self._sync_response(group, member))
 
         if code:
@@ -390,18 +386,13 @@ class Classic:
         code = member_fault(group, ask.member_id, ask.group_instance_id)
         if code:
             return code
-        if group.state is State.EMPTY:
-            return errors.UNKNOWN_MEMBER_ID
         if ask.generation_id != group.generation:
             return errors.ILLEGAL_GENERATION
-        self._keep_alive(group, group.members[ask.member_id])
+        self.keep_alive(group, group.members[ask.member_id])
         return errors.REBALANCE_IN_PROGRESS if group.state is State.PREPARING else 0
 
-    def keep_alive(self, group: Group, member_id: str) -> None:
-        """An offset commit is a sign of life, too."""
-        self._keep_alive(group, group.members[member_id])
-
-    def _keep_alive(self, group: Group, member: Member) -> None:
+    def keep_alive(self, group: Group, member: Member) -> None:
+        """The member was heard of."""
         member.stop()
         wait_ms = NEW_MEMBER_JOIN_MS if member.is_new else member.session_timeout_ms
         member.timer = self._waits.call_after(wait_ms, lambda: self._session_over(group, member))
@@ -410,7 +401,7 @@ class Classic:
         if group.members.get(member.member_id) is not member:
             return
         if not member.is_new and (member.join is not None or member.sync is not None):
-            self._keep_alive(group, member)  # it waits for us, not we for it
+            self.keep_alive(group, member)  # it waits for us, not we for it
             return
         self._end_waits(member, errors.UNKNOWN_MEMBER_ID)
         group.remove(member)
@@ -419,7 +410,7 @@ class Classic:
     def resume(self, group: Group) -> None:
         """J3. After loading."""
         for member in group.members.values():
-            self._keep_alive(group, member)
+            self.keep_alive(group, member)
         if len(group.members) > self._options.get_int("group.max.size"):
             self._prepare_rebalance(group)
 

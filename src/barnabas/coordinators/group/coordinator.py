@@ -225,7 +225,7 @@ class GroupCoordinator:
             self._options.get_int("offset.metadata.max.bytes"),
         )
         if group is not None and ask.member_id in group.members:
-            shard.classic.keep_alive(group, ask.member_id)
+            shard.classic.keep_alive(group, group.members[ask.member_id])
         if not facts:
             return response
         code = shard.append(facts)

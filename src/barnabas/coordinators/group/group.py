@@ -84,7 +84,8 @@ class Group:
         self.join_timer: Timer | None = None
         self.sync_timer: Timer | None = None
         self.new_member_joined = False
-        self.is_initial = False
+        self.is_delayed = False
+        self.assigned_generation = NO_GENERATION
 
     def become(self, state: State, now_ms: int) -> None:
         self.state = state
