@@ -9,9 +9,9 @@ from typing import Final, Protocol, TypeVar
 from barnabas import errors
 from barnabas.cluster.image import Image
 from barnabas.config.effective import BrokerOptions
-from barnabas.coordinators.group import offsets
+from barnabas.coordinators.group import offset_fetch, offsets
 from barnabas.coordinators.group.classic import Joining, refuse_join
-from barnabas.coordinators.group.group import CONSUMER, Group, State
+from barnabas.coordinators.group.group import CONSUMER, State
 from barnabas.coordinators.group.shard import GroupShard
 from barnabas.coordinators.runtime import ShardPartition
 from barnabas.partitions.waits import Parked, Waits
@@ -32,27 +32,15 @@ from barnabas.wire.messages.join_group import JoinGroupRequest, JoinGroupRespons
 from barnabas.wire.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse
 from barnabas.wire.messages.list_groups import ListedGroup, ListGroupsRequest, ListGroupsResponse
 from barnabas.wire.messages.offset_commit import OffsetCommitRequest, OffsetCommitResponse
-from barnabas.wire.messages.offset_delete import (
-    OffsetDeleteRequest,
-    OffsetDeleteResponse,
-    OffsetDeleteResponsePartition,
-    OffsetDeleteResponseTopic,
-)
+from barnabas.wire.messages.offset_delete import OffsetDeleteRequest, OffsetDeleteResponse
 from barnabas.wire.messages.offset_fetch import (
     OffsetFetchRequest,
     OffsetFetchRequestGroup,
-    OffsetFetchRequestTopics,
     OffsetFetchResponse,
     OffsetFetchResponseGroup,
-    OffsetFetchResponsePartition,
-    OffsetFetchResponsePartitions,
-    OffsetFetchResponseTopic,
-    OffsetFetchResponseTopics,
 )
 from barnabas.wire.messages.sync_group import SyncGroupRequest, SyncGroupResponse
 
-GROUPS_SINCE: Final = 8
-BY_ID_SINCE: Final = 10
 NOT_FOUND_SINCE: Final = 6
 PROTOCOL_NAMED_SINCE: Final = 5
 CLASSIC: Final = "classic"
@@ -236,122 +224,39 @@ class GroupCoordinator:
     def offset_fetch(
         self, ask: OffsetFetchRequest, version: int, caller: Asking
     ) -> OffsetFetchResponse | Parked:
-        if version >= GROUPS_SINCE:
-            answers = [self._fetch_group(each, version) for each in ask.groups]
-            return self._when_seen_is_durable(ask.groups, OffsetFetchResponse(groups=answers))
-        topics = (
-            None
-            if ask.topics is None
-            else [
-                OffsetFetchRequestTopics(name=topic.name, partition_indexes=topic.partition_indexes)
-                for topic in ask.topics
-            ]
-        )
-        one = self._fetch_group(OffsetFetchRequestGroup(group_id=ask.group_id, topics=topics), version)
-        response = OffsetFetchResponse(error_code=one.error_code)
-        if one.error_code and version < 2 and topics is not None:
-            one.topics = [
-                OffsetFetchResponseTopics(
-                    name=topic.name,
-                    partitions=[absent(index, one.error_code) for index in topic.partition_indexes],
-                )
-                for topic in topics
-            ]
-        response.topics = [
-            OffsetFetchResponseTopic(
-                name=topic.name,
-                partitions=[
-                    OffsetFetchResponsePartition(
-                        partition_index=part.partition_index,
-                        committed_offset=part.committed_offset,
-                        committed_leader_epoch=part.committed_leader_epoch,
-                        metadata=part.metadata,
-                        error_code=part.error_code,
-                    )
-                    for part in topic.partitions
-                ],
-            )
-            for topic in one.topics
-        ]
-        return self._when_seen_is_durable([ask], response)
-
-    def _when_seen_is_durable(
-        self,
-        asked: Sequence[OffsetFetchRequest | OffsetFetchRequestGroup],
-        response: OffsetFetchResponse,
-    ) -> OffsetFetchResponse | Parked:
         """K1. An offset that was shown must not go back: what a fetch saw, it waits for."""
-        shards = {self.partition_for(each.group_id) for each in asked}
-        waiting = [shard for shard in (self._shards.get(index) for index in shards) if shard is not None]
-        return all_durable(waiting, response, lambda code: fail_fetch(response, code))
+        groups = offset_fetch.asked(ask, version)
+        shards = dict.fromkeys(shard for shard, _ in (self._find(each.group_id) for each in groups) if shard)
+        response = offset_fetch.answered([self._fetch(each, version) for each in groups], version)
 
-    def _fetch_group(self, ask: OffsetFetchRequestGroup, version: int) -> OffsetFetchResponseGroup:
+        def failed(code: int) -> OffsetFetchResponse:
+            return offset_fetch.answered(
+                [offset_fetch.refused(each, code, version) for each in groups], version
+            )
+
+        return all_durable(list(shards), response, failed)
+
+    def _fetch(self, ask: OffsetFetchRequestGroup, version: int) -> OffsetFetchResponseGroup:
         shard, code = self._find(ask.group_id)
         if shard is None:
-            return OffsetFetchResponseGroup(group_id=ask.group_id, error_code=code)
-        group = shard.groups.get(ask.group_id)
-        answer = OffsetFetchResponseGroup(group_id=ask.group_id)
-        image = self._image()
-        if ask.topics is None:
-            by_topic: dict[str, list[int]] = {}
-            for topic, index in group.offsets if group is not None else ():
-                by_topic.setdefault(topic, []).append(index)
-            wanted = [
-                (name, image.topics[name].topic_id if name in image.topics else bytes(16), indexes, 0)
-                for name, indexes in by_topic.items()
-                if version < BY_ID_SINCE or name in image.topics
-            ]
-        else:
-            wanted = []
-            for asked in ask.topics:
-                known = image.topics_by_id.get(asked.topic_id) if version >= BY_ID_SINCE else None
-                name = asked.name if version < BY_ID_SINCE else known.name if known is not None else ""
-                missing = version >= BY_ID_SINCE and known is None
-                wanted.append(
-                    (name, asked.topic_id, asked.partition_indexes, errors.UNKNOWN_TOPIC_ID if missing else 0)
-                )
-        for name, topic_id, indexes, code in wanted:
-            answer.topics.append(
-                OffsetFetchResponseTopics(
-                    name=name,
-                    topic_id=topic_id,
-                    partitions=[committed(group, name, index, code, image) for index in indexes],
-                )
-            )
-        return answer
+            return offset_fetch.refused(ask, code, version)
+        return offset_fetch.shown(shard.groups.get(ask.group_id), ask, version, self._image())
 
     def offset_delete(
         self, ask: OffsetDeleteRequest, version: int, caller: Asking
     ) -> OffsetDeleteResponse | Parked:
-        shard, code = self._find(ask.group_id)
         if not ask.group_id:
-            code = errors.INVALID_GROUP_ID
-        if shard is None or code:
+            return OffsetDeleteResponse(error_code=errors.INVALID_GROUP_ID)
+        shard, code = self._find(ask.group_id)
+        if shard is None:
             return OffsetDeleteResponse(error_code=code)
         group = shard.groups.get(ask.group_id)
         if group is None:
             return OffsetDeleteResponse(error_code=errors.GROUP_ID_NOT_FOUND)
-        subscribed: set[str] = set()
-        if group.state is not State.EMPTY:
-            if group.protocol_type != CONSUMER:
-                return OffsetDeleteResponse(error_code=errors.NON_EMPTY_GROUP)
-            known = group.subscribed_topics()
-            subscribed = {topic.name for topic in ask.topics} if known is None else known
-        response = OffsetDeleteResponse()
-        gone: list[tuple[str, int]] = []
-        for topic in ask.topics:
-            answers = OffsetDeleteResponseTopic(name=topic.name)
-            response.topics.append(answers)
-            for asked in topic.partitions:
-                code = errors.GROUP_SUBSCRIBED_TO_TOPIC if topic.name in subscribed else 0
-                if not offsets.has_partition(self._image(), topic.name, asked.partition_index):
-                    code = errors.UNKNOWN_TOPIC_OR_PARTITION
-                if code == 0 and (topic.name, asked.partition_index) in group.offsets:
-                    gone.append((topic.name, asked.partition_index))
-                answers.partitions.append(
-                    OffsetDeleteResponsePartition(partition_index=asked.partition_index, error_code=code)
-                )
-        code = shard.append(offsets.tombstones(group, gone))
+        if group.state is not State.EMPTY and group.protocol_type != CONSUMER:
+            return OffsetDeleteResponse(error_code=errors.NON_EMPTY_GROUP)
+        facts, response = offsets.delete_facts(group, ask, self._image())
+        code = shard.append(facts)
         if code:
             return OffsetDeleteResponse(error_code=code)
         return durable(shard, response, lambda code: OffsetDeleteResponse(error_code=code))
@@ -472,33 +377,3 @@ def all_durable(
     for shard in waiting:
         shard.when_durable(one)
     return parked
-
-
-def fail_fetch(response: OffsetFetchResponse, code: int) -> OffsetFetchResponse:
-    """What was read may be lost: nothing of it is shown."""
-    groups = [OffsetFetchResponseGroup(group_id=each.group_id, error_code=code) for each in response.groups]
-    return OffsetFetchResponse(error_code=code, groups=groups)
-
-
-def committed(
-    group: Group | None, topic: str, index: int, code: int, image: Image
-) -> OffsetFetchResponsePartitions:
-    value = None if group is None else group.offsets.get((topic, index))
-    if value is None or code or offsets.is_of_another(value, topic, image):
-        return absent(index, code)
-    return OffsetFetchResponsePartitions(
-        partition_index=index,
-        committed_offset=value.offset,
-        committed_leader_epoch=value.leader_epoch,
-        metadata=value.metadata,
-    )
-
-
-def absent(index: int, code: int) -> OffsetFetchResponsePartitions:
-    return OffsetFetchResponsePartitions(
-        partition_index=index,
-        committed_offset=offsets.NO_OFFSET,
-        committed_leader_epoch=-1,
-        metadata="",
-        error_code=code,
-    )

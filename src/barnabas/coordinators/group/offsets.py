@@ -23,6 +23,12 @@ from barnabas.wire.messages.offset_commit import (
     OffsetCommitResponsePartition,
     OffsetCommitResponseTopic,
 )
+from barnabas.wire.messages.offset_delete import (
+    OffsetDeleteRequest,
+    OffsetDeleteResponse,
+    OffsetDeleteResponsePartition,
+    OffsetDeleteResponseTopic,
+)
 
 NO_OFFSET: Final = -1
 NO_EXPIRY: Final = -1
@@ -82,6 +88,31 @@ def commit_facts(
                 OffsetCommitResponsePartition(partition_index=asked.partition_index, error_code=code)
             )
     return facts, response
+
+
+def delete_facts(
+    group: Group, ask: OffsetDeleteRequest, image: Image
+) -> tuple[list[Record], OffsetDeleteResponse]:
+    """Ends of the offsets that may go, and the answer when they are durable: those of topics that no member reads."""
+    subscribed = group.subscribed_topics() if group.state is not State.EMPTY else set()
+    if subscribed is None:
+        subscribed = {topic.name for topic in ask.topics}
+    response = OffsetDeleteResponse()
+    gone: list[tuple[str, int]] = []
+    for topic in ask.topics:
+        answers = OffsetDeleteResponseTopic(name=topic.name)
+        response.topics.append(answers)
+        for asked in topic.partitions:
+            key = topic.name, asked.partition_index
+            code = errors.GROUP_SUBSCRIBED_TO_TOPIC if topic.name in subscribed else 0
+            if not has_partition(image, *key):
+                code = errors.UNKNOWN_TOPIC_OR_PARTITION
+            if code == 0 and key in group.offsets:
+                gone.append(key)
+            answers.partitions.append(
+                OffsetDeleteResponsePartition(partition_index=asked.partition_index, error_code=code)
+            )
+    return tombstones(group, gone), response
 
 
 def is_of_another(value: OffsetCommitValue, topic: str, image: Image) -> bool:
