@@ -211,7 +211,7 @@ def verify(paths: Sequence[str], form: str | None) -> None:
     emit(rows, form)
     if damaged:
         raise Failed(
-            f"{damaged} of {len(rows)} partitions are damaged",
+            f"{damaged} of {len(rows)} partitions {'is' if damaged == 1 else 'are'} damaged",
             f"see what can be done: barnabas log repair {' '.join(paths)} --dry-run",
         )
 
@@ -320,9 +320,10 @@ def tell_plan(place: Place, examined: Examined) -> None:
             click.echo(
                 f"  take out {damage.end - damage.position} bytes, keep them in {cut_name(damage)}", err=True
             )
-        if damage.behind > damage.offset:
-            click.echo(
-                f"  offsets {damage.offset} to {damage.behind - 1} are lost: readers step over them", err=True
-            )
+        if damage.behind == damage.offset + 1:
+            click.echo(f"  offset {damage.offset} is lost: readers step over it", err=True)
+        elif damage.behind > damage.offset:
+            text = f"offsets {damage.offset} to {damage.behind - 1} are lost: readers step over them"
+            click.echo(f"  {text}", err=True)
     for path in wrong_indexes(examined):
         click.echo(f"{path}: contradicts its log\n  remove it; the next start writes it anew", err=True)
