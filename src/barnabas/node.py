@@ -60,7 +60,8 @@ class Node:
         self.telemetry = telemetry
         self.node_id = self._own_id()
         for name in ("node.id", "broker.id"):
-            options.learn(name, str(self.node_id))
+            if name not in options.static:
+                options.learn(name, str(self.node_id))
         self.bound: dict[str, tuple[str, int]] = {}
         self.metrics_port = -1
         self._started = False

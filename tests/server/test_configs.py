@@ -134,7 +134,9 @@ def test_a_topics_options_say_where_each_value_comes_from(client: RawClient) -> 
 
 @covers("DescribeConfigs", "request.resources.configuration_keys")
 def test_only_the_keys_asked_for_each_once(client: RawClient) -> None:
-    rows = settings_of(client, TOPIC, "plain", "retention.ms", "no.such.option", "segment.bytes")
+    rows = settings_of(
+        client, TOPIC, "plain", "retention.ms", "no.such.option", "internal.segment.bytes", "segment.bytes"
+    )
     assert set(rows) == {"retention.ms", "segment.bytes"}
     twice = describe_configs.DescribeConfigsRequest(
         resources=[
@@ -429,6 +431,25 @@ def test_each_operation_changes_one_option(client: RawClient, version: int) -> N
     assert settings_of(client, TOPIC, name, "retention.ms")["retention.ms"].value == "60000"
 
 
+@pytest.mark.parametrize(
+    ("key", "given", "shown"),
+    [
+        ("cleanup.policy", "compact , delete,compact", "compact,delete"),
+        ("leader.replication.throttled.replicas", "0:1, 0:1", "0:1,0:1"),
+        ("retention.ms", " +7 ", "7"),
+        ("preallocate", " FALSE ", "false"),
+        ("min.cleanable.dirty.ratio", "1e-1f", "0.1"),
+    ],
+)
+def test_values_are_shown_as_they_are_understood(client: RawClient, key: str, given: str, shown: str) -> None:
+    """Apache Kafka 4.3 takes and shows them so."""
+    client.create_topic(f"normal-{key}")
+    assert codes(step(client, (TOPIC, f"normal-{key}", [(key, SET, given)]))) == ["NONE"]
+    assert settings_of(client, TOPIC, f"normal-{key}", key)[key].value == shown
+    client.create_topic(f"made-{key}", **{key.replace(".", "_"): given})
+    assert settings_of(client, TOPIC, f"made-{key}", key)[key].value == shown
+
+
 @covers("IncrementalAlterConfigs", "validate_only")
 def test_steps_that_are_only_validated_do_not_act(client: RawClient) -> None:
     rows = step(
@@ -455,6 +476,9 @@ REFUSED_STEPS: list[tuple[int, str, list[Step], str]] = [
     (TOPIC, "plain", [("retention.ms", APPEND, "1")], "INVALID_CONFIG"),
     (GROUP, "g", [("consumer.session.timeout.ms", SET, "1")], "INVALID_CONFIG"),
     (LOGGER, HERE, [("no.such.logger", SET, "INFO")], "INVALID_CONFIG"),
+    (GROUP, "g", [("streams.num.standby.replicas", SET, "9")], "INVALID_CONFIG"),
+    (TOPIC, "in valid", [("retention.ms", APPEND, "1")], "INVALID_CONFIG"),
+    (GROUP, "", [("share.auto.offset.reset", SUBTRACT, "latest")], "INVALID_CONFIG"),
     (LOGGER, HERE, [("root", SET, "LOUD")], "INVALID_CONFIG"),
     (LOGGER, HERE, [("root", DELETE, None)], "INVALID_REQUEST"),
     (LOGGER, HERE, [("root", APPEND, "INFO")], "INVALID_REQUEST"),

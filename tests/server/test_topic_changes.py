@@ -259,6 +259,15 @@ def test_what_cannot_be_deleted_is_said_once(
     assert exists(client, "plain")
 
 
+def test_each_entry_that_names_nothing_is_said(client: RawClient) -> None:
+    rows = delete(client, DeleteTopicState(), DeleteTopicState(name="absent"), DeleteTopicState())
+    assert sorted(errors.name_of(row.error_code) for row in rows) == [
+        "INVALID_REQUEST",
+        "INVALID_REQUEST",
+        "UNKNOWN_TOPIC_OR_PARTITION",
+    ]
+
+
 def test_a_topic_named_and_given_by_id_is_refused(client: RawClient) -> None:
     topic_id = topic_of(client, "plain").topic_id
     (row,) = delete(client, DeleteTopicState(name="plain"), DeleteTopicState(topic_id=topic_id))

@@ -30,6 +30,8 @@ from barnabas.cluster.image import (
     TopicSet,
     metric_name,
 )
+from barnabas.config.effective import normalised
+from barnabas.config.tables import TOPIC
 from barnabas.ids import ZERO_UUID
 from barnabas.ports import Entropy
 from barnabas.wire.messages.create_partitions import CreatePartitionsTopic
@@ -127,8 +129,9 @@ def create_topics(
 
 def create_topic(image: Image, ask: CreatableTopic, rules: TopicRules, entropy: Entropy) -> TopicResult:
     fault = new_name_fault(image, ask.name)
+    overrides = normalised(TOPIC, {config.name: config.value or "" for config in ask.configs})
     if fault is None and ask.configs:
-        fault = new_overrides_fault(ask, rules)
+        fault = new_overrides_fault(ask, overrides, rules)
     if fault is None:
         fault = new_shape_fault(image, ask, rules)
     if fault is not None:
@@ -138,7 +141,6 @@ def create_topic(image: Image, ask: CreatableTopic, rules: TopicRules, entropy: 
         partitions = assigned_partitions(by_index[index] for index in range(len(by_index)))
     else:
         partitions = placed_partitions(image, partitions_wanted(ask, rules), first=0)
-    overrides = {config.name: config.value or "" for config in ask.configs}
     topic = Topic(ask.name, readable_uuid(entropy.uuid()), partitions, overrides)
     return TopicResult(ask.name, topic=topic, topic_id=topic.topic_id)
 
@@ -159,11 +161,11 @@ def new_name_fault(image: Image, name: str) -> Fault | None:
     return None
 
 
-def new_overrides_fault(ask: CreatableTopic, rules: TopicRules) -> Fault | None:
+def new_overrides_fault(ask: CreatableTopic, overrides: Mapping[str, str], rules: TopicRules) -> Fault | None:
     for config in ask.configs:
         if config.value is None:
             return errors.INVALID_CONFIG, f"A topic config may not be null: {config.name}"
-    text = rules.overrides_fault({config.name: config.value or "" for config in ask.configs})
+    text = rules.overrides_fault(overrides)
     return None if text is None else (errors.INVALID_CONFIG, text)
 
 
@@ -258,7 +260,7 @@ def placed_partitions(image: Image, count: int, first: int) -> tuple[PartitionIm
 def delete_topics(
     image: Image, asks: Sequence[DeleteTopicState], rules: TopicRules, version: int
 ) -> Decision[list[TopicResult]]:
-    """By name or by id. One result for each distinct wrong name or id, and one for each topic.
+    """By name or by id. One result for each distinct wrong name or id, each entry without either, and each topic.
 
     Versions before 3 know no TOPIC_DELETION_DISABLED and get INVALID_REQUEST instead.
     """
@@ -275,6 +277,9 @@ def delete_topics(
         for ask in asks
         if ask.name is not None and ask.topic_id != ZERO_UUID
     ]
+    unnamed = ids.pop(ZERO_UUID, 0)
+    text = "Neither a topic name nor a topic id was given"
+    results += [TopicResult(None, errors.INVALID_REQUEST, text) for _ in range(unnamed)]
     results += [delete_by_id(image, topic_id, count, names) for topic_id, count in ids.items()]
     results += [
         delete_by_name(image, name, count) for name, count in names.items() if name not in named_by_id
@@ -284,8 +289,6 @@ def delete_topics(
 
 
 def delete_by_id(image: Image, topic_id: bytes, count: int, names: Mapping[str, int]) -> TopicResult:
-    if topic_id == ZERO_UUID:
-        return TopicResult(None, errors.INVALID_REQUEST, "Neither a topic name nor a topic id was given")
     if count > 1:
         return TopicResult(None, errors.INVALID_REQUEST, "The topic id is given twice", None, topic_id)
     topic = image.topics_by_id.get(topic_id)

@@ -1,8 +1,8 @@
 """AlterConfigs and IncrementalAlterConfigs, decided: which overrides a resource has afterwards, or why not.
 
 Pure, like changes.py. Resources of one request stand for themselves; each is all or nothing. Order of precedence, as
-observed on Apache Kafka 4.3: a resource named twice, a null value, a key named twice, the resource's name, the
-operations, the values, and last whether the topic exists. Codes are Kafka's too: a broker's or logger's fault is
+observed on Apache Kafka 4.3: a resource named twice, a null value, a key named twice, a resource type or node that is not
+there, the operations, the resource's name, the values, and last whether the topic exists. Codes are Kafka's too: a broker's or logger's fault is
 INVALID_REQUEST where a topic's or group's is INVALID_CONFIG. Sentences are ours, and always there.
 
 Differences from Kafka, on purpose: an unknown broker option is refused (Kafka keeps it for plug-ins, which we have not),
@@ -18,7 +18,7 @@ from typing import Final
 from barnabas import errors
 from barnabas.cluster.changes import Decision, Fault, topic_name_fault
 from barnabas.cluster.image import CLUSTER_DEFAULT, Fact, Image, OverridesSet, Scope, Topic, TopicSet
-from barnabas.config.effective import BrokerOptions, broker_fault, overrides_fault, topic_value
+from barnabas.config.effective import BrokerOptions, broker_fault, normalised, overrides_fault, topic_value
 from barnabas.config.option import Option, split_list
 from barnabas.config.tables import BROKER, CLIENT_METRICS, GROUP, TOPIC, options
 from barnabas.wire.messages.alter_configs import AlterConfigsResource as FullResource
@@ -97,7 +97,7 @@ def alter_configs(
         if fault is None and ask.resource_type == LOGGER_RESOURCE:
             fault = errors.INVALID_REQUEST, "Loggers are altered by IncrementalAlterConfigs only"
         if fault is None:
-            fault = resource_fault(ask, node)
+            fault = kind_fault(ask, node) or name_fault(ask)
         if fault is None:
             overrides = {config.name: config.value or "" for config in ask.configs}
             fault = settle(image, ask, overrides, node, facts)
@@ -114,7 +114,11 @@ def incremental_alter_configs(
     twice = named_twice(asks)
     for ask in asks:
         fault = (
-            twice.get((ask.resource_type, ask.resource_name)) or keys_fault(ask) or resource_fault(ask, node)
+            twice.get((ask.resource_type, ask.resource_name))
+            or keys_fault(ask)
+            or kind_fault(ask, node)
+            or steps_fault(ask)
+            or name_fault(ask)
         )
         if fault is None and ask.resource_type == LOGGER_RESOURCE:
             fault = levels_fault(ask.configs, node)
@@ -125,8 +129,7 @@ def incremental_alter_configs(
             results.append(result_of(ask, fault, None if fault or validate_only else levels))
             continue
         if fault is None:
-            stepped = after_steps(image, ask, node)
-            fault = settle(image, ask, stepped, node, facts) if isinstance(stepped, dict) else stepped
+            fault = settle(image, ask, after_steps(image, ask, node), node, facts)
         results.append(result_of(ask, fault))
     return Decision(results, [] if validate_only else facts)
 
@@ -158,15 +161,20 @@ def keys_fault(ask: Resource) -> Fault | None:
     return None
 
 
-def resource_fault(ask: Resource, node: Node) -> Fault | None:
-    """Is this a resource that may have overrides?"""
+def kind_fault(ask: Resource, node: Node) -> Fault | None:
+    """Is this a kind of resource that may have overrides, and of this node?"""
     kind, name = ask.resource_type, ask.resource_name
     if kind not in TABLE_OF and kind != LOGGER_RESOURCE:
         return errors.INVALID_REQUEST, f"There is no resource type {kind}"
-    if kind == BROKER_RESOURCE and name == CLUSTER_DEFAULT:
-        return None
-    if kind in (BROKER_RESOURCE, LOGGER_RESOURCE):
+    if kind == LOGGER_RESOURCE or (kind == BROKER_RESOURCE and name != CLUSTER_DEFAULT):
         return node_fault(name, node)
+    return None
+
+
+def name_fault(ask: Resource) -> Fault | None:
+    kind, name = ask.resource_type, ask.resource_name
+    if kind in (BROKER_RESOURCE, LOGGER_RESOURCE):
+        return None
     if not name:
         return errors.INVALID_REQUEST, "Only brokers have overrides for all of them: give the resource a name"
     text = topic_name_fault(name) if kind == TOPIC_RESOURCE else None
@@ -198,19 +206,30 @@ def resource_key(resource_type: int, name: str) -> str:
     return str(int(name)) if resource_type == BROKER_RESOURCE and name != CLUSTER_DEFAULT else name
 
 
-def after_steps(image: Image, ask: StepsResource, node: Node) -> dict[str, str] | Fault:
-    overrides = dict(overrides_of(image, ask.resource_type, ask.resource_name))
+def steps_fault(ask: StepsResource) -> Fault | None:
+    """Operations that do not exist, or not for this option. Loggers have rules of their own."""
+    if ask.resource_type == LOGGER_RESOURCE:
+        return None
     known = options(TABLE_OF[ask.resource_type])
+    for config in ask.configs:
+        if config.config_operation not in (SET, DELETE, APPEND, SUBTRACT):
+            return errors.INVALID_REQUEST, f"There is no operation {config.config_operation}"
+        if config.config_operation in (APPEND, SUBTRACT) and not is_list(
+            ask.resource_type, known.get(config.name)
+        ):
+            return errors.INVALID_CONFIG, f"{config.name} is not a list: nothing is appended or subtracted"
+    return None
+
+
+def after_steps(image: Image, ask: StepsResource, node: Node) -> dict[str, str]:
+    """The overrides once every operation is done."""
+    overrides = dict(overrides_of(image, ask.resource_type, ask.resource_name))
     for config in ask.configs:
         value = config.value or ""
         if config.config_operation == SET:
             overrides[config.name] = value
         elif config.config_operation == DELETE:
             overrides.pop(config.name, None)
-        elif config.config_operation not in (APPEND, SUBTRACT):
-            return errors.INVALID_REQUEST, f"There is no operation {config.config_operation}"
-        elif not is_list(ask.resource_type, known.get(config.name)):
-            return errors.INVALID_CONFIG, f"{config.name} is not a list: nothing is appended or subtracted"
         else:
             items = split_list(current_list(ask.resource_type, config.name, overrides, node))
             overrides[config.name] = ",".join(stepped_list(items, split_list(value), config.config_operation))
@@ -246,6 +265,7 @@ def settle(
 ) -> Fault | None:
     """Check the overrides the resource shall have; note the fact when they differ from those it has."""
     resource_type, name = ask.resource_type, ask.resource_name
+    overrides = normalised(TABLE_OF[resource_type], overrides)
     fault = values_fault(resource_type, name, overrides, node)
     if fault is not None:
         return fault
@@ -282,6 +302,7 @@ def group_bounds_fault(overrides: Mapping[str, str], broker: BrokerOptions) -> s
     known = options(BROKER)
     for name, value in overrides.items():
         kind, _, rest = name.partition(".")
+        rest = rest.removeprefix("num.")  # group.streams.max.standby.replicas
         low, high = f"group.{kind}.min.{rest}", f"group.{kind}.max.{rest}"
         if low in known and int(value) < broker.get_int(low):
             return f"{name} must be at least {low}, which is {broker.get_int(low)}"

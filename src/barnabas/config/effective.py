@@ -239,6 +239,12 @@ def overrides_fault(scope: str, overrides: Mapping[str, str]) -> str | None:
     return _between(overrides) if scope == TOPIC else None
 
 
+def normalised(scope: str, overrides: Mapping[str, str]) -> dict[str, str]:
+    """Values as they are kept and shown; those of options nobody knows stay as they are."""
+    known = options(scope)
+    return {name: known[name].normal(value) if name in known else value for name, value in overrides.items()}
+
+
 def topic_fault(overrides: Mapping[str, str]) -> str | None:
     return overrides_fault(TOPIC, overrides)
 

@@ -24,6 +24,8 @@ INERT: Final = "inert"
 NUMBER: Final = re.compile(r"\s*[+-]?[0-9]+\s*\Z")
 """Java's own: Python would also take 1_000."""
 
+JAVA_DOUBLE: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[dDfF]?\Z")
+
 EMPTY_REFUSED: Final = frozenset(
     {
         "advertised.listeners",
@@ -112,6 +114,23 @@ class Option:
     @property
     def type_code(self) -> int:
         return TYPE_CODES[self.kind]
+
+    def normal(self, text: str) -> str:
+        """How Kafka shows a value once it has taken it: no spaces round it, no sign that says nothing, list items once.
+
+        A value that is not of the kind stays as it is, for fault to judge.
+        """
+        bare = text.strip()
+        if self.kind == "boolean":
+            return bare.lower() if bare.lower() in ("true", "false") else text
+        if self.kind in WIDTHS:
+            return str(int(bare)) if NUMBER.match(text) else text
+        if self.kind == "double":
+            return str(float(bare.rstrip("dDfF"))) if JAVA_DOUBLE.match(bare) else text
+        if self.kind != "list":
+            return text
+        items = [item.strip() for item in text.split(",")]
+        return ",".join(items if self.is_throttled else dict.fromkeys(items))
 
     def fault(self, text: str) -> str | None:
         """What is wrong with a value; None when nothing is."""

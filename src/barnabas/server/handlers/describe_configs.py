@@ -170,9 +170,9 @@ def describe_overrides(
 def wanted(scope: str, resource: DescribeConfigsResource, set_here: Mapping[str, str]) -> list[Option]:
     """The options asked for; internal ones only where somebody set them."""
     known = tables.options(scope)
-    if resource.configuration_keys:
-        return [known[key] for key in dict.fromkeys(resource.configuration_keys) if key in known]
-    return [option for option in known.values() if not option.internal or option.name in set_here]
+    keys = dict.fromkeys(resource.configuration_keys or known)
+    options = [known[key] for key in keys if key in known]
+    return [option for option in options if not option.internal or option.name in set_here]
 
 
 def entry(
