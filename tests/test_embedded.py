@@ -60,11 +60,20 @@ def test_a_folder_in_use_and_a_taken_port_are_refused_with_the_remedy(tmp_path: 
 
 
 def test_it_can_be_started_anew_and_used_asynchronously() -> None:
-    async def run() -> int:
-        async with barnabas.Broker() as broker:
-            return await asyncio.to_thread(broker.produce, "t", "x")
+    async def run() -> None:
+        async with barnabas.Broker(topics={"t": 2}) as broker:
+            assert await broker.produce("t", {"id": 1}, key="k", partition=1, timestamp=5) == 0
+            later = asyncio.create_task(broker.wait_for("t", lambda found: found.value == "y", timeout=30))
+            await broker.produce("t", "y")
+            assert (await later).partition == 0, "the loop was free to produce it"
+            (found,) = await broker.records("t", 1)
+            assert (found.key, found.value, found.timestamp) == ("k", {"id": 1}, 5)
+            await broker.create_topic("u", 3, {"retention.ms": 1000})
+            assert broker.bootstrap.startswith("127.0.0.1:")
+            with pytest.raises(BrokerError, match="no partition 3"):
+                await broker.produce("u", "x", partition=3)
 
-    assert asyncio.run(run()) == 0
+    asyncio.run(run())
     broker = barnabas.Broker()
     for _ in range(2):
         with broker:

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final, Self, TypeVar
 
 from barnabas.adapters.loop import new_event_loop
@@ -91,7 +92,10 @@ def payload(content: Payload) -> bytes | None:
 
 
 class Broker:
-    """A broker in this process. Use it in a `with` or an `async with`; it serves from entering to leaving."""
+    """A broker in this process. Use it in a `with` or an `async with`; it serves from entering to leaving.
+
+    `async with` gives an AsyncBroker, whose calls are awaited.
+    """
 
     def __init__(
         self,
@@ -183,8 +187,9 @@ class Broker:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    async def __aenter__(self) -> Self:
-        return await asyncio.to_thread(self.start)
+    async def __aenter__(self) -> "AsyncBroker":
+        await asyncio.to_thread(self.start)
+        return AsyncBroker(self)
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.to_thread(self.stop)
@@ -343,6 +348,45 @@ class Broker:
         if failure:
             raise failure[0]
         return answer[0]
+
+
+class AsyncBroker:
+    """What `async with Broker() as broker` gives: the same calls, which leave the caller's loop free while they wait."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    @property
+    def bootstrap(self) -> str:
+        """Where clients connect: host:port."""
+        return self._broker.bootstrap
+
+    async def create_topic(
+        self, name: str, partitions: int = 1, config: Mapping[str, object] | None = None
+    ) -> None:
+        await asyncio.to_thread(self._broker.create_topic, name, partitions, config)
+
+    async def produce(
+        self,
+        topic: str,
+        value: Payload = None,
+        *,
+        key: Payload = None,
+        headers: Iterable[tuple[str, bytes | None]] = (),
+        partition: int = 0,
+        timestamp: int | None = None,
+    ) -> int:
+        produce = partial(self._broker.produce, topic, value, key=key, headers=headers)
+        return await asyncio.to_thread(produce, partition=partition, timestamp=timestamp)
+
+    async def records(self, topic: str, partition: int | None = None) -> list[Message]:
+        return await asyncio.to_thread(self._broker.records, topic, partition)
+
+    async def wait_for(
+        self, topic: str, matches: Callable[[Message], bool] = lambda _: True, timeout: float = 5.0
+    ) -> Message:
+        """matches is called in another thread."""
+        return await asyncio.to_thread(self._broker.wait_for, topic, matches, timeout)
 
 
 def _end_of(content: bytes) -> int:

@@ -81,7 +81,7 @@ def test_a_bad_line_names_its_number_and_keeps_what_came_before(run: Run) -> Non
     run("topic", "create", "bad", "-p", "1")
     told = run("produce", "bad", stdin='{"a": 1}\n{"a": \n')
     assert told.exit_code == 1
-    assert "line 2" in told.stderr and "1 records written" in told.stderr
+    assert "line 2" in told.stderr and "1 record written" in told.stderr
     assert run("consume", "bad", "-o", "start", "-e", "-f", "%v").stdout == '{"a": 1}'
 
 

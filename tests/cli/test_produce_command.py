@@ -138,7 +138,7 @@ def test_bad_input_is_named_by_its_line_and_what_came_before_is_kept(
     ended = run("produce", topic, *options, stdin=text)
     good = 0 if "csv" in options and "line 3" not in told else 1
     assert ended.exit_code == 1 and f"stdin: {told}" in ended.stderr, ended.stderr
-    assert f"{good} records written to {topic}\n" in ended.stderr
+    assert f"{good} record{'' if good == 1 else 's'} written to {topic}\n" in ended.stderr
     assert values(run, topic, "x") == "x" * good
 
 
@@ -189,7 +189,7 @@ def test_a_batch_above_the_limit_of_the_topic_goes_in_parts(run: Run) -> None:
     assert values(run, "narrow", "%v,") == "".join(f"{n:0500}," for n in range(50))
     ended = run("produce", "narrow", "--format", "raw", stdin="small\n" + "x" * 3000)
     assert ended.exit_code == 1 and "max.message.bytes" in ended.stderr
-    assert "1 records written" in ended.stderr
+    assert "1 record written" in ended.stderr
 
 
 @pytest.mark.parametrize("text", ["100", "100/s", "6000/m", "360000/h"])
@@ -304,7 +304,7 @@ def test_lines_typed_on_a_terminal_are_sent_one_by_one_until_ctrl_d(
         assert read.stdout == "typed"
         terminal.write("\x04")
         code, shown = terminal.end()
-    assert (code, shown) == (0, f"typed\n1 records written to {topic}\n")
+    assert (code, shown) == (0, f"typed\n1 record written to {topic}\n")
 
 
 def test_ctrl_c_sends_what_was_read_and_says_how_much(bootstrap: str, run: Run, topic: str) -> None:
@@ -341,6 +341,6 @@ def test_a_broker_that_dies_meanwhile_leaves_an_exact_count(acks: str, tmp_path:
             told = process.stderr.read()
             assert process.wait(30) == 1
     first, *rest = told.splitlines()
-    lost = "1 were read and not sent", "1 more went out without an answer and may be there too"
+    lost = "1 record read and not sent", "1 record more went out without an answer and may be there too"
     assert first in [f"2 records written to t; {text}" for text in lost]
     assert rest[0].startswith("barnabas: no answer from 127.0.0.1:") and "barnabas dev" in rest[1]

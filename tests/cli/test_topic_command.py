@@ -90,7 +90,7 @@ def test_a_terminal_is_asked_and_its_answer_counts(bootstrap: str, run: Run, top
         ("perhaps\nn\n", 1, "see the plan only with --dry-run", 0),
         ("\x03", 130, "nothing was changed", 0),
         ("\x04", 130, "nothing was changed", 0),
-        ("y\n", 0, "1 topics removed", 3),
+        ("y\n", 0, "1 topic removed", 3),
     ]:
         with Terminal(bootstrap, "topic", "rm", topic) as terminal:
             terminal.until(f"Remove {topic}? [y/N]")

@@ -71,8 +71,10 @@ def parse_json(text: str) -> object:
     """Raises BadLine."""
     try:
         return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BadLine(f"this is not JSON: {error.msg} at column {error.colno}") from None
     except (ValueError, RecursionError) as error:
-        raise BadLine(f"this is not JSON: {error}") from None
+        raise BadLine(f"this is not JSON that can be read: {error}") from None
 
 
 def own_record(row: object, now_ms: int, *, tombstone: bool = False) -> Record | None:

@@ -247,6 +247,10 @@ def _width(text: str) -> int:
     )
 
 
+def counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def printable(text: str) -> str:
     """Text that does nothing to a terminal: control characters and those that turn the writing are shown by number."""
     return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)

@@ -12,7 +12,15 @@ import click
 from barnabas.cli.inputs import Fields, Form, Lines, records_from
 from barnabas.cli.lines import BadLine
 from barnabas.cli.names import topic_argument
-from barnabas.cli.output import EXIT_NOT_FOUND, Failed, bootstrap_option, connect, guarded, settings_of
+from barnabas.cli.output import (
+    EXIT_NOT_FOUND,
+    Failed,
+    bootstrap_option,
+    connect,
+    counted,
+    guarded,
+    settings_of,
+)
 from barnabas.cli.progress import Progress, progress_of
 from barnabas.client.produce import Producer
 from barnabas.records.record import Header
@@ -131,13 +139,13 @@ def _readable(paths: Sequence[str]) -> list[str]:
 
 
 def _told(producer: Producer, topic: str) -> str:
-    text = f"{producer.sent_records} records {'written' if producer.acknowledged else 'sent'} to {topic}"
+    text = f"{counted(producer.sent_records, 'record')} {'written' if producer.acknowledged else 'sent'} to {topic}"
     unanswered = producer.unanswered_records
     unsent = producer.held_records - (unanswered if producer.idempotent else 0)
     if unanswered:
-        text += f"; {unanswered} more went out without an answer and may be there too"
+        text += f"; {counted(unanswered, 'record')} more went out without an answer and may be there too"
     if unsent:
-        text += f"; {unsent} were read and not sent"
+        text += f"; {counted(unsent, 'record')} read and not sent"
     return text
 
 
@@ -196,6 +204,7 @@ Examples:
     type=click.Choice(["none", "gzip", "snappy", "lz4", "zstd"]),
     default="none",
     show_default=True,
+    help="Of whole batches.",
 )
 @click.option(
     "--acks", type=click.Choice(list(ACKS)), default="all", show_default=True, help="all is idempotent."

@@ -14,6 +14,7 @@ from barnabas.cli.output import (
     bootstrap_option,
     confirm,
     connect,
+    counted,
     dry_option,
     emit,
     form_option,
@@ -105,7 +106,7 @@ def stopped(cluster: Cluster, name: str, *, fresh: bool) -> None:
         raise
     if members:
         raise Failed(
-            f"group {name} has {len(members)} members, who would go on from where they are",
+            f"group {name} has {counted(len(members), 'member')}, who would go on from where they are",
             f"stop them first: barnabas group describe {name}",
         )
 
@@ -165,4 +166,4 @@ def seek(
         return
     confirm(f"Move group {name}?", yes)
     groups.commit(cluster, name, plan)
-    click.echo(f"{name} is moved in {len(plan)} partitions", err=True)
+    click.echo(f"{name} is moved in {counted(len(plan), 'partition')}", err=True)

@@ -15,6 +15,7 @@ from barnabas.cli.output import (
     bootstrap_option,
     confirm,
     connect,
+    counted,
     dry_option,
     emit,
     form_option,
@@ -185,7 +186,9 @@ def alter(
         ],
         form,
     )
-    click.echo(f"{topic}: {len(changes)} options {'could be' if dry_run else 'are'} changed", err=True)
+    click.echo(
+        f"{topic}: {counted(len(changes), 'option')} {'to be changed' if dry_run else 'changed'}", err=True
+    )
 
 
 @topic.command(
@@ -215,7 +218,7 @@ def rm(topics: Sequence[str], yes: bool, dry_run: bool, bootstrap: str, form: st
     confirm(f"Remove {', '.join(names)}?", yes)
     for name in names:
         admin.delete_topic(cluster, name)
-    click.echo(f"{len(names)} topics removed", err=True)
+    click.echo(f"{counted(len(names), 'topic')} removed", err=True)
 
 
 @topic.command("add-partitions", epilog="Example: barnabas topic add-partitions clicks --total 12")
@@ -229,7 +232,9 @@ def add_partitions(topic: str, total: int, dry_run: bool, bootstrap: str) -> Non
     cluster = connect(bootstrap)
     before = cluster.partitions(topic)
     admin.add_partitions(cluster, topic, total, validate_only=dry_run)
-    click.echo(f"{topic}: {before} partitions {'now' if dry_run else 'before'}, {total} then", err=True)
+    click.echo(
+        f"{topic}: {counted(before, 'partition')} {'now' if dry_run else 'before'}, {total} then", err=True
+    )
 
 
 @topic.command(
@@ -264,7 +269,7 @@ def trim(
     count = cluster.partitions(topic)
     if partition is not None and partition >= count:
         raise Failed(
-            f"{topic} has {count} partitions, no {partition}",
+            f"{topic} has {counted(count, 'partition')}, no {partition}",
             f"see them: barnabas topic describe {topic}",
             EXIT_NOT_FOUND,
         )
@@ -283,4 +288,4 @@ def trim(
     confirm(f"Delete these records of {topic}?", yes)
     for row in rows:
         admin.trim(cluster, topic, row["partition"], row["new_start"])
-    click.echo(f"{topic}: the oldest records of {len(rows)} partitions are deleted", err=True)
+    click.echo(f"{topic}: the oldest records of {counted(len(rows), 'partition')} are deleted", err=True)
