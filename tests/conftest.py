@@ -10,7 +10,10 @@ from typing import Final
 import pytest
 from covers import TRAFFIC
 
+from barnabas.wire import primitives
+
 IN_CI: Final = os.environ.get("CI") == "true"
+IS_COMPILED: Final = not primitives.__file__.endswith(".py")
 Report = pytest.TestReport | pytest.CollectReport
 
 
@@ -41,6 +44,15 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     unmet = TRAFFIC.unmet(claim for mark in item.iter_markers("covers") for claim in mark.args)
     assert not unmet, "claimed and not seen: " + "; ".join(unmet)
     return result
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Nothing can be patched in a compiled class: tests that must are of the pure package."""
+    if not IS_COMPILED:
+        return
+    gone = [item for item in items if item.get_closest_marker("patches")]
+    items[:] = [item for item in items if not item.get_closest_marker("patches")]
+    config.hook.pytest_deselected(items=gone)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -4,10 +4,10 @@ import ast
 import re
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
+from api_docs import head_of
 
 from barnabas.server import handlers
 from barnabas.wire import apis
@@ -84,7 +84,7 @@ def test_a_served_api_has_a_handler_of_its_own(key):
 
 @pytest.mark.parametrize("key", handlers.SERVED, ids=handlers.SERVED.get)
 def test_a_handler_begins_with_its_name_and_versions(key):
-    head = import_module(f"barnabas.server.handlers.{handlers.SERVED[key]}").__doc__
+    head = head_of(key)
     low, high = handlers.versions(key)
     assert head.startswith(f"{apis.BY_KEY[key].name} ({key}), v{low}{'' if low == high else f'-{high}'}. ")
 

@@ -35,7 +35,7 @@ from barnabas.wire.messages import (
     offset_fetch,
     sync_group,
 )
-from barnabas.wire.primitives import Message
+from barnabas.wire.primitives import Message, field_names
 
 GROUP = "g"
 MEMBER_ID_REQUIRED = 79
@@ -112,7 +112,7 @@ class Stage:
                 name: self.topic_of(value.topic_id)
                 if name == "topic_id"
                 else self.plain(getattr(value, name))
-                for name in value.__slots__
+                for name in field_names(type(value))
             }
         if isinstance(value, list):
             return [self.plain(each) for each in value]

@@ -10,7 +10,7 @@ from typing import Any
 
 from barnabas.wire import apis
 from barnabas.wire.frame import FrameReader, RequestHeader, response_body_at
-from barnabas.wire.primitives import Message
+from barnabas.wire.primitives import Message, field_names
 
 FRAME_BYTES_MAX = 100 << 20
 KEPT_BYTES_MAX = 1200
@@ -100,7 +100,7 @@ class Tap:
             return True in [self.readdress(item) for item in value]
         if not isinstance(value, Message):
             return False
-        changed = True in [self.readdress(getattr(value, name)) for name in value.__slots__]
+        changed = True in [self.readdress(getattr(value, name)) for name in field_names(type(value))]
         if getattr(value, "port", None) == self.kafka[1]:
             value.port = self.port  # type: ignore[attr-defined]
             return True

@@ -8,6 +8,7 @@ from barnabas import errors
 from barnabas.log.producer_state import BATCHES_KEPT, Duplicate, Kept, ProducerState
 from barnabas.records.batch import BatchHeader, read_header
 from barnabas.records.record import Record, build_batch
+from barnabas.wire.primitives import field_names
 
 SEQUENCE_MAX = 2**31 - 1
 NOW_MS = 1_700_000_000_000
@@ -111,8 +112,8 @@ def test_a_snapshot_brings_back_all_that_is_known_of_each_producer(
     assert again is not None and again.by_id.keys() == state.by_id.keys()
     for producer_id, producer in state.by_id.items():
         read = again.by_id[producer_id].batches
-        assert [[getattr(kept, name) for name in Kept.__slots__] for kept in read] == [
-            [getattr(kept, name) for name in Kept.__slots__] for kept in producer.batches
+        assert [[getattr(kept, name) for name in field_names(Kept)] for kept in read] == [
+            [getattr(kept, name) for name in field_names(Kept)] for kept in producer.batches
         ]
         assert producer.epoch == again.by_id[producer_id].epoch
 

@@ -23,7 +23,7 @@ from fields import FieldPath, definitions, resolve
 from barnabas import errors
 from barnabas.server import handlers
 from barnabas.wire import apis
-from barnabas.wire.primitives import Records
+from barnabas.wire.primitives import Message, Records, field_names
 
 CODE_FIELDS: Final = frozenset({"error_code"})
 CODES: Final = {name: code for code, name in errors.NAMES.items() if name != "NONE"}
@@ -139,11 +139,11 @@ def is_unset(value: object, default: object) -> bool:
 def codes_in(message: Any) -> set[int]:
     """Every error code of a response, however deep."""
     found: set[int] = set()
-    for name in message.__slots__:
+    for name in field_names(type(message)):
         value = getattr(message, name)
         if name in CODE_FIELDS:
             found.add(value)
         for each in value if isinstance(value, list) else (value,):
-            if hasattr(each, "__slots__") and not isinstance(each, Records):
+            if isinstance(each, Message):
                 found |= codes_in(each)
     return found - {errors.NONE}

@@ -8,6 +8,7 @@ from rawclient import RawClient, batch_of
 from barnabas.records.record import batches as batches_in
 from barnabas.records.record import records_of
 from barnabas.wire.messages import fetch, list_offsets, offset_for_leader_epoch
+from barnabas.wire.primitives import field_names
 
 MEBIBYTE = 1 << 20
 BY_ID_SINCE = 13
@@ -37,7 +38,7 @@ def fetch_all(
 
 def fetch_one(client: RawClient, topic: str, version: int = 12, **fields: Any) -> Any:
     """The answer for the one partition; fields of the partition and of the request by their names."""
-    own = {name: fields.pop(name) for name in list(fields) if name in fetch.FetchPartition.__slots__}
+    own = {name: fields.pop(name) for name in list(fields) if name in field_names(fetch.FetchPartition)}
     response = fetch_all(client, topic, wanted(**own), version=version, **fields)
     assert response.error_code == 0
     return response.responses[0].partitions[0]

@@ -65,6 +65,7 @@ def told_when_appended(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Partition, "when_committed", lambda self, end_offset, callback: callback(0))
 
 
+@pytest.mark.patches
 @pytest.mark.parametrize(
     "plant", [reply_before_sync, retry_not_recognised, recovery_forgets_producers, told_when_appended]
 )

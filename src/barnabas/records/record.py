@@ -51,8 +51,13 @@ class Record:
         self.offset = offset
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Record) and all(
-            getattr(self, name) == getattr(other, name) for name in self.__slots__
+        return (
+            isinstance(other, Record)
+            and self.key == other.key
+            and self.value == other.value
+            and self.timestamp == other.timestamp
+            and self.headers == other.headers
+            and self.offset == other.offset
         )
 
     __hash__ = None  # type: ignore[assignment]

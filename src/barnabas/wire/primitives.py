@@ -18,6 +18,7 @@ from librt.strings import (
     write_i16_be,
     write_i32_be,
 )
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ports import FileRange, Piece
 
@@ -30,6 +31,16 @@ class Malformed(ValueError):
     """The peer's bytes are no message of the version they claim to be."""
 
 
+def field_names(kind: type) -> tuple[str, ...]:
+    """The fields of a class of data, in their order; a compiled class keeps no __slots__."""
+    slots: tuple[str, ...] | None = kind.__dict__.get("__slots__")
+    if slots is not None:
+        return slots
+    compiled: tuple[str, ...] = kind.__mypyc_attrs__  # type: ignore[attr-defined]
+    return tuple([name for name in compiled if not name.startswith("__")])
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Message:
     """What all generated classes share: equality by fields and a readable form."""
 
@@ -38,12 +49,12 @@ class Message:
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+        return all(getattr(self, name) == getattr(other, name) for name in field_names(type(self)))
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        fields = ", ".join([f"{name}={getattr(self, name)!r}" for name in field_names(type(self))])
         return f"{type(self).__name__}({fields})"
 
 
@@ -90,7 +101,7 @@ NO_ITEMS: Final[list[Any]] = []
 # -- varints
 
 
-def read_uvarint(content: bytes, at: int) -> tuple[int, int]:
+def read_uvarint(content: bytes, at: i64) -> tuple[int, i64]:
     """An unsigned varint of at most 32 bits."""
     value = content[at]
     at += 1
@@ -115,7 +126,7 @@ def write_uvarint(out: BytesWriter, value: int) -> None:
     out.append(value)
 
 
-def read_i8(content: bytes, at: int) -> int:
+def read_i8(content: bytes, at: i64) -> int:
     value = content[at]
     return value - 256 if value > 127 else value
 
@@ -124,16 +135,18 @@ def write_i8(out: BytesWriter, value: int) -> None:
     out.append(value & 0xFF)
 
 
-def read_u16(content: bytes, at: int) -> int:
-    return read_i16_be(content, at) & 0xFFFF
+def read_u16(content: bytes, at: i64) -> int:
+    value: int = read_i16_be(content, at)  # an int of its own: the mask does not fit into 16 bits with a sign
+    return value & 0xFFFF
 
 
 def write_u16(out: BytesWriter, value: int) -> None:
     write_i16_be(out, value - 0x10000 if value > 0x7FFF else value)
 
 
-def read_u32(content: bytes, at: int) -> int:
-    return read_i32_be(content, at) & 0xFFFFFFFF
+def read_u32(content: bytes, at: i64) -> int:
+    value: int = read_i32_be(content, at)
+    return value & 0xFFFFFFFF
 
 
 def write_u32(out: BytesWriter, value: int) -> None:
@@ -143,7 +156,7 @@ def write_u32(out: BytesWriter, value: int) -> None:
 # -- runs of bytes
 
 
-def slice_of(content: bytes, at: int, size: int) -> bytes:
+def slice_of(content: bytes, at: i64, size: i64) -> bytes:
     """size bytes from at; raises Malformed when they are not there."""
     end = at + size
     if end > len(content):
@@ -151,7 +164,7 @@ def slice_of(content: bytes, at: int, size: int) -> bytes:
     return content[at:end]
 
 
-def read_uuid(content: bytes, at: int) -> tuple[bytes, int]:
+def read_uuid(content: bytes, at: i64) -> tuple[bytes, i64]:
     return slice_of(content, at, UUID_BYTES), at + UUID_BYTES
 
 
@@ -175,8 +188,8 @@ def text_of(content: bytes) -> str:
         return content.decode("utf-8", "replace")
 
 
-def read_string(content: bytes, at: int) -> tuple[str, int]:
-    size = read_i16_be(content, at)
+def read_string(content: bytes, at: i64) -> tuple[str, i64]:
+    size: int = read_i16_be(content, at)
     at += 2
     end = at + size
     if size < 0 or end > len(content):
@@ -184,14 +197,14 @@ def read_string(content: bytes, at: int) -> tuple[str, int]:
     return text_of(content[at:end]), end
 
 
-def read_nullable_string(content: bytes, at: int) -> tuple[str | None, int]:
+def read_nullable_string(content: bytes, at: i64) -> tuple[str | None, i64]:
     if content[at] >= 0x80:
         content[at + 1]  # null is any negative length, but both its bytes must be there
         return None, at + 2
     return read_string(content, at)
 
 
-def read_compact_string(content: bytes, at: int) -> tuple[str, int]:
+def read_compact_string(content: bytes, at: i64) -> tuple[str, i64]:
     size = content[at]
     at += 1
     if size >= 0x80:
@@ -202,7 +215,7 @@ def read_compact_string(content: bytes, at: int) -> tuple[str, int]:
     return text_of(content[at:end]), end
 
 
-def read_compact_nullable_string(content: bytes, at: int) -> tuple[str | None, int]:
+def read_compact_nullable_string(content: bytes, at: i64) -> tuple[str | None, i64]:
     if content[at] == 0:
         return None, at + 1
     return read_compact_string(content, at)
@@ -239,27 +252,27 @@ def write_compact_string(out: BytesWriter, value: str | None) -> None:
     out.write(content)
 
 
-def read_bytes(content: bytes, at: int) -> tuple[bytes, int]:
+def read_bytes(content: bytes, at: i64) -> tuple[bytes, i64]:
     size = not_null(read_i32_be(content, at))
     at += 4
     return slice_of(content, at, size), at + size
 
 
-def read_nullable_bytes(content: bytes, at: int) -> tuple[bytes | None, int]:
-    size = read_i32_be(content, at)
+def read_nullable_bytes(content: bytes, at: i64) -> tuple[bytes | None, i64]:
+    size: int = read_i32_be(content, at)
     at += 4
     if size < 0:
         return None, at
     return slice_of(content, at, size), at + size
 
 
-def read_compact_bytes(content: bytes, at: int) -> tuple[bytes, int]:
+def read_compact_bytes(content: bytes, at: i64) -> tuple[bytes, i64]:
     size, at = read_uvarint(content, at)
     size = not_null(size - 1)
     return slice_of(content, at, size), at + size
 
 
-def read_compact_nullable_bytes(content: bytes, at: int) -> tuple[bytes | None, int]:
+def read_compact_nullable_bytes(content: bytes, at: i64) -> tuple[bytes | None, i64]:
     size, at = read_uvarint(content, at)
     if size == 0:
         return None, at
@@ -285,8 +298,8 @@ def write_compact_bytes(out: BytesWriter, value: bytes | None) -> None:
 # -- records
 
 
-def read_records(content: bytes, at: int) -> tuple[Records | None, int]:
-    size = read_i32_be(content, at)
+def read_records(content: bytes, at: i64) -> tuple[Records | None, i64]:
+    size: int = read_i32_be(content, at)
     at += 4
     if size < 0:
         return None, at
@@ -295,7 +308,7 @@ def read_records(content: bytes, at: int) -> tuple[Records | None, int]:
     return Records(content, at, size), at + size
 
 
-def read_compact_records(content: bytes, at: int) -> tuple[Records | None, int]:
+def read_compact_records(content: bytes, at: i64) -> tuple[Records | None, i64]:
     size = content[at]
     at += 1
     if size >= 0x80:
@@ -328,21 +341,21 @@ def write_records(out: BytesWriter, value: Records | None, parts: list[Piece] | 
 # -- counts of arrays
 
 
-def read_count(content: bytes, at: int, item_bytes_min: int) -> tuple[int, int]:
+def read_count(content: bytes, at: i64, item_bytes_min: int) -> tuple[int, i64]:
     """The count of an array that may not be null; at most what the bytes left could hold."""
     count, at = read_nullable_count(content, at, item_bytes_min)
     return not_null(count), at
 
 
-def read_nullable_count(content: bytes, at: int, item_bytes_min: int) -> tuple[int, int]:
-    count = read_i32_be(content, at)
+def read_nullable_count(content: bytes, at: i64, item_bytes_min: int) -> tuple[int, i64]:
+    count: int = read_i32_be(content, at)
     at += 4
     if count * item_bytes_min > len(content) - at:
         raise Malformed(f"{count} items announced, {len(content) - at} bytes left")
     return max(count, -1), at
 
 
-def read_compact_count(content: bytes, at: int, item_bytes_min: int) -> tuple[int, int]:
+def read_compact_count(content: bytes, at: i64, item_bytes_min: int) -> tuple[int, i64]:
     count = content[at]
     at += 1
     if count >= 0x80:
@@ -353,7 +366,7 @@ def read_compact_count(content: bytes, at: int, item_bytes_min: int) -> tuple[in
     return count, at
 
 
-def read_compact_nullable_count(content: bytes, at: int, item_bytes_min: int) -> tuple[int, int]:
+def read_compact_nullable_count(content: bytes, at: i64, item_bytes_min: int) -> tuple[int, i64]:
     count, at = read_uvarint(content, at)
     count -= 1
     if count * item_bytes_min > len(content) - at:
@@ -376,7 +389,7 @@ def write_compact_count(out: BytesWriter, count: int) -> None:
 # -- tagged sections
 
 
-def skip_tags(content: bytes, at: int) -> int:
+def skip_tags(content: bytes, at: i64) -> i64:
     """Where the bytes behind a tagged section begin, when none of its tags is known."""
     count, at = read_uvarint(content, at)
     for _ in range(count):
@@ -388,7 +401,7 @@ def skip_tags(content: bytes, at: int) -> int:
     return at
 
 
-def tag_end(content: bytes, at: int, size: int) -> int:
+def tag_end(content: bytes, at: i64, size: i64) -> i64:
     """Where a tagged field of size bytes ends."""
     if at + size > len(content):
         raise Malformed("a tagged field runs past the end")

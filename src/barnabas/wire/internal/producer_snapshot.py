@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import Malformed, Message, read_count, read_u32, write_count, write_u32
 
@@ -70,7 +71,7 @@ class ProducerSnapshot(Message):
         self.producer_entries = [] if producer_entries is None else producer_entries
 
 
-def _decode_producer_entry(content: bytes, at: int, version: int) -> tuple[ProducerEntry, int]:
+def _decode_producer_entry(content: bytes, at: i64, version: i64) -> tuple[ProducerEntry, i64]:
     producer_id = read_i64_be(content, at)
     at += 8
     epoch = read_i16_be(content, at)
@@ -99,7 +100,7 @@ def _decode_producer_entry(content: bytes, at: int, version: int) -> tuple[Produ
     ), at
 
 
-def _encode_producer_entry(out: BytesWriter, it: ProducerEntry, version: int) -> None:
+def _encode_producer_entry(out: BytesWriter, it: ProducerEntry, version: i64) -> None:
     write_i64_be(out, it.producer_id)
     write_i16_be(out, it.epoch)
     write_i32_be(out, it.last_sequence)
@@ -110,7 +111,7 @@ def _encode_producer_entry(out: BytesWriter, it: ProducerEntry, version: int) ->
     write_i64_be(out, it.current_txn_first_offset)
 
 
-def _decode_producer_snapshot(content: bytes, at: int, version: int) -> tuple[ProducerSnapshot, int]:
+def _decode_producer_snapshot(content: bytes, at: i64, version: i64) -> tuple[ProducerSnapshot, i64]:
     producer_entries: list[ProducerEntry]
     crc = read_u32(content, at)
     at += 4
@@ -122,14 +123,14 @@ def _decode_producer_snapshot(content: bytes, at: int, version: int) -> tuple[Pr
     return ProducerSnapshot(crc, producer_entries), at
 
 
-def _encode_producer_snapshot(out: BytesWriter, it: ProducerSnapshot, version: int) -> None:
+def _encode_producer_snapshot(out: BytesWriter, it: ProducerSnapshot, version: i64) -> None:
     write_u32(out, it.crc)
     write_count(out, len(it.producer_entries))
     for producer_entries_item in it.producer_entries:
         _encode_producer_entry(out, producer_entries_item, version)
 
 
-def decode(content: bytes, start: int, version: int) -> ProducerSnapshot:
+def decode(content: bytes, start: i64, version: i64) -> ProducerSnapshot:
     """Raises Malformed when content from start on is no ProducerSnapshot of that version."""
     try:
         return _decode_producer_snapshot(content, start, version)[0]
@@ -137,7 +138,7 @@ def decode(content: bytes, start: int, version: int) -> ProducerSnapshot:
         raise Malformed("ProducerSnapshot is cut short") from None
 
 
-def encode(message: ProducerSnapshot, version: int) -> bytes:
+def encode(message: ProducerSnapshot, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_producer_snapshot(out, message, version)

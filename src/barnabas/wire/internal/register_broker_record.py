@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -123,7 +124,7 @@ class RegisterBrokerRecord(Message):
         self.cordoned_log_dirs = cordoned_log_dirs
 
 
-def _decode_broker_endpoint(content: bytes, at: int, version: int) -> tuple[BrokerEndpoint, int]:
+def _decode_broker_endpoint(content: bytes, at: i64, version: i64) -> tuple[BrokerEndpoint, i64]:
     name, at = read_compact_string(content, at)
     host, at = read_compact_string(content, at)
     port = read_u16(content, at)
@@ -137,7 +138,7 @@ def _decode_broker_endpoint(content: bytes, at: int, version: int) -> tuple[Brok
     return BrokerEndpoint(name, host, port, security_protocol), at
 
 
-def _encode_broker_endpoint(out: BytesWriter, it: BrokerEndpoint, version: int) -> None:
+def _encode_broker_endpoint(out: BytesWriter, it: BrokerEndpoint, version: i64) -> None:
     write_compact_string(out, it.name)
     write_compact_string(out, it.host)
     write_u16(out, it.port)
@@ -145,7 +146,7 @@ def _encode_broker_endpoint(out: BytesWriter, it: BrokerEndpoint, version: int) 
     out.append(0)
 
 
-def _decode_broker_feature(content: bytes, at: int, version: int) -> tuple[BrokerFeature, int]:
+def _decode_broker_feature(content: bytes, at: i64, version: i64) -> tuple[BrokerFeature, i64]:
     name, at = read_compact_string(content, at)
     min_supported_version = read_i16_be(content, at)
     at += 2
@@ -158,14 +159,14 @@ def _decode_broker_feature(content: bytes, at: int, version: int) -> tuple[Broke
     return BrokerFeature(name, min_supported_version, max_supported_version), at
 
 
-def _encode_broker_feature(out: BytesWriter, it: BrokerFeature, version: int) -> None:
+def _encode_broker_feature(out: BytesWriter, it: BrokerFeature, version: i64) -> None:
     write_compact_string(out, it.name)
     write_i16_be(out, it.min_supported_version)
     write_i16_be(out, it.max_supported_version)
     out.append(0)
 
 
-def _decode_register_broker_record(content: bytes, at: int, version: int) -> tuple[RegisterBrokerRecord, int]:
+def _decode_register_broker_record(content: bytes, at: i64, version: i64) -> tuple[RegisterBrokerRecord, i64]:
     incarnation_id: bytes
     end_points: list[BrokerEndpoint]
     features: list[BrokerFeature]
@@ -245,7 +246,7 @@ def _decode_register_broker_record(content: bytes, at: int, version: int) -> tup
     ), at
 
 
-def _encode_register_broker_record(out: BytesWriter, it: RegisterBrokerRecord, version: int) -> None:
+def _encode_register_broker_record(out: BytesWriter, it: RegisterBrokerRecord, version: i64) -> None:
     write_i32_be(out, it.broker_id)
     if version >= 2:
         out.append(1 if it.is_migrating_zk_broker else 0)
@@ -292,7 +293,7 @@ def _encode_register_broker_record(out: BytesWriter, it: RegisterBrokerRecord, v
         write_tag(out, 1, tag_out.getvalue())
 
 
-def decode(content: bytes, start: int, version: int) -> RegisterBrokerRecord:
+def decode(content: bytes, start: i64, version: i64) -> RegisterBrokerRecord:
     """Raises Malformed when content from start on is no RegisterBrokerRecord of that version."""
     try:
         return _decode_register_broker_record(content, start, version)[0]
@@ -300,7 +301,7 @@ def decode(content: bytes, start: int, version: int) -> RegisterBrokerRecord:
         raise Malformed("RegisterBrokerRecord is cut short") from None
 
 
-def encode(message: RegisterBrokerRecord, version: int) -> bytes:
+def encode(message: RegisterBrokerRecord, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_register_broker_record(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -89,7 +90,7 @@ class ShareSnapshotValue(Message):
         self.state_batches = [] if state_batches is None else state_batches
 
 
-def _decode_state_batch(content: bytes, at: int, version: int) -> tuple[StateBatch, int]:
+def _decode_state_batch(content: bytes, at: i64, version: i64) -> tuple[StateBatch, i64]:
     first_offset = read_i64_be(content, at)
     at += 8
     last_offset = read_i64_be(content, at)
@@ -105,7 +106,7 @@ def _decode_state_batch(content: bytes, at: int, version: int) -> tuple[StateBat
     return StateBatch(first_offset, last_offset, delivery_state, delivery_count), at
 
 
-def _encode_state_batch(out: BytesWriter, it: StateBatch, version: int) -> None:
+def _encode_state_batch(out: BytesWriter, it: StateBatch, version: i64) -> None:
     write_i64_be(out, it.first_offset)
     write_i64_be(out, it.last_offset)
     write_i8(out, it.delivery_state)
@@ -113,7 +114,7 @@ def _encode_state_batch(out: BytesWriter, it: StateBatch, version: int) -> None:
     out.append(0)
 
 
-def _decode_share_snapshot_value(content: bytes, at: int, version: int) -> tuple[ShareSnapshotValue, int]:
+def _decode_share_snapshot_value(content: bytes, at: i64, version: i64) -> tuple[ShareSnapshotValue, i64]:
     state_batches: list[StateBatch]
     snapshot_epoch = read_i32_be(content, at)
     at += 4
@@ -159,7 +160,7 @@ def _decode_share_snapshot_value(content: bytes, at: int, version: int) -> tuple
     ), at
 
 
-def _encode_share_snapshot_value(out: BytesWriter, it: ShareSnapshotValue, version: int) -> None:
+def _encode_share_snapshot_value(out: BytesWriter, it: ShareSnapshotValue, version: i64) -> None:
     write_i32_be(out, it.snapshot_epoch)
     write_i32_be(out, it.state_epoch)
     write_i32_be(out, it.leader_epoch)
@@ -179,7 +180,7 @@ def _encode_share_snapshot_value(out: BytesWriter, it: ShareSnapshotValue, versi
         write_tag(out, 0, tag_out.getvalue())
 
 
-def decode(content: bytes, start: int, version: int) -> ShareSnapshotValue:
+def decode(content: bytes, start: i64, version: i64) -> ShareSnapshotValue:
     """Raises Malformed when content from start on is no ShareSnapshotValue of that version."""
     try:
         return _decode_share_snapshot_value(content, start, version)[0]
@@ -187,7 +188,7 @@ def decode(content: bytes, start: int, version: int) -> ShareSnapshotValue:
         raise Malformed("ShareSnapshotValue is cut short") from None
 
 
-def encode(message: ShareSnapshotValue, version: int) -> bytes:
+def encode(message: ShareSnapshotValue, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_share_snapshot_value(out, message, version)

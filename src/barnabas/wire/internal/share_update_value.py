@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -80,7 +81,7 @@ class ShareUpdateValue(Message):
         self.state_batches = [] if state_batches is None else state_batches
 
 
-def _decode_state_batch(content: bytes, at: int, version: int) -> tuple[StateBatch, int]:
+def _decode_state_batch(content: bytes, at: i64, version: i64) -> tuple[StateBatch, i64]:
     first_offset = read_i64_be(content, at)
     at += 8
     last_offset = read_i64_be(content, at)
@@ -96,7 +97,7 @@ def _decode_state_batch(content: bytes, at: int, version: int) -> tuple[StateBat
     return StateBatch(first_offset, last_offset, delivery_state, delivery_count), at
 
 
-def _encode_state_batch(out: BytesWriter, it: StateBatch, version: int) -> None:
+def _encode_state_batch(out: BytesWriter, it: StateBatch, version: i64) -> None:
     write_i64_be(out, it.first_offset)
     write_i64_be(out, it.last_offset)
     write_i8(out, it.delivery_state)
@@ -104,7 +105,7 @@ def _encode_state_batch(out: BytesWriter, it: StateBatch, version: int) -> None:
     out.append(0)
 
 
-def _decode_share_update_value(content: bytes, at: int, version: int) -> tuple[ShareUpdateValue, int]:
+def _decode_share_update_value(content: bytes, at: i64, version: i64) -> tuple[ShareUpdateValue, i64]:
     state_batches: list[StateBatch]
     snapshot_epoch = read_i32_be(content, at)
     at += 4
@@ -137,7 +138,7 @@ def _decode_share_update_value(content: bytes, at: int, version: int) -> tuple[S
     ), at
 
 
-def _encode_share_update_value(out: BytesWriter, it: ShareUpdateValue, version: int) -> None:
+def _encode_share_update_value(out: BytesWriter, it: ShareUpdateValue, version: i64) -> None:
     write_i32_be(out, it.snapshot_epoch)
     write_i32_be(out, it.leader_epoch)
     write_i64_be(out, it.start_offset)
@@ -154,7 +155,7 @@ def _encode_share_update_value(out: BytesWriter, it: ShareUpdateValue, version: 
         write_tag(out, 0, tag_out.getvalue())
 
 
-def decode(content: bytes, start: int, version: int) -> ShareUpdateValue:
+def decode(content: bytes, start: i64, version: i64) -> ShareUpdateValue:
     """Raises Malformed when content from start on is no ShareUpdateValue of that version."""
     try:
         return _decode_share_update_value(content, start, version)[0]
@@ -162,7 +163,7 @@ def decode(content: bytes, start: int, version: int) -> ShareUpdateValue:
         raise Malformed("ShareUpdateValue is cut short") from None
 
 
-def encode(message: ShareUpdateValue, version: int) -> bytes:
+def encode(message: ShareUpdateValue, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_share_update_value(out, message, version)

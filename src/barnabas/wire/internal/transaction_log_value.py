@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     NO_ITEMS,
@@ -101,7 +102,7 @@ class TransactionLogValue(Message):
         self.client_transaction_version = client_transaction_version
 
 
-def _decode_partitions_schema(content: bytes, at: int, version: int) -> tuple[PartitionsSchema, int]:
+def _decode_partitions_schema(content: bytes, at: i64, version: i64) -> tuple[PartitionsSchema, i64]:
     partition_ids: list[int]
     topic, at = read_compact_string(content, at) if version >= 1 else read_string(content, at)
     count, at = read_compact_count(content, at, 4) if version >= 1 else read_count(content, at, 4)
@@ -117,7 +118,7 @@ def _decode_partitions_schema(content: bytes, at: int, version: int) -> tuple[Pa
     return PartitionsSchema(topic, partition_ids), at
 
 
-def _encode_partitions_schema(out: BytesWriter, it: PartitionsSchema, version: int) -> None:
+def _encode_partitions_schema(out: BytesWriter, it: PartitionsSchema, version: i64) -> None:
     if version >= 1:
         write_compact_string(out, it.topic)
     else:
@@ -132,7 +133,7 @@ def _encode_partitions_schema(out: BytesWriter, it: PartitionsSchema, version: i
         out.append(0)
 
 
-def _decode_transaction_log_value(content: bytes, at: int, version: int) -> tuple[TransactionLogValue, int]:
+def _decode_transaction_log_value(content: bytes, at: i64, version: i64) -> tuple[TransactionLogValue, i64]:
     transaction_partitions: list[PartitionsSchema] | None
     producer_id = read_i64_be(content, at)
     at += 8
@@ -205,7 +206,7 @@ def _decode_transaction_log_value(content: bytes, at: int, version: int) -> tupl
     ), at
 
 
-def _encode_transaction_log_value(out: BytesWriter, it: TransactionLogValue, version: int) -> None:
+def _encode_transaction_log_value(out: BytesWriter, it: TransactionLogValue, version: i64) -> None:
     write_i64_be(out, it.producer_id)
     if not (version >= 1) and it.previous_producer_id != -1:
         raise ValueError(f"previous_producer_id does not exist in version {version}")
@@ -261,7 +262,7 @@ def _encode_transaction_log_value(out: BytesWriter, it: TransactionLogValue, ver
             write_tag(out, 3, tag_out.getvalue())
 
 
-def decode(content: bytes, start: int, version: int) -> TransactionLogValue:
+def decode(content: bytes, start: i64, version: i64) -> TransactionLogValue:
     """Raises Malformed when content from start on is no TransactionLogValue of that version."""
     try:
         return _decode_transaction_log_value(content, start, version)[0]
@@ -269,7 +270,7 @@ def decode(content: bytes, start: int, version: int) -> TransactionLogValue:
         raise Malformed("TransactionLogValue is cut short") from None
 
 
-def encode(message: TransactionLogValue, version: int) -> bytes:
+def encode(message: TransactionLogValue, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_transaction_log_value(out, message, version)

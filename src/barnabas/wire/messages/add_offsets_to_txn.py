@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -68,8 +69,8 @@ class AddOffsetsToTxnResponse(Message):
 
 
 def _decode_add_offsets_to_txn_request(
-    content: bytes, at: int, version: int
-) -> tuple[AddOffsetsToTxnRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AddOffsetsToTxnRequest, i64]:
     transactional_id, at = read_compact_string(content, at) if version >= 3 else read_string(content, at)
     producer_id = read_i64_be(content, at)
     at += 8
@@ -84,7 +85,7 @@ def _decode_add_offsets_to_txn_request(
     return AddOffsetsToTxnRequest(transactional_id, producer_id, producer_epoch, group_id), at
 
 
-def _encode_add_offsets_to_txn_request(out: BytesWriter, it: AddOffsetsToTxnRequest, version: int) -> None:
+def _encode_add_offsets_to_txn_request(out: BytesWriter, it: AddOffsetsToTxnRequest, version: i64) -> None:
     if version >= 3:
         write_compact_string(out, it.transactional_id)
     else:
@@ -99,7 +100,7 @@ def _encode_add_offsets_to_txn_request(out: BytesWriter, it: AddOffsetsToTxnRequ
         out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> AddOffsetsToTxnRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> AddOffsetsToTxnRequest:
     """Raises Malformed when content from start on is no AddOffsetsToTxnRequest of that version."""
     try:
         return _decode_add_offsets_to_txn_request(content, start, version)[0]
@@ -107,7 +108,7 @@ def decode_request(content: bytes, start: int, version: int) -> AddOffsetsToTxnR
         raise Malformed("AddOffsetsToTxnRequest is cut short") from None
 
 
-def encode_request(message: AddOffsetsToTxnRequest, version: int) -> bytes:
+def encode_request(message: AddOffsetsToTxnRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_add_offsets_to_txn_request(out, message, version)
@@ -115,8 +116,8 @@ def encode_request(message: AddOffsetsToTxnRequest, version: int) -> bytes:
 
 
 def _decode_add_offsets_to_txn_response(
-    content: bytes, at: int, version: int
-) -> tuple[AddOffsetsToTxnResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AddOffsetsToTxnResponse, i64]:
     throttle_time_ms = read_i32_be(content, at)
     at += 4
     error_code = read_i16_be(content, at)
@@ -129,14 +130,14 @@ def _decode_add_offsets_to_txn_response(
     return AddOffsetsToTxnResponse(throttle_time_ms, error_code), at
 
 
-def _encode_add_offsets_to_txn_response(out: BytesWriter, it: AddOffsetsToTxnResponse, version: int) -> None:
+def _encode_add_offsets_to_txn_response(out: BytesWriter, it: AddOffsetsToTxnResponse, version: i64) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_i16_be(out, it.error_code)
     if version >= 3:
         out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> AddOffsetsToTxnResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> AddOffsetsToTxnResponse:
     """Raises Malformed when content from start on is no AddOffsetsToTxnResponse of that version."""
     try:
         return _decode_add_offsets_to_txn_response(content, start, version)[0]
@@ -144,7 +145,7 @@ def decode_response(content: bytes, start: int, version: int) -> AddOffsetsToTxn
         raise Malformed("AddOffsetsToTxnResponse is cut short") from None
 
 
-def encode_response(message: AddOffsetsToTxnResponse, version: int) -> bytes:
+def encode_response(message: AddOffsetsToTxnResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_add_offsets_to_txn_response(out, message, version)

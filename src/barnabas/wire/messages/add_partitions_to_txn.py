@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -167,8 +168,8 @@ class AddPartitionsToTxnResponse(Message):
 
 
 def _decode_add_partitions_to_txn_topic(
-    content: bytes, at: int, version: int
-) -> tuple[AddPartitionsToTxnTopic, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AddPartitionsToTxnTopic, i64]:
     partitions: list[int]
     name, at = read_compact_string(content, at) if version >= 3 else read_string(content, at)
     count, at = read_compact_count(content, at, 4) if version >= 3 else read_count(content, at, 4)
@@ -184,7 +185,7 @@ def _decode_add_partitions_to_txn_topic(
     return AddPartitionsToTxnTopic(name, partitions), at
 
 
-def _encode_add_partitions_to_txn_topic(out: BytesWriter, it: AddPartitionsToTxnTopic, version: int) -> None:
+def _encode_add_partitions_to_txn_topic(out: BytesWriter, it: AddPartitionsToTxnTopic, version: i64) -> None:
     if version >= 3:
         write_compact_string(out, it.name)
     else:
@@ -200,8 +201,8 @@ def _encode_add_partitions_to_txn_topic(out: BytesWriter, it: AddPartitionsToTxn
 
 
 def _decode_add_partitions_to_txn_transaction(
-    content: bytes, at: int, version: int
-) -> tuple[AddPartitionsToTxnTransaction, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AddPartitionsToTxnTransaction, i64]:
     topics: list[AddPartitionsToTxnTopic]
     transactional_id, at = read_compact_string(content, at)
     producer_id = read_i64_be(content, at)
@@ -225,7 +226,7 @@ def _decode_add_partitions_to_txn_transaction(
 
 
 def _encode_add_partitions_to_txn_transaction(
-    out: BytesWriter, it: AddPartitionsToTxnTransaction, version: int
+    out: BytesWriter, it: AddPartitionsToTxnTransaction, version: i64
 ) -> None:
     write_compact_string(out, it.transactional_id)
     write_i64_be(out, it.producer_id)
@@ -238,8 +239,8 @@ def _encode_add_partitions_to_txn_transaction(
 
 
 def _decode_add_partitions_to_txn_request(
-    content: bytes, at: int, version: int
-) -> tuple[AddPartitionsToTxnRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AddPartitionsToTxnRequest, i64]:
     transactions: list[AddPartitionsToTxnTransaction]
     v3_and_below_topics: list[AddPartitionsToTxnTopic]
     if version >= 4:
@@ -289,7 +290,7 @@ def _decode_add_partitions_to_txn_request(
 
 
 def _encode_add_partitions_to_txn_request(
-    out: BytesWriter, it: AddPartitionsToTxnRequest, version: int
+    out: BytesWriter, it: AddPartitionsToTxnRequest, version: i64
 ) -> None:
     if version >= 4:
         write_compact_count(out, len(it.transactions))
@@ -325,7 +326,7 @@ def _encode_add_partitions_to_txn_request(
         out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> AddPartitionsToTxnRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> AddPartitionsToTxnRequest:
     """Raises Malformed when content from start on is no AddPartitionsToTxnRequest of that version."""
     try:
         return _decode_add_partitions_to_txn_request(content, start, version)[0]
@@ -333,7 +334,7 @@ def decode_request(content: bytes, start: int, version: int) -> AddPartitionsToT
         raise Malformed("AddPartitionsToTxnRequest is cut short") from None
 
 
-def encode_request(message: AddPartitionsToTxnRequest, version: int) -> bytes:
+def encode_request(message: AddPartitionsToTxnRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_add_partitions_to_txn_request(out, message, version)
@@ -341,8 +342,8 @@ def encode_request(message: AddPartitionsToTxnRequest, version: int) -> bytes:
 
 
 def _decode_add_partitions_to_txn_partition_result(
-    content: bytes, at: int, version: int
-) -> tuple[AddPartitionsToTxnPartitionResult, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AddPartitionsToTxnPartitionResult, i64]:
     partition_index = read_i32_be(content, at)
     at += 4
     partition_error_code = read_i16_be(content, at)
@@ -356,7 +357,7 @@ def _decode_add_partitions_to_txn_partition_result(
 
 
 def _encode_add_partitions_to_txn_partition_result(
-    out: BytesWriter, it: AddPartitionsToTxnPartitionResult, version: int
+    out: BytesWriter, it: AddPartitionsToTxnPartitionResult, version: i64
 ) -> None:
     write_i32_be(out, it.partition_index)
     write_i16_be(out, it.partition_error_code)
@@ -365,8 +366,8 @@ def _encode_add_partitions_to_txn_partition_result(
 
 
 def _decode_add_partitions_to_txn_topic_result(
-    content: bytes, at: int, version: int
-) -> tuple[AddPartitionsToTxnTopicResult, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AddPartitionsToTxnTopicResult, i64]:
     results_by_partition: list[AddPartitionsToTxnPartitionResult]
     name, at = read_compact_string(content, at) if version >= 3 else read_string(content, at)
     count, at = read_compact_count(content, at, 6) if version >= 3 else read_count(content, at, 6)
@@ -383,7 +384,7 @@ def _decode_add_partitions_to_txn_topic_result(
 
 
 def _encode_add_partitions_to_txn_topic_result(
-    out: BytesWriter, it: AddPartitionsToTxnTopicResult, version: int
+    out: BytesWriter, it: AddPartitionsToTxnTopicResult, version: i64
 ) -> None:
     if version >= 3:
         write_compact_string(out, it.name)
@@ -400,8 +401,8 @@ def _encode_add_partitions_to_txn_topic_result(
 
 
 def _decode_add_partitions_to_txn_result(
-    content: bytes, at: int, version: int
-) -> tuple[AddPartitionsToTxnResult, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AddPartitionsToTxnResult, i64]:
     topic_results: list[AddPartitionsToTxnTopicResult]
     transactional_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 2)
@@ -417,7 +418,7 @@ def _decode_add_partitions_to_txn_result(
 
 
 def _encode_add_partitions_to_txn_result(
-    out: BytesWriter, it: AddPartitionsToTxnResult, version: int
+    out: BytesWriter, it: AddPartitionsToTxnResult, version: i64
 ) -> None:
     write_compact_string(out, it.transactional_id)
     write_compact_count(out, len(it.topic_results))
@@ -427,8 +428,8 @@ def _encode_add_partitions_to_txn_result(
 
 
 def _decode_add_partitions_to_txn_response(
-    content: bytes, at: int, version: int
-) -> tuple[AddPartitionsToTxnResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AddPartitionsToTxnResponse, i64]:
     results_by_transaction: list[AddPartitionsToTxnResult]
     results_by_topic_v3_and_below: list[AddPartitionsToTxnTopicResult]
     throttle_time_ms = read_i32_be(content, at)
@@ -467,7 +468,7 @@ def _decode_add_partitions_to_txn_response(
 
 
 def _encode_add_partitions_to_txn_response(
-    out: BytesWriter, it: AddPartitionsToTxnResponse, version: int
+    out: BytesWriter, it: AddPartitionsToTxnResponse, version: i64
 ) -> None:
     write_i32_be(out, it.throttle_time_ms)
     if version >= 4:
@@ -491,7 +492,7 @@ def _encode_add_partitions_to_txn_response(
         out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> AddPartitionsToTxnResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> AddPartitionsToTxnResponse:
     """Raises Malformed when content from start on is no AddPartitionsToTxnResponse of that version."""
     try:
         return _decode_add_partitions_to_txn_response(content, start, version)[0]
@@ -499,7 +500,7 @@ def decode_response(content: bytes, start: int, version: int) -> AddPartitionsTo
         raise Malformed("AddPartitionsToTxnResponse is cut short") from None
 
 
-def encode_response(message: AddPartitionsToTxnResponse, version: int) -> bytes:
+def encode_response(message: AddPartitionsToTxnResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_add_partitions_to_txn_response(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import Malformed, Message, skip_tags
 
@@ -60,8 +61,8 @@ class AllocateProducerIdsResponse(Message):
 
 
 def _decode_allocate_producer_ids_request(
-    content: bytes, at: int, version: int
-) -> tuple[AllocateProducerIdsRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AllocateProducerIdsRequest, i64]:
     broker_id = read_i32_be(content, at)
     at += 4
     broker_epoch = read_i64_be(content, at)
@@ -74,14 +75,14 @@ def _decode_allocate_producer_ids_request(
 
 
 def _encode_allocate_producer_ids_request(
-    out: BytesWriter, it: AllocateProducerIdsRequest, version: int
+    out: BytesWriter, it: AllocateProducerIdsRequest, version: i64
 ) -> None:
     write_i32_be(out, it.broker_id)
     write_i64_be(out, it.broker_epoch)
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> AllocateProducerIdsRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> AllocateProducerIdsRequest:
     """Raises Malformed when content from start on is no AllocateProducerIdsRequest of that version."""
     try:
         return _decode_allocate_producer_ids_request(content, start, version)[0]
@@ -89,7 +90,7 @@ def decode_request(content: bytes, start: int, version: int) -> AllocateProducer
         raise Malformed("AllocateProducerIdsRequest is cut short") from None
 
 
-def encode_request(message: AllocateProducerIdsRequest, version: int) -> bytes:
+def encode_request(message: AllocateProducerIdsRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_allocate_producer_ids_request(out, message, version)
@@ -97,8 +98,8 @@ def encode_request(message: AllocateProducerIdsRequest, version: int) -> bytes:
 
 
 def _decode_allocate_producer_ids_response(
-    content: bytes, at: int, version: int
-) -> tuple[AllocateProducerIdsResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AllocateProducerIdsResponse, i64]:
     throttle_time_ms = read_i32_be(content, at)
     at += 4
     error_code = read_i16_be(content, at)
@@ -115,7 +116,7 @@ def _decode_allocate_producer_ids_response(
 
 
 def _encode_allocate_producer_ids_response(
-    out: BytesWriter, it: AllocateProducerIdsResponse, version: int
+    out: BytesWriter, it: AllocateProducerIdsResponse, version: i64
 ) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_i16_be(out, it.error_code)
@@ -124,7 +125,7 @@ def _encode_allocate_producer_ids_response(
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> AllocateProducerIdsResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> AllocateProducerIdsResponse:
     """Raises Malformed when content from start on is no AllocateProducerIdsResponse of that version."""
     try:
         return _decode_allocate_producer_ids_response(content, start, version)[0]
@@ -132,7 +133,7 @@ def decode_response(content: bytes, start: int, version: int) -> AllocateProduce
         raise Malformed("AllocateProducerIdsResponse is cut short") from None
 
 
-def encode_response(message: AllocateProducerIdsResponse, version: int) -> bytes:
+def encode_response(message: AllocateProducerIdsResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_allocate_producer_ids_response(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i16_be,
     write_i32_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -148,7 +149,7 @@ class AlterClientQuotasResponse(Message):
         self.entries = [] if entries is None else entries
 
 
-def _decode_entity_data(content: bytes, at: int, version: int) -> tuple[EntityData, int]:
+def _decode_entity_data(content: bytes, at: i64, version: i64) -> tuple[EntityData, i64]:
     entity_name: str | None
     entity_type, at = read_compact_string(content, at) if version >= 1 else read_string(content, at)
     entity_name, at = (
@@ -162,7 +163,7 @@ def _decode_entity_data(content: bytes, at: int, version: int) -> tuple[EntityDa
     return EntityData(entity_type, entity_name), at
 
 
-def _encode_entity_data(out: BytesWriter, it: EntityData, version: int) -> None:
+def _encode_entity_data(out: BytesWriter, it: EntityData, version: i64) -> None:
     if version >= 1:
         write_compact_string(out, it.entity_type)
     else:
@@ -175,7 +176,7 @@ def _encode_entity_data(out: BytesWriter, it: EntityData, version: int) -> None:
         out.append(0)
 
 
-def _decode_op_data(content: bytes, at: int, version: int) -> tuple[OpData, int]:
+def _decode_op_data(content: bytes, at: i64, version: i64) -> tuple[OpData, i64]:
     key, at = read_compact_string(content, at) if version >= 1 else read_string(content, at)
     value = read_f64_be(content, at)
     at += 8
@@ -189,7 +190,7 @@ def _decode_op_data(content: bytes, at: int, version: int) -> tuple[OpData, int]
     return OpData(key, value, remove), at
 
 
-def _encode_op_data(out: BytesWriter, it: OpData, version: int) -> None:
+def _encode_op_data(out: BytesWriter, it: OpData, version: i64) -> None:
     if version >= 1:
         write_compact_string(out, it.key)
     else:
@@ -200,7 +201,7 @@ def _encode_op_data(out: BytesWriter, it: OpData, version: int) -> None:
         out.append(0)
 
 
-def _decode_entry_data(content: bytes, at: int, version: int) -> tuple[EntryData, int]:
+def _decode_entry_data(content: bytes, at: i64, version: i64) -> tuple[EntryData, i64]:
     entity: list[EntityData]
     ops: list[OpData]
     count, at = read_compact_count(content, at, 2) if version >= 1 else read_count(content, at, 2)
@@ -221,7 +222,7 @@ def _decode_entry_data(content: bytes, at: int, version: int) -> tuple[EntryData
     return EntryData(entity, ops), at
 
 
-def _encode_entry_data(out: BytesWriter, it: EntryData, version: int) -> None:
+def _encode_entry_data(out: BytesWriter, it: EntryData, version: i64) -> None:
     if version >= 1:
         write_compact_count(out, len(it.entity))
     else:
@@ -239,8 +240,8 @@ def _encode_entry_data(out: BytesWriter, it: EntryData, version: int) -> None:
 
 
 def _decode_alter_client_quotas_request(
-    content: bytes, at: int, version: int
-) -> tuple[AlterClientQuotasRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AlterClientQuotasRequest, i64]:
     entries: list[EntryData]
     count, at = read_compact_count(content, at, 2) if version >= 1 else read_count(content, at, 2)
     entries = []
@@ -257,7 +258,7 @@ def _decode_alter_client_quotas_request(
     return AlterClientQuotasRequest(entries, validate_only), at
 
 
-def _encode_alter_client_quotas_request(out: BytesWriter, it: AlterClientQuotasRequest, version: int) -> None:
+def _encode_alter_client_quotas_request(out: BytesWriter, it: AlterClientQuotasRequest, version: i64) -> None:
     if version >= 1:
         write_compact_count(out, len(it.entries))
     else:
@@ -269,7 +270,7 @@ def _encode_alter_client_quotas_request(out: BytesWriter, it: AlterClientQuotasR
         out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> AlterClientQuotasRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> AlterClientQuotasRequest:
     """Raises Malformed when content from start on is no AlterClientQuotasRequest of that version."""
     try:
         return _decode_alter_client_quotas_request(content, start, version)[0]
@@ -277,14 +278,14 @@ def decode_request(content: bytes, start: int, version: int) -> AlterClientQuota
         raise Malformed("AlterClientQuotasRequest is cut short") from None
 
 
-def encode_request(message: AlterClientQuotasRequest, version: int) -> bytes:
+def encode_request(message: AlterClientQuotasRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_alter_client_quotas_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_response_entity_data(content: bytes, at: int, version: int) -> tuple[ResponseEntityData, int]:
+def _decode_response_entity_data(content: bytes, at: i64, version: i64) -> tuple[ResponseEntityData, i64]:
     entity_name: str | None
     entity_type, at = read_compact_string(content, at) if version >= 1 else read_string(content, at)
     entity_name, at = (
@@ -298,7 +299,7 @@ def _decode_response_entity_data(content: bytes, at: int, version: int) -> tuple
     return ResponseEntityData(entity_type, entity_name), at
 
 
-def _encode_response_entity_data(out: BytesWriter, it: ResponseEntityData, version: int) -> None:
+def _encode_response_entity_data(out: BytesWriter, it: ResponseEntityData, version: i64) -> None:
     if version >= 1:
         write_compact_string(out, it.entity_type)
     else:
@@ -311,7 +312,7 @@ def _encode_response_entity_data(out: BytesWriter, it: ResponseEntityData, versi
         out.append(0)
 
 
-def _decode_response_entry_data(content: bytes, at: int, version: int) -> tuple[ResponseEntryData, int]:
+def _decode_response_entry_data(content: bytes, at: i64, version: i64) -> tuple[ResponseEntryData, i64]:
     error_message: str | None
     entity: list[ResponseEntityData]
     error_code = read_i16_be(content, at)
@@ -332,7 +333,7 @@ def _decode_response_entry_data(content: bytes, at: int, version: int) -> tuple[
     return ResponseEntryData(error_code, error_message, entity), at
 
 
-def _encode_response_entry_data(out: BytesWriter, it: ResponseEntryData, version: int) -> None:
+def _encode_response_entry_data(out: BytesWriter, it: ResponseEntryData, version: i64) -> None:
     write_i16_be(out, it.error_code)
     if version >= 1:
         write_compact_string(out, it.error_message)
@@ -349,8 +350,8 @@ def _encode_response_entry_data(out: BytesWriter, it: ResponseEntryData, version
 
 
 def _decode_alter_client_quotas_response(
-    content: bytes, at: int, version: int
-) -> tuple[AlterClientQuotasResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AlterClientQuotasResponse, i64]:
     entries: list[ResponseEntryData]
     throttle_time_ms = read_i32_be(content, at)
     at += 4
@@ -368,7 +369,7 @@ def _decode_alter_client_quotas_response(
 
 
 def _encode_alter_client_quotas_response(
-    out: BytesWriter, it: AlterClientQuotasResponse, version: int
+    out: BytesWriter, it: AlterClientQuotasResponse, version: i64
 ) -> None:
     write_i32_be(out, it.throttle_time_ms)
     if version >= 1:
@@ -381,7 +382,7 @@ def _encode_alter_client_quotas_response(
         out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> AlterClientQuotasResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> AlterClientQuotasResponse:
     """Raises Malformed when content from start on is no AlterClientQuotasResponse of that version."""
     try:
         return _decode_alter_client_quotas_response(content, start, version)[0]
@@ -389,7 +390,7 @@ def decode_response(content: bytes, start: int, version: int) -> AlterClientQuot
         raise Malformed("AlterClientQuotasResponse is cut short") from None
 
 
-def encode_response(message: AlterClientQuotasResponse, version: int) -> bytes:
+def encode_response(message: AlterClientQuotasResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_alter_client_quotas_response(out, message, version)

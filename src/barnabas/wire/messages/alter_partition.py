@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -172,7 +173,7 @@ class AlterPartitionResponse(Message):
         self.topics = [] if topics is None else topics
 
 
-def _decode_broker_state(content: bytes, at: int, version: int) -> tuple[BrokerState, int]:
+def _decode_broker_state(content: bytes, at: i64, version: i64) -> tuple[BrokerState, i64]:
     broker_id = read_i32_be(content, at)
     at += 4
     broker_epoch = read_i64_be(content, at)
@@ -184,13 +185,13 @@ def _decode_broker_state(content: bytes, at: int, version: int) -> tuple[BrokerS
     return BrokerState(broker_id, broker_epoch), at
 
 
-def _encode_broker_state(out: BytesWriter, it: BrokerState, version: int) -> None:
+def _encode_broker_state(out: BytesWriter, it: BrokerState, version: i64) -> None:
     write_i32_be(out, it.broker_id)
     write_i64_be(out, it.broker_epoch)
     out.append(0)
 
 
-def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[PartitionData, int]:
+def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[PartitionData, i64]:
     new_isr: list[int]
     new_isr_with_epochs: list[BrokerState]
     partition_index = read_i32_be(content, at)
@@ -226,7 +227,7 @@ def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[Parti
     ), at
 
 
-def _encode_partition_data(out: BytesWriter, it: PartitionData, version: int) -> None:
+def _encode_partition_data(out: BytesWriter, it: PartitionData, version: i64) -> None:
     write_i32_be(out, it.partition_index)
     write_i32_be(out, it.leader_epoch)
     if version <= 2:
@@ -246,7 +247,7 @@ def _encode_partition_data(out: BytesWriter, it: PartitionData, version: int) ->
     out.append(0)
 
 
-def _decode_topic_data(content: bytes, at: int, version: int) -> tuple[TopicData, int]:
+def _decode_topic_data(content: bytes, at: i64, version: i64) -> tuple[TopicData, i64]:
     topic_id: bytes
     partitions: list[PartitionData]
     topic_id, at = read_uuid(content, at)
@@ -262,7 +263,7 @@ def _decode_topic_data(content: bytes, at: int, version: int) -> tuple[TopicData
     return TopicData(topic_id, partitions), at
 
 
-def _encode_topic_data(out: BytesWriter, it: TopicData, version: int) -> None:
+def _encode_topic_data(out: BytesWriter, it: TopicData, version: i64) -> None:
     write_uuid(out, it.topic_id)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -271,8 +272,8 @@ def _encode_topic_data(out: BytesWriter, it: TopicData, version: int) -> None:
 
 
 def _decode_alter_partition_request(
-    content: bytes, at: int, version: int
-) -> tuple[AlterPartitionRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AlterPartitionRequest, i64]:
     topics: list[TopicData]
     broker_id = read_i32_be(content, at)
     at += 4
@@ -290,7 +291,7 @@ def _decode_alter_partition_request(
     return AlterPartitionRequest(broker_id, broker_epoch, topics), at
 
 
-def _encode_alter_partition_request(out: BytesWriter, it: AlterPartitionRequest, version: int) -> None:
+def _encode_alter_partition_request(out: BytesWriter, it: AlterPartitionRequest, version: i64) -> None:
     write_i32_be(out, it.broker_id)
     write_i64_be(out, it.broker_epoch)
     write_compact_count(out, len(it.topics))
@@ -299,7 +300,7 @@ def _encode_alter_partition_request(out: BytesWriter, it: AlterPartitionRequest,
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> AlterPartitionRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> AlterPartitionRequest:
     """Raises Malformed when content from start on is no AlterPartitionRequest of that version."""
     try:
         return _decode_alter_partition_request(content, start, version)[0]
@@ -307,7 +308,7 @@ def decode_request(content: bytes, start: int, version: int) -> AlterPartitionRe
         raise Malformed("AlterPartitionRequest is cut short") from None
 
 
-def encode_request(message: AlterPartitionRequest, version: int) -> bytes:
+def encode_request(message: AlterPartitionRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_alter_partition_request(out, message, version)
@@ -315,8 +316,8 @@ def encode_request(message: AlterPartitionRequest, version: int) -> bytes:
 
 
 def _decode_response_partition_data(
-    content: bytes, at: int, version: int
-) -> tuple[ResponsePartitionData, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ResponsePartitionData, i64]:
     isr: list[int]
     partition_index = read_i32_be(content, at)
     at += 4
@@ -344,7 +345,7 @@ def _decode_response_partition_data(
     ), at
 
 
-def _encode_response_partition_data(out: BytesWriter, it: ResponsePartitionData, version: int) -> None:
+def _encode_response_partition_data(out: BytesWriter, it: ResponsePartitionData, version: i64) -> None:
     write_i32_be(out, it.partition_index)
     write_i16_be(out, it.error_code)
     write_i32_be(out, it.leader_id)
@@ -357,7 +358,7 @@ def _encode_response_partition_data(out: BytesWriter, it: ResponsePartitionData,
     out.append(0)
 
 
-def _decode_response_topic_data(content: bytes, at: int, version: int) -> tuple[ResponseTopicData, int]:
+def _decode_response_topic_data(content: bytes, at: i64, version: i64) -> tuple[ResponseTopicData, i64]:
     topic_id: bytes
     partitions: list[ResponsePartitionData]
     topic_id, at = read_uuid(content, at)
@@ -373,7 +374,7 @@ def _decode_response_topic_data(content: bytes, at: int, version: int) -> tuple[
     return ResponseTopicData(topic_id, partitions), at
 
 
-def _encode_response_topic_data(out: BytesWriter, it: ResponseTopicData, version: int) -> None:
+def _encode_response_topic_data(out: BytesWriter, it: ResponseTopicData, version: i64) -> None:
     write_uuid(out, it.topic_id)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -382,8 +383,8 @@ def _encode_response_topic_data(out: BytesWriter, it: ResponseTopicData, version
 
 
 def _decode_alter_partition_response(
-    content: bytes, at: int, version: int
-) -> tuple[AlterPartitionResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AlterPartitionResponse, i64]:
     topics: list[ResponseTopicData]
     throttle_time_ms = read_i32_be(content, at)
     at += 4
@@ -401,7 +402,7 @@ def _decode_alter_partition_response(
     return AlterPartitionResponse(throttle_time_ms, error_code, topics), at
 
 
-def _encode_alter_partition_response(out: BytesWriter, it: AlterPartitionResponse, version: int) -> None:
+def _encode_alter_partition_response(out: BytesWriter, it: AlterPartitionResponse, version: i64) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_i16_be(out, it.error_code)
     write_compact_count(out, len(it.topics))
@@ -410,7 +411,7 @@ def _encode_alter_partition_response(out: BytesWriter, it: AlterPartitionRespons
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> AlterPartitionResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> AlterPartitionResponse:
     """Raises Malformed when content from start on is no AlterPartitionResponse of that version."""
     try:
         return _decode_alter_partition_response(content, start, version)[0]
@@ -418,7 +419,7 @@ def decode_response(content: bytes, start: int, version: int) -> AlterPartitionR
         raise Malformed("AlterPartitionResponse is cut short") from None
 
 
-def encode_response(message: AlterPartitionResponse, version: int) -> bytes:
+def encode_response(message: AlterPartitionResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_alter_partition_response(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -138,8 +139,8 @@ class AlterShareGroupOffsetsResponse(Message):
 
 
 def _decode_alter_share_group_offsets_request_partition(
-    content: bytes, at: int, version: int
-) -> tuple[AlterShareGroupOffsetsRequestPartition, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AlterShareGroupOffsetsRequestPartition, i64]:
     partition_index = read_i32_be(content, at)
     at += 4
     start_offset = read_i64_be(content, at)
@@ -152,7 +153,7 @@ def _decode_alter_share_group_offsets_request_partition(
 
 
 def _encode_alter_share_group_offsets_request_partition(
-    out: BytesWriter, it: AlterShareGroupOffsetsRequestPartition, version: int
+    out: BytesWriter, it: AlterShareGroupOffsetsRequestPartition, version: i64
 ) -> None:
     write_i32_be(out, it.partition_index)
     write_i64_be(out, it.start_offset)
@@ -160,8 +161,8 @@ def _encode_alter_share_group_offsets_request_partition(
 
 
 def _decode_alter_share_group_offsets_request_topic(
-    content: bytes, at: int, version: int
-) -> tuple[AlterShareGroupOffsetsRequestTopic, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AlterShareGroupOffsetsRequestTopic, i64]:
     partitions: list[AlterShareGroupOffsetsRequestPartition]
     topic_name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 12)
@@ -177,7 +178,7 @@ def _decode_alter_share_group_offsets_request_topic(
 
 
 def _encode_alter_share_group_offsets_request_topic(
-    out: BytesWriter, it: AlterShareGroupOffsetsRequestTopic, version: int
+    out: BytesWriter, it: AlterShareGroupOffsetsRequestTopic, version: i64
 ) -> None:
     write_compact_string(out, it.topic_name)
     write_compact_count(out, len(it.partitions))
@@ -187,8 +188,8 @@ def _encode_alter_share_group_offsets_request_topic(
 
 
 def _decode_alter_share_group_offsets_request(
-    content: bytes, at: int, version: int
-) -> tuple[AlterShareGroupOffsetsRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AlterShareGroupOffsetsRequest, i64]:
     topics: list[AlterShareGroupOffsetsRequestTopic]
     group_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 2)
@@ -204,7 +205,7 @@ def _decode_alter_share_group_offsets_request(
 
 
 def _encode_alter_share_group_offsets_request(
-    out: BytesWriter, it: AlterShareGroupOffsetsRequest, version: int
+    out: BytesWriter, it: AlterShareGroupOffsetsRequest, version: i64
 ) -> None:
     write_compact_string(out, it.group_id)
     write_compact_count(out, len(it.topics))
@@ -213,7 +214,7 @@ def _encode_alter_share_group_offsets_request(
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> AlterShareGroupOffsetsRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> AlterShareGroupOffsetsRequest:
     """Raises Malformed when content from start on is no AlterShareGroupOffsetsRequest of that version."""
     try:
         return _decode_alter_share_group_offsets_request(content, start, version)[0]
@@ -221,7 +222,7 @@ def decode_request(content: bytes, start: int, version: int) -> AlterShareGroupO
         raise Malformed("AlterShareGroupOffsetsRequest is cut short") from None
 
 
-def encode_request(message: AlterShareGroupOffsetsRequest, version: int) -> bytes:
+def encode_request(message: AlterShareGroupOffsetsRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_alter_share_group_offsets_request(out, message, version)
@@ -229,8 +230,8 @@ def encode_request(message: AlterShareGroupOffsetsRequest, version: int) -> byte
 
 
 def _decode_alter_share_group_offsets_response_partition(
-    content: bytes, at: int, version: int
-) -> tuple[AlterShareGroupOffsetsResponsePartition, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AlterShareGroupOffsetsResponsePartition, i64]:
     error_message: str | None
     partition_index = read_i32_be(content, at)
     at += 4
@@ -245,7 +246,7 @@ def _decode_alter_share_group_offsets_response_partition(
 
 
 def _encode_alter_share_group_offsets_response_partition(
-    out: BytesWriter, it: AlterShareGroupOffsetsResponsePartition, version: int
+    out: BytesWriter, it: AlterShareGroupOffsetsResponsePartition, version: i64
 ) -> None:
     write_i32_be(out, it.partition_index)
     write_i16_be(out, it.error_code)
@@ -254,8 +255,8 @@ def _encode_alter_share_group_offsets_response_partition(
 
 
 def _decode_alter_share_group_offsets_response_topic(
-    content: bytes, at: int, version: int
-) -> tuple[AlterShareGroupOffsetsResponseTopic, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AlterShareGroupOffsetsResponseTopic, i64]:
     topic_id: bytes
     partitions: list[AlterShareGroupOffsetsResponsePartition]
     topic_name, at = read_compact_string(content, at)
@@ -273,7 +274,7 @@ def _decode_alter_share_group_offsets_response_topic(
 
 
 def _encode_alter_share_group_offsets_response_topic(
-    out: BytesWriter, it: AlterShareGroupOffsetsResponseTopic, version: int
+    out: BytesWriter, it: AlterShareGroupOffsetsResponseTopic, version: i64
 ) -> None:
     write_compact_string(out, it.topic_name)
     write_uuid(out, it.topic_id)
@@ -284,8 +285,8 @@ def _encode_alter_share_group_offsets_response_topic(
 
 
 def _decode_alter_share_group_offsets_response(
-    content: bytes, at: int, version: int
-) -> tuple[AlterShareGroupOffsetsResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AlterShareGroupOffsetsResponse, i64]:
     error_message: str | None
     responses: list[AlterShareGroupOffsetsResponseTopic]
     throttle_time_ms = read_i32_be(content, at)
@@ -306,7 +307,7 @@ def _decode_alter_share_group_offsets_response(
 
 
 def _encode_alter_share_group_offsets_response(
-    out: BytesWriter, it: AlterShareGroupOffsetsResponse, version: int
+    out: BytesWriter, it: AlterShareGroupOffsetsResponse, version: i64
 ) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_i16_be(out, it.error_code)
@@ -317,7 +318,7 @@ def _encode_alter_share_group_offsets_response(
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> AlterShareGroupOffsetsResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> AlterShareGroupOffsetsResponse:
     """Raises Malformed when content from start on is no AlterShareGroupOffsetsResponse of that version."""
     try:
         return _decode_alter_share_group_offsets_response(content, start, version)[0]
@@ -325,7 +326,7 @@ def decode_response(content: bytes, start: int, version: int) -> AlterShareGroup
         raise Malformed("AlterShareGroupOffsetsResponse is cut short") from None
 
 
-def encode_response(message: AlterShareGroupOffsetsResponse, version: int) -> bytes:
+def encode_response(message: AlterShareGroupOffsetsResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_alter_share_group_offsets_response(out, message, version)

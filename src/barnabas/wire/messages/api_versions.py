@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -136,7 +137,7 @@ class ApiVersionsResponse(Message):
         self.zk_migration_ready = zk_migration_ready
 
 
-def _decode_api_versions_request(content: bytes, at: int, version: int) -> tuple[ApiVersionsRequest, int]:
+def _decode_api_versions_request(content: bytes, at: i64, version: i64) -> tuple[ApiVersionsRequest, i64]:
     if version >= 3:
         client_software_name, at = read_compact_string(content, at)
     else:
@@ -153,7 +154,7 @@ def _decode_api_versions_request(content: bytes, at: int, version: int) -> tuple
     return ApiVersionsRequest(client_software_name, client_software_version), at
 
 
-def _encode_api_versions_request(out: BytesWriter, it: ApiVersionsRequest, version: int) -> None:
+def _encode_api_versions_request(out: BytesWriter, it: ApiVersionsRequest, version: i64) -> None:
     if version >= 3:
         write_compact_string(out, it.client_software_name)
     if version >= 3:
@@ -162,7 +163,7 @@ def _encode_api_versions_request(out: BytesWriter, it: ApiVersionsRequest, versi
         out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> ApiVersionsRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> ApiVersionsRequest:
     """Raises Malformed when content from start on is no ApiVersionsRequest of that version."""
     try:
         return _decode_api_versions_request(content, start, version)[0]
@@ -170,14 +171,14 @@ def decode_request(content: bytes, start: int, version: int) -> ApiVersionsReque
         raise Malformed("ApiVersionsRequest is cut short") from None
 
 
-def encode_request(message: ApiVersionsRequest, version: int) -> bytes:
+def encode_request(message: ApiVersionsRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_api_versions_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_api_version(content: bytes, at: int, version: int) -> tuple[ApiVersion, int]:
+def _decode_api_version(content: bytes, at: i64, version: i64) -> tuple[ApiVersion, i64]:
     api_key = read_i16_be(content, at)
     at += 2
     min_version = read_i16_be(content, at)
@@ -192,7 +193,7 @@ def _decode_api_version(content: bytes, at: int, version: int) -> tuple[ApiVersi
     return ApiVersion(api_key, min_version, max_version), at
 
 
-def _encode_api_version(out: BytesWriter, it: ApiVersion, version: int) -> None:
+def _encode_api_version(out: BytesWriter, it: ApiVersion, version: i64) -> None:
     write_i16_be(out, it.api_key)
     write_i16_be(out, it.min_version)
     write_i16_be(out, it.max_version)
@@ -200,7 +201,7 @@ def _encode_api_version(out: BytesWriter, it: ApiVersion, version: int) -> None:
         out.append(0)
 
 
-def _decode_supported_feature_key(content: bytes, at: int, version: int) -> tuple[SupportedFeatureKey, int]:
+def _decode_supported_feature_key(content: bytes, at: i64, version: i64) -> tuple[SupportedFeatureKey, i64]:
     name, at = read_compact_string(content, at)
     min_version = read_i16_be(content, at)
     at += 2
@@ -213,14 +214,14 @@ def _decode_supported_feature_key(content: bytes, at: int, version: int) -> tupl
     return SupportedFeatureKey(name, min_version, max_version), at
 
 
-def _encode_supported_feature_key(out: BytesWriter, it: SupportedFeatureKey, version: int) -> None:
+def _encode_supported_feature_key(out: BytesWriter, it: SupportedFeatureKey, version: i64) -> None:
     write_compact_string(out, it.name)
     write_i16_be(out, it.min_version)
     write_i16_be(out, it.max_version)
     out.append(0)
 
 
-def _decode_finalized_feature_key(content: bytes, at: int, version: int) -> tuple[FinalizedFeatureKey, int]:
+def _decode_finalized_feature_key(content: bytes, at: i64, version: i64) -> tuple[FinalizedFeatureKey, i64]:
     name, at = read_compact_string(content, at)
     max_version_level = read_i16_be(content, at)
     at += 2
@@ -233,14 +234,14 @@ def _decode_finalized_feature_key(content: bytes, at: int, version: int) -> tupl
     return FinalizedFeatureKey(name, max_version_level, min_version_level), at
 
 
-def _encode_finalized_feature_key(out: BytesWriter, it: FinalizedFeatureKey, version: int) -> None:
+def _encode_finalized_feature_key(out: BytesWriter, it: FinalizedFeatureKey, version: i64) -> None:
     write_compact_string(out, it.name)
     write_i16_be(out, it.max_version_level)
     write_i16_be(out, it.min_version_level)
     out.append(0)
 
 
-def _decode_api_versions_response(content: bytes, at: int, version: int) -> tuple[ApiVersionsResponse, int]:
+def _decode_api_versions_response(content: bytes, at: i64, version: i64) -> tuple[ApiVersionsResponse, i64]:
     api_keys: list[ApiVersion]
     supported_features: list[SupportedFeatureKey]
     finalized_features: list[FinalizedFeatureKey]
@@ -307,7 +308,7 @@ def _decode_api_versions_response(content: bytes, at: int, version: int) -> tupl
     ), at
 
 
-def _encode_api_versions_response(out: BytesWriter, it: ApiVersionsResponse, version: int) -> None:
+def _encode_api_versions_response(out: BytesWriter, it: ApiVersionsResponse, version: i64) -> None:
     write_i16_be(out, it.error_code)
     if version >= 3:
         write_compact_count(out, len(it.api_keys))
@@ -350,7 +351,7 @@ def _encode_api_versions_response(out: BytesWriter, it: ApiVersionsResponse, ver
             write_tag(out, 3, tag_out.getvalue())
 
 
-def decode_response(content: bytes, start: int, version: int) -> ApiVersionsResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> ApiVersionsResponse:
     """Raises Malformed when content from start on is no ApiVersionsResponse of that version."""
     try:
         return _decode_api_versions_response(content, start, version)[0]
@@ -358,7 +359,7 @@ def decode_response(content: bytes, start: int, version: int) -> ApiVersionsResp
         raise Malformed("ApiVersionsResponse is cut short") from None
 
 
-def encode_response(message: ApiVersionsResponse, version: int) -> bytes:
+def encode_response(message: ApiVersionsResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_api_versions_response(out, message, version)

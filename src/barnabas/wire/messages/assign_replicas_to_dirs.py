@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -153,7 +154,7 @@ class AssignReplicasToDirsResponse(Message):
         self.directories = [] if directories is None else directories
 
 
-def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[PartitionData, int]:
+def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[PartitionData, i64]:
     partition_index = read_i32_be(content, at)
     at += 4
     if content[at] == 0:
@@ -163,12 +164,12 @@ def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[Parti
     return PartitionData(partition_index), at
 
 
-def _encode_partition_data(out: BytesWriter, it: PartitionData, version: int) -> None:
+def _encode_partition_data(out: BytesWriter, it: PartitionData, version: i64) -> None:
     write_i32_be(out, it.partition_index)
     out.append(0)
 
 
-def _decode_topic_data(content: bytes, at: int, version: int) -> tuple[TopicData, int]:
+def _decode_topic_data(content: bytes, at: i64, version: i64) -> tuple[TopicData, i64]:
     topic_id: bytes
     partitions: list[PartitionData]
     topic_id, at = read_uuid(content, at)
@@ -184,7 +185,7 @@ def _decode_topic_data(content: bytes, at: int, version: int) -> tuple[TopicData
     return TopicData(topic_id, partitions), at
 
 
-def _encode_topic_data(out: BytesWriter, it: TopicData, version: int) -> None:
+def _encode_topic_data(out: BytesWriter, it: TopicData, version: i64) -> None:
     write_uuid(out, it.topic_id)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -192,7 +193,7 @@ def _encode_topic_data(out: BytesWriter, it: TopicData, version: int) -> None:
     out.append(0)
 
 
-def _decode_directory_data(content: bytes, at: int, version: int) -> tuple[DirectoryData, int]:
+def _decode_directory_data(content: bytes, at: i64, version: i64) -> tuple[DirectoryData, i64]:
     id: bytes
     topics: list[TopicData]
     id, at = read_uuid(content, at)
@@ -208,7 +209,7 @@ def _decode_directory_data(content: bytes, at: int, version: int) -> tuple[Direc
     return DirectoryData(id, topics), at
 
 
-def _encode_directory_data(out: BytesWriter, it: DirectoryData, version: int) -> None:
+def _encode_directory_data(out: BytesWriter, it: DirectoryData, version: i64) -> None:
     write_uuid(out, it.id)
     write_compact_count(out, len(it.topics))
     for topics_item in it.topics:
@@ -217,8 +218,8 @@ def _encode_directory_data(out: BytesWriter, it: DirectoryData, version: int) ->
 
 
 def _decode_assign_replicas_to_dirs_request(
-    content: bytes, at: int, version: int
-) -> tuple[AssignReplicasToDirsRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AssignReplicasToDirsRequest, i64]:
     directories: list[DirectoryData]
     broker_id = read_i32_be(content, at)
     at += 4
@@ -237,7 +238,7 @@ def _decode_assign_replicas_to_dirs_request(
 
 
 def _encode_assign_replicas_to_dirs_request(
-    out: BytesWriter, it: AssignReplicasToDirsRequest, version: int
+    out: BytesWriter, it: AssignReplicasToDirsRequest, version: i64
 ) -> None:
     write_i32_be(out, it.broker_id)
     write_i64_be(out, it.broker_epoch)
@@ -247,7 +248,7 @@ def _encode_assign_replicas_to_dirs_request(
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> AssignReplicasToDirsRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> AssignReplicasToDirsRequest:
     """Raises Malformed when content from start on is no AssignReplicasToDirsRequest of that version."""
     try:
         return _decode_assign_replicas_to_dirs_request(content, start, version)[0]
@@ -255,7 +256,7 @@ def decode_request(content: bytes, start: int, version: int) -> AssignReplicasTo
         raise Malformed("AssignReplicasToDirsRequest is cut short") from None
 
 
-def encode_request(message: AssignReplicasToDirsRequest, version: int) -> bytes:
+def encode_request(message: AssignReplicasToDirsRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_assign_replicas_to_dirs_request(out, message, version)
@@ -263,8 +264,8 @@ def encode_request(message: AssignReplicasToDirsRequest, version: int) -> bytes:
 
 
 def _decode_response_partition_data(
-    content: bytes, at: int, version: int
-) -> tuple[ResponsePartitionData, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ResponsePartitionData, i64]:
     partition_index = read_i32_be(content, at)
     at += 4
     error_code = read_i16_be(content, at)
@@ -276,13 +277,13 @@ def _decode_response_partition_data(
     return ResponsePartitionData(partition_index, error_code), at
 
 
-def _encode_response_partition_data(out: BytesWriter, it: ResponsePartitionData, version: int) -> None:
+def _encode_response_partition_data(out: BytesWriter, it: ResponsePartitionData, version: i64) -> None:
     write_i32_be(out, it.partition_index)
     write_i16_be(out, it.error_code)
     out.append(0)
 
 
-def _decode_response_topic_data(content: bytes, at: int, version: int) -> tuple[ResponseTopicData, int]:
+def _decode_response_topic_data(content: bytes, at: i64, version: i64) -> tuple[ResponseTopicData, i64]:
     topic_id: bytes
     partitions: list[ResponsePartitionData]
     topic_id, at = read_uuid(content, at)
@@ -298,7 +299,7 @@ def _decode_response_topic_data(content: bytes, at: int, version: int) -> tuple[
     return ResponseTopicData(topic_id, partitions), at
 
 
-def _encode_response_topic_data(out: BytesWriter, it: ResponseTopicData, version: int) -> None:
+def _encode_response_topic_data(out: BytesWriter, it: ResponseTopicData, version: i64) -> None:
     write_uuid(out, it.topic_id)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -307,8 +308,8 @@ def _encode_response_topic_data(out: BytesWriter, it: ResponseTopicData, version
 
 
 def _decode_response_directory_data(
-    content: bytes, at: int, version: int
-) -> tuple[ResponseDirectoryData, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ResponseDirectoryData, i64]:
     id: bytes
     topics: list[ResponseTopicData]
     id, at = read_uuid(content, at)
@@ -324,7 +325,7 @@ def _decode_response_directory_data(
     return ResponseDirectoryData(id, topics), at
 
 
-def _encode_response_directory_data(out: BytesWriter, it: ResponseDirectoryData, version: int) -> None:
+def _encode_response_directory_data(out: BytesWriter, it: ResponseDirectoryData, version: i64) -> None:
     write_uuid(out, it.id)
     write_compact_count(out, len(it.topics))
     for topics_item in it.topics:
@@ -333,8 +334,8 @@ def _encode_response_directory_data(out: BytesWriter, it: ResponseDirectoryData,
 
 
 def _decode_assign_replicas_to_dirs_response(
-    content: bytes, at: int, version: int
-) -> tuple[AssignReplicasToDirsResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[AssignReplicasToDirsResponse, i64]:
     directories: list[ResponseDirectoryData]
     throttle_time_ms = read_i32_be(content, at)
     at += 4
@@ -353,7 +354,7 @@ def _decode_assign_replicas_to_dirs_response(
 
 
 def _encode_assign_replicas_to_dirs_response(
-    out: BytesWriter, it: AssignReplicasToDirsResponse, version: int
+    out: BytesWriter, it: AssignReplicasToDirsResponse, version: i64
 ) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_i16_be(out, it.error_code)
@@ -363,7 +364,7 @@ def _encode_assign_replicas_to_dirs_response(
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> AssignReplicasToDirsResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> AssignReplicasToDirsResponse:
     """Raises Malformed when content from start on is no AssignReplicasToDirsResponse of that version."""
     try:
         return _decode_assign_replicas_to_dirs_response(content, start, version)[0]
@@ -371,7 +372,7 @@ def decode_response(content: bytes, start: int, version: int) -> AssignReplicasT
         raise Malformed("AssignReplicasToDirsResponse is cut short") from None
 
 
-def encode_response(message: AssignReplicasToDirsResponse, version: int) -> bytes:
+def encode_response(message: AssignReplicasToDirsResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_assign_replicas_to_dirs_response(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -91,8 +92,8 @@ class BrokerHeartbeatResponse(Message):
 
 
 def _decode_broker_heartbeat_request(
-    content: bytes, at: int, version: int
-) -> tuple[BrokerHeartbeatRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[BrokerHeartbeatRequest, i64]:
     offline_log_dirs: list[bytes]
     cordoned_log_dirs: list[bytes] | None
     broker_id = read_i32_be(content, at)
@@ -146,7 +147,7 @@ def _decode_broker_heartbeat_request(
     ), at
 
 
-def _encode_broker_heartbeat_request(out: BytesWriter, it: BrokerHeartbeatRequest, version: int) -> None:
+def _encode_broker_heartbeat_request(out: BytesWriter, it: BrokerHeartbeatRequest, version: i64) -> None:
     write_i32_be(out, it.broker_id)
     write_i64_be(out, it.broker_epoch)
     write_i64_be(out, it.current_metadata_offset)
@@ -179,7 +180,7 @@ def _encode_broker_heartbeat_request(out: BytesWriter, it: BrokerHeartbeatReques
         write_tag(out, 1, tag_out.getvalue())
 
 
-def decode_request(content: bytes, start: int, version: int) -> BrokerHeartbeatRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> BrokerHeartbeatRequest:
     """Raises Malformed when content from start on is no BrokerHeartbeatRequest of that version."""
     try:
         return _decode_broker_heartbeat_request(content, start, version)[0]
@@ -187,7 +188,7 @@ def decode_request(content: bytes, start: int, version: int) -> BrokerHeartbeatR
         raise Malformed("BrokerHeartbeatRequest is cut short") from None
 
 
-def encode_request(message: BrokerHeartbeatRequest, version: int) -> bytes:
+def encode_request(message: BrokerHeartbeatRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_broker_heartbeat_request(out, message, version)
@@ -195,8 +196,8 @@ def encode_request(message: BrokerHeartbeatRequest, version: int) -> bytes:
 
 
 def _decode_broker_heartbeat_response(
-    content: bytes, at: int, version: int
-) -> tuple[BrokerHeartbeatResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[BrokerHeartbeatResponse, i64]:
     throttle_time_ms = read_i32_be(content, at)
     at += 4
     error_code = read_i16_be(content, at)
@@ -216,7 +217,7 @@ def _decode_broker_heartbeat_response(
     ), at
 
 
-def _encode_broker_heartbeat_response(out: BytesWriter, it: BrokerHeartbeatResponse, version: int) -> None:
+def _encode_broker_heartbeat_response(out: BytesWriter, it: BrokerHeartbeatResponse, version: i64) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_i16_be(out, it.error_code)
     out.append(1 if it.is_caught_up else 0)
@@ -225,7 +226,7 @@ def _encode_broker_heartbeat_response(out: BytesWriter, it: BrokerHeartbeatRespo
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> BrokerHeartbeatResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> BrokerHeartbeatResponse:
     """Raises Malformed when content from start on is no BrokerHeartbeatResponse of that version."""
     try:
         return _decode_broker_heartbeat_response(content, start, version)[0]
@@ -233,7 +234,7 @@ def decode_response(content: bytes, start: int, version: int) -> BrokerHeartbeat
         raise Malformed("BrokerHeartbeatResponse is cut short") from None
 
 
-def encode_response(message: BrokerHeartbeatResponse, version: int) -> bytes:
+def encode_response(message: BrokerHeartbeatResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_broker_heartbeat_response(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -130,7 +131,7 @@ class BrokerRegistrationResponse(Message):
         self.broker_epoch = broker_epoch
 
 
-def _decode_listener(content: bytes, at: int, version: int) -> tuple[Listener, int]:
+def _decode_listener(content: bytes, at: i64, version: i64) -> tuple[Listener, i64]:
     name, at = read_compact_string(content, at)
     host, at = read_compact_string(content, at)
     port = read_u16(content, at)
@@ -144,7 +145,7 @@ def _decode_listener(content: bytes, at: int, version: int) -> tuple[Listener, i
     return Listener(name, host, port, security_protocol), at
 
 
-def _encode_listener(out: BytesWriter, it: Listener, version: int) -> None:
+def _encode_listener(out: BytesWriter, it: Listener, version: i64) -> None:
     write_compact_string(out, it.name)
     write_compact_string(out, it.host)
     write_u16(out, it.port)
@@ -152,7 +153,7 @@ def _encode_listener(out: BytesWriter, it: Listener, version: int) -> None:
     out.append(0)
 
 
-def _decode_feature(content: bytes, at: int, version: int) -> tuple[Feature, int]:
+def _decode_feature(content: bytes, at: i64, version: i64) -> tuple[Feature, i64]:
     name, at = read_compact_string(content, at)
     min_supported_version = read_i16_be(content, at)
     at += 2
@@ -165,7 +166,7 @@ def _decode_feature(content: bytes, at: int, version: int) -> tuple[Feature, int
     return Feature(name, min_supported_version, max_supported_version), at
 
 
-def _encode_feature(out: BytesWriter, it: Feature, version: int) -> None:
+def _encode_feature(out: BytesWriter, it: Feature, version: i64) -> None:
     write_compact_string(out, it.name)
     write_i16_be(out, it.min_supported_version)
     write_i16_be(out, it.max_supported_version)
@@ -173,8 +174,8 @@ def _encode_feature(out: BytesWriter, it: Feature, version: int) -> None:
 
 
 def _decode_broker_registration_request(
-    content: bytes, at: int, version: int
-) -> tuple[BrokerRegistrationRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[BrokerRegistrationRequest, i64]:
     incarnation_id: bytes
     listeners: list[Listener]
     features: list[Feature]
@@ -231,7 +232,7 @@ def _decode_broker_registration_request(
 
 
 def _encode_broker_registration_request(
-    out: BytesWriter, it: BrokerRegistrationRequest, version: int
+    out: BytesWriter, it: BrokerRegistrationRequest, version: i64
 ) -> None:
     write_i32_be(out, it.broker_id)
     write_compact_string(out, it.cluster_id)
@@ -256,7 +257,7 @@ def _encode_broker_registration_request(
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> BrokerRegistrationRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> BrokerRegistrationRequest:
     """Raises Malformed when content from start on is no BrokerRegistrationRequest of that version."""
     try:
         return _decode_broker_registration_request(content, start, version)[0]
@@ -264,7 +265,7 @@ def decode_request(content: bytes, start: int, version: int) -> BrokerRegistrati
         raise Malformed("BrokerRegistrationRequest is cut short") from None
 
 
-def encode_request(message: BrokerRegistrationRequest, version: int) -> bytes:
+def encode_request(message: BrokerRegistrationRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_broker_registration_request(out, message, version)
@@ -272,8 +273,8 @@ def encode_request(message: BrokerRegistrationRequest, version: int) -> bytes:
 
 
 def _decode_broker_registration_response(
-    content: bytes, at: int, version: int
-) -> tuple[BrokerRegistrationResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[BrokerRegistrationResponse, i64]:
     throttle_time_ms = read_i32_be(content, at)
     at += 4
     error_code = read_i16_be(content, at)
@@ -288,7 +289,7 @@ def _decode_broker_registration_response(
 
 
 def _encode_broker_registration_response(
-    out: BytesWriter, it: BrokerRegistrationResponse, version: int
+    out: BytesWriter, it: BrokerRegistrationResponse, version: i64
 ) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_i16_be(out, it.error_code)
@@ -296,7 +297,7 @@ def _encode_broker_registration_response(
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> BrokerRegistrationResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> BrokerRegistrationResponse:
     """Raises Malformed when content from start on is no BrokerRegistrationResponse of that version."""
     try:
         return _decode_broker_registration_response(content, start, version)[0]
@@ -304,7 +305,7 @@ def decode_response(content: bytes, start: int, version: int) -> BrokerRegistrat
         raise Malformed("BrokerRegistrationResponse is cut short") from None
 
 
-def encode_response(message: BrokerRegistrationResponse, version: int) -> bytes:
+def encode_response(message: BrokerRegistrationResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_broker_registration_response(out, message, version)

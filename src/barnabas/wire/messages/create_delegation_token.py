@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -118,7 +119,7 @@ class CreateDelegationTokenResponse(Message):
         self.throttle_time_ms = throttle_time_ms
 
 
-def _decode_creatable_renewers(content: bytes, at: int, version: int) -> tuple[CreatableRenewers, int]:
+def _decode_creatable_renewers(content: bytes, at: i64, version: i64) -> tuple[CreatableRenewers, i64]:
     principal_type, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     principal_name, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     if version >= 2:
@@ -129,7 +130,7 @@ def _decode_creatable_renewers(content: bytes, at: int, version: int) -> tuple[C
     return CreatableRenewers(principal_type, principal_name), at
 
 
-def _encode_creatable_renewers(out: BytesWriter, it: CreatableRenewers, version: int) -> None:
+def _encode_creatable_renewers(out: BytesWriter, it: CreatableRenewers, version: i64) -> None:
     if version >= 2:
         write_compact_string(out, it.principal_type)
     else:
@@ -143,8 +144,8 @@ def _encode_creatable_renewers(out: BytesWriter, it: CreatableRenewers, version:
 
 
 def _decode_create_delegation_token_request(
-    content: bytes, at: int, version: int
-) -> tuple[CreateDelegationTokenRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[CreateDelegationTokenRequest, i64]:
     owner_principal_type: str | None
     owner_principal_name: str | None
     renewers: list[CreatableRenewers]
@@ -174,7 +175,7 @@ def _decode_create_delegation_token_request(
 
 
 def _encode_create_delegation_token_request(
-    out: BytesWriter, it: CreateDelegationTokenRequest, version: int
+    out: BytesWriter, it: CreateDelegationTokenRequest, version: i64
 ) -> None:
     if version >= 3:
         write_compact_string(out, it.owner_principal_type)
@@ -195,7 +196,7 @@ def _encode_create_delegation_token_request(
         out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> CreateDelegationTokenRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> CreateDelegationTokenRequest:
     """Raises Malformed when content from start on is no CreateDelegationTokenRequest of that version."""
     try:
         return _decode_create_delegation_token_request(content, start, version)[0]
@@ -203,7 +204,7 @@ def decode_request(content: bytes, start: int, version: int) -> CreateDelegation
         raise Malformed("CreateDelegationTokenRequest is cut short") from None
 
 
-def encode_request(message: CreateDelegationTokenRequest, version: int) -> bytes:
+def encode_request(message: CreateDelegationTokenRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_create_delegation_token_request(out, message, version)
@@ -211,8 +212,8 @@ def encode_request(message: CreateDelegationTokenRequest, version: int) -> bytes
 
 
 def _decode_create_delegation_token_response(
-    content: bytes, at: int, version: int
-) -> tuple[CreateDelegationTokenResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[CreateDelegationTokenResponse, i64]:
     error_code = read_i16_be(content, at)
     at += 2
     principal_type, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
@@ -256,7 +257,7 @@ def _decode_create_delegation_token_response(
 
 
 def _encode_create_delegation_token_response(
-    out: BytesWriter, it: CreateDelegationTokenResponse, version: int
+    out: BytesWriter, it: CreateDelegationTokenResponse, version: i64
 ) -> None:
     write_i16_be(out, it.error_code)
     if version >= 2:
@@ -291,7 +292,7 @@ def _encode_create_delegation_token_response(
         out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> CreateDelegationTokenResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> CreateDelegationTokenResponse:
     """Raises Malformed when content from start on is no CreateDelegationTokenResponse of that version."""
     try:
         return _decode_create_delegation_token_response(content, start, version)[0]
@@ -299,7 +300,7 @@ def decode_response(content: bytes, start: int, version: int) -> CreateDelegatio
         raise Malformed("CreateDelegationTokenResponse is cut short") from None
 
 
-def encode_response(message: CreateDelegationTokenResponse, version: int) -> bytes:
+def encode_response(message: CreateDelegationTokenResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_create_delegation_token_response(out, message, version)

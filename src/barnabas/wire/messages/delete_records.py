@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -129,8 +130,8 @@ class DeleteRecordsResponse(Message):
 
 
 def _decode_delete_records_partition(
-    content: bytes, at: int, version: int
-) -> tuple[DeleteRecordsPartition, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DeleteRecordsPartition, i64]:
     partition_index = read_i32_be(content, at)
     at += 4
     offset = read_i64_be(content, at)
@@ -143,14 +144,14 @@ def _decode_delete_records_partition(
     return DeleteRecordsPartition(partition_index, offset), at
 
 
-def _encode_delete_records_partition(out: BytesWriter, it: DeleteRecordsPartition, version: int) -> None:
+def _encode_delete_records_partition(out: BytesWriter, it: DeleteRecordsPartition, version: i64) -> None:
     write_i32_be(out, it.partition_index)
     write_i64_be(out, it.offset)
     if version >= 2:
         out.append(0)
 
 
-def _decode_delete_records_topic(content: bytes, at: int, version: int) -> tuple[DeleteRecordsTopic, int]:
+def _decode_delete_records_topic(content: bytes, at: i64, version: i64) -> tuple[DeleteRecordsTopic, i64]:
     partitions: list[DeleteRecordsPartition]
     name, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     count, at = read_compact_count(content, at, 12) if version >= 2 else read_count(content, at, 12)
@@ -166,7 +167,7 @@ def _decode_delete_records_topic(content: bytes, at: int, version: int) -> tuple
     return DeleteRecordsTopic(name, partitions), at
 
 
-def _encode_delete_records_topic(out: BytesWriter, it: DeleteRecordsTopic, version: int) -> None:
+def _encode_delete_records_topic(out: BytesWriter, it: DeleteRecordsTopic, version: i64) -> None:
     if version >= 2:
         write_compact_string(out, it.name)
     else:
@@ -181,7 +182,7 @@ def _encode_delete_records_topic(out: BytesWriter, it: DeleteRecordsTopic, versi
         out.append(0)
 
 
-def _decode_delete_records_request(content: bytes, at: int, version: int) -> tuple[DeleteRecordsRequest, int]:
+def _decode_delete_records_request(content: bytes, at: i64, version: i64) -> tuple[DeleteRecordsRequest, i64]:
     topics: list[DeleteRecordsTopic]
     count, at = read_compact_count(content, at, 2) if version >= 2 else read_count(content, at, 2)
     topics = []
@@ -198,7 +199,7 @@ def _decode_delete_records_request(content: bytes, at: int, version: int) -> tup
     return DeleteRecordsRequest(topics, timeout_ms), at
 
 
-def _encode_delete_records_request(out: BytesWriter, it: DeleteRecordsRequest, version: int) -> None:
+def _encode_delete_records_request(out: BytesWriter, it: DeleteRecordsRequest, version: i64) -> None:
     if version >= 2:
         write_compact_count(out, len(it.topics))
     else:
@@ -210,7 +211,7 @@ def _encode_delete_records_request(out: BytesWriter, it: DeleteRecordsRequest, v
         out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> DeleteRecordsRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> DeleteRecordsRequest:
     """Raises Malformed when content from start on is no DeleteRecordsRequest of that version."""
     try:
         return _decode_delete_records_request(content, start, version)[0]
@@ -218,7 +219,7 @@ def decode_request(content: bytes, start: int, version: int) -> DeleteRecordsReq
         raise Malformed("DeleteRecordsRequest is cut short") from None
 
 
-def encode_request(message: DeleteRecordsRequest, version: int) -> bytes:
+def encode_request(message: DeleteRecordsRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_delete_records_request(out, message, version)
@@ -226,8 +227,8 @@ def encode_request(message: DeleteRecordsRequest, version: int) -> bytes:
 
 
 def _decode_delete_records_partition_result(
-    content: bytes, at: int, version: int
-) -> tuple[DeleteRecordsPartitionResult, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DeleteRecordsPartitionResult, i64]:
     partition_index = read_i32_be(content, at)
     at += 4
     low_watermark = read_i64_be(content, at)
@@ -243,7 +244,7 @@ def _decode_delete_records_partition_result(
 
 
 def _encode_delete_records_partition_result(
-    out: BytesWriter, it: DeleteRecordsPartitionResult, version: int
+    out: BytesWriter, it: DeleteRecordsPartitionResult, version: i64
 ) -> None:
     write_i32_be(out, it.partition_index)
     write_i64_be(out, it.low_watermark)
@@ -253,8 +254,8 @@ def _encode_delete_records_partition_result(
 
 
 def _decode_delete_records_topic_result(
-    content: bytes, at: int, version: int
-) -> tuple[DeleteRecordsTopicResult, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DeleteRecordsTopicResult, i64]:
     partitions: list[DeleteRecordsPartitionResult]
     name, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     count, at = read_compact_count(content, at, 14) if version >= 2 else read_count(content, at, 14)
@@ -270,7 +271,7 @@ def _decode_delete_records_topic_result(
     return DeleteRecordsTopicResult(name, partitions), at
 
 
-def _encode_delete_records_topic_result(out: BytesWriter, it: DeleteRecordsTopicResult, version: int) -> None:
+def _encode_delete_records_topic_result(out: BytesWriter, it: DeleteRecordsTopicResult, version: i64) -> None:
     if version >= 2:
         write_compact_string(out, it.name)
     else:
@@ -286,8 +287,8 @@ def _encode_delete_records_topic_result(out: BytesWriter, it: DeleteRecordsTopic
 
 
 def _decode_delete_records_response(
-    content: bytes, at: int, version: int
-) -> tuple[DeleteRecordsResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DeleteRecordsResponse, i64]:
     topics: list[DeleteRecordsTopicResult]
     throttle_time_ms = read_i32_be(content, at)
     at += 4
@@ -304,7 +305,7 @@ def _decode_delete_records_response(
     return DeleteRecordsResponse(throttle_time_ms, topics), at
 
 
-def _encode_delete_records_response(out: BytesWriter, it: DeleteRecordsResponse, version: int) -> None:
+def _encode_delete_records_response(out: BytesWriter, it: DeleteRecordsResponse, version: i64) -> None:
     write_i32_be(out, it.throttle_time_ms)
     if version >= 2:
         write_compact_count(out, len(it.topics))
@@ -316,7 +317,7 @@ def _encode_delete_records_response(out: BytesWriter, it: DeleteRecordsResponse,
         out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> DeleteRecordsResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> DeleteRecordsResponse:
     """Raises Malformed when content from start on is no DeleteRecordsResponse of that version."""
     try:
         return _decode_delete_records_response(content, start, version)[0]
@@ -324,7 +325,7 @@ def decode_response(content: bytes, start: int, version: int) -> DeleteRecordsRe
         raise Malformed("DeleteRecordsResponse is cut short") from None
 
 
-def encode_response(message: DeleteRecordsResponse, version: int) -> bytes:
+def encode_response(message: DeleteRecordsResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_delete_records_response(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i16_be,
     write_i32_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     NO_ITEMS,
@@ -141,7 +142,7 @@ class DescribeClientQuotasResponse(Message):
         self.entries = [] if entries is NO_ITEMS else entries
 
 
-def _decode_component_data(content: bytes, at: int, version: int) -> tuple[ComponentData, int]:
+def _decode_component_data(content: bytes, at: i64, version: i64) -> tuple[ComponentData, i64]:
     match: str | None
     entity_type, at = read_compact_string(content, at) if version >= 1 else read_string(content, at)
     match_type = read_i8(content, at)
@@ -157,7 +158,7 @@ def _decode_component_data(content: bytes, at: int, version: int) -> tuple[Compo
     return ComponentData(entity_type, match_type, match), at
 
 
-def _encode_component_data(out: BytesWriter, it: ComponentData, version: int) -> None:
+def _encode_component_data(out: BytesWriter, it: ComponentData, version: i64) -> None:
     if version >= 1:
         write_compact_string(out, it.entity_type)
     else:
@@ -172,8 +173,8 @@ def _encode_component_data(out: BytesWriter, it: ComponentData, version: int) ->
 
 
 def _decode_describe_client_quotas_request(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeClientQuotasRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeClientQuotasRequest, i64]:
     components: list[ComponentData]
     count, at = read_compact_count(content, at, 3) if version >= 1 else read_count(content, at, 3)
     components = []
@@ -191,7 +192,7 @@ def _decode_describe_client_quotas_request(
 
 
 def _encode_describe_client_quotas_request(
-    out: BytesWriter, it: DescribeClientQuotasRequest, version: int
+    out: BytesWriter, it: DescribeClientQuotasRequest, version: i64
 ) -> None:
     if version >= 1:
         write_compact_count(out, len(it.components))
@@ -204,7 +205,7 @@ def _encode_describe_client_quotas_request(
         out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> DescribeClientQuotasRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> DescribeClientQuotasRequest:
     """Raises Malformed when content from start on is no DescribeClientQuotasRequest of that version."""
     try:
         return _decode_describe_client_quotas_request(content, start, version)[0]
@@ -212,14 +213,14 @@ def decode_request(content: bytes, start: int, version: int) -> DescribeClientQu
         raise Malformed("DescribeClientQuotasRequest is cut short") from None
 
 
-def encode_request(message: DescribeClientQuotasRequest, version: int) -> bytes:
+def encode_request(message: DescribeClientQuotasRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_describe_client_quotas_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_entity_data(content: bytes, at: int, version: int) -> tuple[EntityData, int]:
+def _decode_entity_data(content: bytes, at: i64, version: i64) -> tuple[EntityData, i64]:
     entity_name: str | None
     entity_type, at = read_compact_string(content, at) if version >= 1 else read_string(content, at)
     entity_name, at = (
@@ -233,7 +234,7 @@ def _decode_entity_data(content: bytes, at: int, version: int) -> tuple[EntityDa
     return EntityData(entity_type, entity_name), at
 
 
-def _encode_entity_data(out: BytesWriter, it: EntityData, version: int) -> None:
+def _encode_entity_data(out: BytesWriter, it: EntityData, version: i64) -> None:
     if version >= 1:
         write_compact_string(out, it.entity_type)
     else:
@@ -246,7 +247,7 @@ def _encode_entity_data(out: BytesWriter, it: EntityData, version: int) -> None:
         out.append(0)
 
 
-def _decode_value_data(content: bytes, at: int, version: int) -> tuple[ValueData, int]:
+def _decode_value_data(content: bytes, at: i64, version: i64) -> tuple[ValueData, i64]:
     key, at = read_compact_string(content, at) if version >= 1 else read_string(content, at)
     value = read_f64_be(content, at)
     at += 8
@@ -258,7 +259,7 @@ def _decode_value_data(content: bytes, at: int, version: int) -> tuple[ValueData
     return ValueData(key, value), at
 
 
-def _encode_value_data(out: BytesWriter, it: ValueData, version: int) -> None:
+def _encode_value_data(out: BytesWriter, it: ValueData, version: i64) -> None:
     if version >= 1:
         write_compact_string(out, it.key)
     else:
@@ -268,7 +269,7 @@ def _encode_value_data(out: BytesWriter, it: ValueData, version: int) -> None:
         out.append(0)
 
 
-def _decode_entry_data(content: bytes, at: int, version: int) -> tuple[EntryData, int]:
+def _decode_entry_data(content: bytes, at: i64, version: i64) -> tuple[EntryData, i64]:
     entity: list[EntityData]
     values: list[ValueData]
     count, at = read_compact_count(content, at, 2) if version >= 1 else read_count(content, at, 2)
@@ -289,7 +290,7 @@ def _decode_entry_data(content: bytes, at: int, version: int) -> tuple[EntryData
     return EntryData(entity, values), at
 
 
-def _encode_entry_data(out: BytesWriter, it: EntryData, version: int) -> None:
+def _encode_entry_data(out: BytesWriter, it: EntryData, version: i64) -> None:
     if version >= 1:
         write_compact_count(out, len(it.entity))
     else:
@@ -307,8 +308,8 @@ def _encode_entry_data(out: BytesWriter, it: EntryData, version: int) -> None:
 
 
 def _decode_describe_client_quotas_response(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeClientQuotasResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeClientQuotasResponse, i64]:
     error_message: str | None
     entries: list[EntryData] | None
     throttle_time_ms = read_i32_be(content, at)
@@ -337,7 +338,7 @@ def _decode_describe_client_quotas_response(
 
 
 def _encode_describe_client_quotas_response(
-    out: BytesWriter, it: DescribeClientQuotasResponse, version: int
+    out: BytesWriter, it: DescribeClientQuotasResponse, version: i64
 ) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_i16_be(out, it.error_code)
@@ -361,7 +362,7 @@ def _encode_describe_client_quotas_response(
         out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> DescribeClientQuotasResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> DescribeClientQuotasResponse:
     """Raises Malformed when content from start on is no DescribeClientQuotasResponse of that version."""
     try:
         return _decode_describe_client_quotas_response(content, start, version)[0]
@@ -369,7 +370,7 @@ def decode_response(content: bytes, start: int, version: int) -> DescribeClientQ
         raise Malformed("DescribeClientQuotasResponse is cut short") from None
 
 
-def encode_response(message: DescribeClientQuotasResponse, version: int) -> bytes:
+def encode_response(message: DescribeClientQuotasResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_describe_client_quotas_response(out, message, version)

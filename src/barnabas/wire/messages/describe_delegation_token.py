@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     NO_ITEMS,
@@ -140,8 +141,8 @@ class DescribeDelegationTokenResponse(Message):
 
 
 def _decode_describe_delegation_token_owner(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeDelegationTokenOwner, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeDelegationTokenOwner, i64]:
     principal_type, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     principal_name, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     if version >= 2:
@@ -153,7 +154,7 @@ def _decode_describe_delegation_token_owner(
 
 
 def _encode_describe_delegation_token_owner(
-    out: BytesWriter, it: DescribeDelegationTokenOwner, version: int
+    out: BytesWriter, it: DescribeDelegationTokenOwner, version: i64
 ) -> None:
     if version >= 2:
         write_compact_string(out, it.principal_type)
@@ -168,8 +169,8 @@ def _encode_describe_delegation_token_owner(
 
 
 def _decode_describe_delegation_token_request(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeDelegationTokenRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeDelegationTokenRequest, i64]:
     owners: list[DescribeDelegationTokenOwner] | None
     count, at = (
         read_compact_nullable_count(content, at, 2) if version >= 2 else read_nullable_count(content, at, 2)
@@ -190,7 +191,7 @@ def _decode_describe_delegation_token_request(
 
 
 def _encode_describe_delegation_token_request(
-    out: BytesWriter, it: DescribeDelegationTokenRequest, version: int
+    out: BytesWriter, it: DescribeDelegationTokenRequest, version: i64
 ) -> None:
     if it.owners is None:
         if version >= 2:
@@ -208,7 +209,7 @@ def _encode_describe_delegation_token_request(
         out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> DescribeDelegationTokenRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> DescribeDelegationTokenRequest:
     """Raises Malformed when content from start on is no DescribeDelegationTokenRequest of that version."""
     try:
         return _decode_describe_delegation_token_request(content, start, version)[0]
@@ -216,7 +217,7 @@ def decode_request(content: bytes, start: int, version: int) -> DescribeDelegati
         raise Malformed("DescribeDelegationTokenRequest is cut short") from None
 
 
-def encode_request(message: DescribeDelegationTokenRequest, version: int) -> bytes:
+def encode_request(message: DescribeDelegationTokenRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_describe_delegation_token_request(out, message, version)
@@ -224,8 +225,8 @@ def encode_request(message: DescribeDelegationTokenRequest, version: int) -> byt
 
 
 def _decode_described_delegation_token_renewer(
-    content: bytes, at: int, version: int
-) -> tuple[DescribedDelegationTokenRenewer, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribedDelegationTokenRenewer, i64]:
     principal_type, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     principal_name, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     if version >= 2:
@@ -237,7 +238,7 @@ def _decode_described_delegation_token_renewer(
 
 
 def _encode_described_delegation_token_renewer(
-    out: BytesWriter, it: DescribedDelegationTokenRenewer, version: int
+    out: BytesWriter, it: DescribedDelegationTokenRenewer, version: i64
 ) -> None:
     if version >= 2:
         write_compact_string(out, it.principal_type)
@@ -252,8 +253,8 @@ def _encode_described_delegation_token_renewer(
 
 
 def _decode_described_delegation_token(
-    content: bytes, at: int, version: int
-) -> tuple[DescribedDelegationToken, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribedDelegationToken, i64]:
     renewers: list[DescribedDelegationTokenRenewer]
     principal_type, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     principal_name, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
@@ -297,7 +298,7 @@ def _decode_described_delegation_token(
     ), at
 
 
-def _encode_described_delegation_token(out: BytesWriter, it: DescribedDelegationToken, version: int) -> None:
+def _encode_described_delegation_token(out: BytesWriter, it: DescribedDelegationToken, version: i64) -> None:
     if version >= 2:
         write_compact_string(out, it.principal_type)
     else:
@@ -336,8 +337,8 @@ def _encode_described_delegation_token(out: BytesWriter, it: DescribedDelegation
 
 
 def _decode_describe_delegation_token_response(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeDelegationTokenResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeDelegationTokenResponse, i64]:
     tokens: list[DescribedDelegationToken]
     error_code = read_i16_be(content, at)
     at += 2
@@ -357,7 +358,7 @@ def _decode_describe_delegation_token_response(
 
 
 def _encode_describe_delegation_token_response(
-    out: BytesWriter, it: DescribeDelegationTokenResponse, version: int
+    out: BytesWriter, it: DescribeDelegationTokenResponse, version: i64
 ) -> None:
     write_i16_be(out, it.error_code)
     if version >= 2:
@@ -371,7 +372,7 @@ def _encode_describe_delegation_token_response(
         out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> DescribeDelegationTokenResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> DescribeDelegationTokenResponse:
     """Raises Malformed when content from start on is no DescribeDelegationTokenResponse of that version."""
     try:
         return _decode_describe_delegation_token_response(content, start, version)[0]
@@ -379,7 +380,7 @@ def decode_response(content: bytes, start: int, version: int) -> DescribeDelegat
         raise Malformed("DescribeDelegationTokenResponse is cut short") from None
 
 
-def encode_response(message: DescribeDelegationTokenResponse, version: int) -> bytes:
+def encode_response(message: DescribeDelegationTokenResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_describe_delegation_token_response(out, message, version)

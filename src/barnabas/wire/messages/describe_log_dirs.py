@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     NO_ITEMS,
@@ -145,8 +146,8 @@ class DescribeLogDirsResponse(Message):
 
 
 def _decode_describable_log_dir_topic(
-    content: bytes, at: int, version: int
-) -> tuple[DescribableLogDirTopic, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribableLogDirTopic, i64]:
     partitions: list[int]
     topic, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     count, at = read_compact_count(content, at, 4) if version >= 2 else read_count(content, at, 4)
@@ -162,7 +163,7 @@ def _decode_describable_log_dir_topic(
     return DescribableLogDirTopic(topic, partitions), at
 
 
-def _encode_describable_log_dir_topic(out: BytesWriter, it: DescribableLogDirTopic, version: int) -> None:
+def _encode_describable_log_dir_topic(out: BytesWriter, it: DescribableLogDirTopic, version: i64) -> None:
     if version >= 2:
         write_compact_string(out, it.topic)
     else:
@@ -178,8 +179,8 @@ def _encode_describable_log_dir_topic(out: BytesWriter, it: DescribableLogDirTop
 
 
 def _decode_describe_log_dirs_request(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeLogDirsRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeLogDirsRequest, i64]:
     topics: list[DescribableLogDirTopic] | None
     count, at = (
         read_compact_nullable_count(content, at, 2) if version >= 2 else read_nullable_count(content, at, 2)
@@ -199,7 +200,7 @@ def _decode_describe_log_dirs_request(
     return DescribeLogDirsRequest(topics), at
 
 
-def _encode_describe_log_dirs_request(out: BytesWriter, it: DescribeLogDirsRequest, version: int) -> None:
+def _encode_describe_log_dirs_request(out: BytesWriter, it: DescribeLogDirsRequest, version: i64) -> None:
     if it.topics is None:
         if version >= 2:
             write_compact_count(out, -1)
@@ -216,7 +217,7 @@ def _encode_describe_log_dirs_request(out: BytesWriter, it: DescribeLogDirsReque
         out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> DescribeLogDirsRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> DescribeLogDirsRequest:
     """Raises Malformed when content from start on is no DescribeLogDirsRequest of that version."""
     try:
         return _decode_describe_log_dirs_request(content, start, version)[0]
@@ -224,7 +225,7 @@ def decode_request(content: bytes, start: int, version: int) -> DescribeLogDirsR
         raise Malformed("DescribeLogDirsRequest is cut short") from None
 
 
-def encode_request(message: DescribeLogDirsRequest, version: int) -> bytes:
+def encode_request(message: DescribeLogDirsRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_describe_log_dirs_request(out, message, version)
@@ -232,8 +233,8 @@ def encode_request(message: DescribeLogDirsRequest, version: int) -> bytes:
 
 
 def _decode_describe_log_dirs_partition(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeLogDirsPartition, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeLogDirsPartition, i64]:
     partition_index = read_i32_be(content, at)
     at += 4
     partition_size = read_i64_be(content, at)
@@ -250,7 +251,7 @@ def _decode_describe_log_dirs_partition(
     return DescribeLogDirsPartition(partition_index, partition_size, offset_lag, is_future_key), at
 
 
-def _encode_describe_log_dirs_partition(out: BytesWriter, it: DescribeLogDirsPartition, version: int) -> None:
+def _encode_describe_log_dirs_partition(out: BytesWriter, it: DescribeLogDirsPartition, version: i64) -> None:
     write_i32_be(out, it.partition_index)
     write_i64_be(out, it.partition_size)
     write_i64_be(out, it.offset_lag)
@@ -260,8 +261,8 @@ def _encode_describe_log_dirs_partition(out: BytesWriter, it: DescribeLogDirsPar
 
 
 def _decode_describe_log_dirs_topic(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeLogDirsTopic, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeLogDirsTopic, i64]:
     partitions: list[DescribeLogDirsPartition]
     name, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     count, at = read_compact_count(content, at, 21) if version >= 2 else read_count(content, at, 21)
@@ -277,7 +278,7 @@ def _decode_describe_log_dirs_topic(
     return DescribeLogDirsTopic(name, partitions), at
 
 
-def _encode_describe_log_dirs_topic(out: BytesWriter, it: DescribeLogDirsTopic, version: int) -> None:
+def _encode_describe_log_dirs_topic(out: BytesWriter, it: DescribeLogDirsTopic, version: i64) -> None:
     if version >= 2:
         write_compact_string(out, it.name)
     else:
@@ -293,8 +294,8 @@ def _encode_describe_log_dirs_topic(out: BytesWriter, it: DescribeLogDirsTopic, 
 
 
 def _decode_describe_log_dirs_result(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeLogDirsResult, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeLogDirsResult, i64]:
     topics: list[DescribeLogDirsTopic]
     error_code = read_i16_be(content, at)
     at += 2
@@ -327,7 +328,7 @@ def _decode_describe_log_dirs_result(
     return DescribeLogDirsResult(error_code, log_dir, topics, total_bytes, usable_bytes, is_cordoned), at
 
 
-def _encode_describe_log_dirs_result(out: BytesWriter, it: DescribeLogDirsResult, version: int) -> None:
+def _encode_describe_log_dirs_result(out: BytesWriter, it: DescribeLogDirsResult, version: i64) -> None:
     write_i16_be(out, it.error_code)
     if version >= 2:
         write_compact_string(out, it.log_dir)
@@ -350,8 +351,8 @@ def _encode_describe_log_dirs_result(out: BytesWriter, it: DescribeLogDirsResult
 
 
 def _decode_describe_log_dirs_response(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeLogDirsResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeLogDirsResponse, i64]:
     results: list[DescribeLogDirsResult]
     throttle_time_ms = read_i32_be(content, at)
     at += 4
@@ -373,7 +374,7 @@ def _decode_describe_log_dirs_response(
     return DescribeLogDirsResponse(throttle_time_ms, error_code, results), at
 
 
-def _encode_describe_log_dirs_response(out: BytesWriter, it: DescribeLogDirsResponse, version: int) -> None:
+def _encode_describe_log_dirs_response(out: BytesWriter, it: DescribeLogDirsResponse, version: i64) -> None:
     write_i32_be(out, it.throttle_time_ms)
     if version >= 3:
         write_i16_be(out, it.error_code)
@@ -387,7 +388,7 @@ def _encode_describe_log_dirs_response(out: BytesWriter, it: DescribeLogDirsResp
         out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> DescribeLogDirsResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> DescribeLogDirsResponse:
     """Raises Malformed when content from start on is no DescribeLogDirsResponse of that version."""
     try:
         return _decode_describe_log_dirs_response(content, start, version)[0]
@@ -395,7 +396,7 @@ def decode_response(content: bytes, start: int, version: int) -> DescribeLogDirs
         raise Malformed("DescribeLogDirsResponse is cut short") from None
 
 
-def encode_response(message: DescribeLogDirsResponse, version: int) -> bytes:
+def encode_response(message: DescribeLogDirsResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_describe_log_dirs_response(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -135,7 +136,7 @@ class DescribeProducersResponse(Message):
         self.topics = [] if topics is None else topics
 
 
-def _decode_topic_request(content: bytes, at: int, version: int) -> tuple[TopicRequest, int]:
+def _decode_topic_request(content: bytes, at: i64, version: i64) -> tuple[TopicRequest, i64]:
     partition_indexes: list[int]
     name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
@@ -150,7 +151,7 @@ def _decode_topic_request(content: bytes, at: int, version: int) -> tuple[TopicR
     return TopicRequest(name, partition_indexes), at
 
 
-def _encode_topic_request(out: BytesWriter, it: TopicRequest, version: int) -> None:
+def _encode_topic_request(out: BytesWriter, it: TopicRequest, version: i64) -> None:
     write_compact_string(out, it.name)
     write_compact_count(out, len(it.partition_indexes))
     for partition_indexes_item in it.partition_indexes:
@@ -159,8 +160,8 @@ def _encode_topic_request(out: BytesWriter, it: TopicRequest, version: int) -> N
 
 
 def _decode_describe_producers_request(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeProducersRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeProducersRequest, i64]:
     topics: list[TopicRequest]
     count, at = read_compact_count(content, at, 2)
     topics = []
@@ -174,14 +175,14 @@ def _decode_describe_producers_request(
     return DescribeProducersRequest(topics), at
 
 
-def _encode_describe_producers_request(out: BytesWriter, it: DescribeProducersRequest, version: int) -> None:
+def _encode_describe_producers_request(out: BytesWriter, it: DescribeProducersRequest, version: i64) -> None:
     write_compact_count(out, len(it.topics))
     for topics_item in it.topics:
         _encode_topic_request(out, topics_item, version)
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> DescribeProducersRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> DescribeProducersRequest:
     """Raises Malformed when content from start on is no DescribeProducersRequest of that version."""
     try:
         return _decode_describe_producers_request(content, start, version)[0]
@@ -189,14 +190,14 @@ def decode_request(content: bytes, start: int, version: int) -> DescribeProducer
         raise Malformed("DescribeProducersRequest is cut short") from None
 
 
-def encode_request(message: DescribeProducersRequest, version: int) -> bytes:
+def encode_request(message: DescribeProducersRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_describe_producers_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_producer_state(content: bytes, at: int, version: int) -> tuple[ProducerState, int]:
+def _decode_producer_state(content: bytes, at: i64, version: i64) -> tuple[ProducerState, i64]:
     producer_id = read_i64_be(content, at)
     at += 8
     producer_epoch = read_i32_be(content, at)
@@ -223,7 +224,7 @@ def _decode_producer_state(content: bytes, at: int, version: int) -> tuple[Produ
     ), at
 
 
-def _encode_producer_state(out: BytesWriter, it: ProducerState, version: int) -> None:
+def _encode_producer_state(out: BytesWriter, it: ProducerState, version: i64) -> None:
     write_i64_be(out, it.producer_id)
     write_i32_be(out, it.producer_epoch)
     write_i32_be(out, it.last_sequence)
@@ -233,7 +234,7 @@ def _encode_producer_state(out: BytesWriter, it: ProducerState, version: int) ->
     out.append(0)
 
 
-def _decode_partition_response(content: bytes, at: int, version: int) -> tuple[PartitionResponse, int]:
+def _decode_partition_response(content: bytes, at: i64, version: i64) -> tuple[PartitionResponse, i64]:
     error_message: str | None
     active_producers: list[ProducerState]
     partition_index = read_i32_be(content, at)
@@ -253,7 +254,7 @@ def _decode_partition_response(content: bytes, at: int, version: int) -> tuple[P
     return PartitionResponse(partition_index, error_code, error_message, active_producers), at
 
 
-def _encode_partition_response(out: BytesWriter, it: PartitionResponse, version: int) -> None:
+def _encode_partition_response(out: BytesWriter, it: PartitionResponse, version: i64) -> None:
     write_i32_be(out, it.partition_index)
     write_i16_be(out, it.error_code)
     write_compact_string(out, it.error_message)
@@ -263,7 +264,7 @@ def _encode_partition_response(out: BytesWriter, it: PartitionResponse, version:
     out.append(0)
 
 
-def _decode_topic_response(content: bytes, at: int, version: int) -> tuple[TopicResponse, int]:
+def _decode_topic_response(content: bytes, at: i64, version: i64) -> tuple[TopicResponse, i64]:
     partitions: list[PartitionResponse]
     name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 8)
@@ -278,7 +279,7 @@ def _decode_topic_response(content: bytes, at: int, version: int) -> tuple[Topic
     return TopicResponse(name, partitions), at
 
 
-def _encode_topic_response(out: BytesWriter, it: TopicResponse, version: int) -> None:
+def _encode_topic_response(out: BytesWriter, it: TopicResponse, version: i64) -> None:
     write_compact_string(out, it.name)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -287,8 +288,8 @@ def _encode_topic_response(out: BytesWriter, it: TopicResponse, version: int) ->
 
 
 def _decode_describe_producers_response(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeProducersResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeProducersResponse, i64]:
     topics: list[TopicResponse]
     throttle_time_ms = read_i32_be(content, at)
     at += 4
@@ -305,7 +306,7 @@ def _decode_describe_producers_response(
 
 
 def _encode_describe_producers_response(
-    out: BytesWriter, it: DescribeProducersResponse, version: int
+    out: BytesWriter, it: DescribeProducersResponse, version: i64
 ) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_compact_count(out, len(it.topics))
@@ -314,7 +315,7 @@ def _encode_describe_producers_response(
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> DescribeProducersResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> DescribeProducersResponse:
     """Raises Malformed when content from start on is no DescribeProducersResponse of that version."""
     try:
         return _decode_describe_producers_response(content, start, version)[0]
@@ -322,7 +323,7 @@ def decode_response(content: bytes, start: int, version: int) -> DescribeProduce
         raise Malformed("DescribeProducersResponse is cut short") from None
 
 
-def encode_response(message: DescribeProducersResponse, version: int) -> bytes:
+def encode_response(message: DescribeProducersResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_describe_producers_response(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -198,7 +199,7 @@ class DescribeQuorumResponse(Message):
         self.nodes = [] if nodes is None else nodes
 
 
-def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[PartitionData, int]:
+def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[PartitionData, i64]:
     partition_index = read_i32_be(content, at)
     at += 4
     if content[at] == 0:
@@ -208,12 +209,12 @@ def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[Parti
     return PartitionData(partition_index), at
 
 
-def _encode_partition_data(out: BytesWriter, it: PartitionData, version: int) -> None:
+def _encode_partition_data(out: BytesWriter, it: PartitionData, version: i64) -> None:
     write_i32_be(out, it.partition_index)
     out.append(0)
 
 
-def _decode_topic_data(content: bytes, at: int, version: int) -> tuple[TopicData, int]:
+def _decode_topic_data(content: bytes, at: i64, version: i64) -> tuple[TopicData, i64]:
     partitions: list[PartitionData]
     topic_name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
@@ -228,7 +229,7 @@ def _decode_topic_data(content: bytes, at: int, version: int) -> tuple[TopicData
     return TopicData(topic_name, partitions), at
 
 
-def _encode_topic_data(out: BytesWriter, it: TopicData, version: int) -> None:
+def _encode_topic_data(out: BytesWriter, it: TopicData, version: i64) -> None:
     write_compact_string(out, it.topic_name)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -237,8 +238,8 @@ def _encode_topic_data(out: BytesWriter, it: TopicData, version: int) -> None:
 
 
 def _decode_describe_quorum_request(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeQuorumRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeQuorumRequest, i64]:
     topics: list[TopicData]
     count, at = read_compact_count(content, at, 2)
     topics = []
@@ -252,14 +253,14 @@ def _decode_describe_quorum_request(
     return DescribeQuorumRequest(topics), at
 
 
-def _encode_describe_quorum_request(out: BytesWriter, it: DescribeQuorumRequest, version: int) -> None:
+def _encode_describe_quorum_request(out: BytesWriter, it: DescribeQuorumRequest, version: i64) -> None:
     write_compact_count(out, len(it.topics))
     for topics_item in it.topics:
         _encode_topic_data(out, topics_item, version)
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> DescribeQuorumRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> DescribeQuorumRequest:
     """Raises Malformed when content from start on is no DescribeQuorumRequest of that version."""
     try:
         return _decode_describe_quorum_request(content, start, version)[0]
@@ -267,14 +268,14 @@ def decode_request(content: bytes, start: int, version: int) -> DescribeQuorumRe
         raise Malformed("DescribeQuorumRequest is cut short") from None
 
 
-def encode_request(message: DescribeQuorumRequest, version: int) -> bytes:
+def encode_request(message: DescribeQuorumRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_describe_quorum_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_replica_state(content: bytes, at: int, version: int) -> tuple[ReplicaState, int]:
+def _decode_replica_state(content: bytes, at: i64, version: i64) -> tuple[ReplicaState, i64]:
     replica_directory_id: bytes
     replica_id = read_i32_be(content, at)
     at += 4
@@ -303,7 +304,7 @@ def _decode_replica_state(content: bytes, at: int, version: int) -> tuple[Replic
     ), at
 
 
-def _encode_replica_state(out: BytesWriter, it: ReplicaState, version: int) -> None:
+def _encode_replica_state(out: BytesWriter, it: ReplicaState, version: i64) -> None:
     write_i32_be(out, it.replica_id)
     if version >= 2:
         write_uuid(out, it.replica_directory_id)
@@ -318,8 +319,8 @@ def _encode_replica_state(out: BytesWriter, it: ReplicaState, version: int) -> N
 
 
 def _decode_response_partition_data(
-    content: bytes, at: int, version: int
-) -> tuple[ResponsePartitionData, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ResponsePartitionData, i64]:
     error_message: str | None
     current_voters: list[ReplicaState]
     observers: list[ReplicaState]
@@ -363,7 +364,7 @@ def _decode_response_partition_data(
     ), at
 
 
-def _encode_response_partition_data(out: BytesWriter, it: ResponsePartitionData, version: int) -> None:
+def _encode_response_partition_data(out: BytesWriter, it: ResponsePartitionData, version: i64) -> None:
     write_i32_be(out, it.partition_index)
     write_i16_be(out, it.error_code)
     if version >= 2:
@@ -380,7 +381,7 @@ def _encode_response_partition_data(out: BytesWriter, it: ResponsePartitionData,
     out.append(0)
 
 
-def _decode_response_topic_data(content: bytes, at: int, version: int) -> tuple[ResponseTopicData, int]:
+def _decode_response_topic_data(content: bytes, at: i64, version: i64) -> tuple[ResponseTopicData, i64]:
     partitions: list[ResponsePartitionData]
     topic_name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 24)
@@ -395,7 +396,7 @@ def _decode_response_topic_data(content: bytes, at: int, version: int) -> tuple[
     return ResponseTopicData(topic_name, partitions), at
 
 
-def _encode_response_topic_data(out: BytesWriter, it: ResponseTopicData, version: int) -> None:
+def _encode_response_topic_data(out: BytesWriter, it: ResponseTopicData, version: i64) -> None:
     write_compact_string(out, it.topic_name)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -403,7 +404,7 @@ def _encode_response_topic_data(out: BytesWriter, it: ResponseTopicData, version
     out.append(0)
 
 
-def _decode_listener(content: bytes, at: int, version: int) -> tuple[Listener, int]:
+def _decode_listener(content: bytes, at: i64, version: i64) -> tuple[Listener, i64]:
     name, at = read_compact_string(content, at)
     host, at = read_compact_string(content, at)
     port = read_u16(content, at)
@@ -415,14 +416,14 @@ def _decode_listener(content: bytes, at: int, version: int) -> tuple[Listener, i
     return Listener(name, host, port), at
 
 
-def _encode_listener(out: BytesWriter, it: Listener, version: int) -> None:
+def _encode_listener(out: BytesWriter, it: Listener, version: i64) -> None:
     write_compact_string(out, it.name)
     write_compact_string(out, it.host)
     write_u16(out, it.port)
     out.append(0)
 
 
-def _decode_node(content: bytes, at: int, version: int) -> tuple[Node, int]:
+def _decode_node(content: bytes, at: i64, version: i64) -> tuple[Node, i64]:
     listeners: list[Listener]
     node_id = read_i32_be(content, at)
     at += 4
@@ -438,7 +439,7 @@ def _decode_node(content: bytes, at: int, version: int) -> tuple[Node, int]:
     return Node(node_id, listeners), at
 
 
-def _encode_node(out: BytesWriter, it: Node, version: int) -> None:
+def _encode_node(out: BytesWriter, it: Node, version: i64) -> None:
     write_i32_be(out, it.node_id)
     write_compact_count(out, len(it.listeners))
     for listeners_item in it.listeners:
@@ -447,8 +448,8 @@ def _encode_node(out: BytesWriter, it: Node, version: int) -> None:
 
 
 def _decode_describe_quorum_response(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeQuorumResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeQuorumResponse, i64]:
     error_message: str | None
     topics: list[ResponseTopicData]
     nodes: list[Node]
@@ -478,7 +479,7 @@ def _decode_describe_quorum_response(
     return DescribeQuorumResponse(error_code, error_message, topics, nodes), at
 
 
-def _encode_describe_quorum_response(out: BytesWriter, it: DescribeQuorumResponse, version: int) -> None:
+def _encode_describe_quorum_response(out: BytesWriter, it: DescribeQuorumResponse, version: i64) -> None:
     write_i16_be(out, it.error_code)
     if version >= 2:
         write_compact_string(out, it.error_message)
@@ -494,7 +495,7 @@ def _encode_describe_quorum_response(out: BytesWriter, it: DescribeQuorumRespons
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> DescribeQuorumResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> DescribeQuorumResponse:
     """Raises Malformed when content from start on is no DescribeQuorumResponse of that version."""
     try:
         return _decode_describe_quorum_response(content, start, version)[0]
@@ -502,7 +503,7 @@ def decode_response(content: bytes, start: int, version: int) -> DescribeQuorumR
         raise Malformed("DescribeQuorumResponse is cut short") from None
 
 
-def encode_response(message: DescribeQuorumResponse, version: int) -> bytes:
+def encode_response(message: DescribeQuorumResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_describe_quorum_response(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -159,8 +160,8 @@ class DescribeShareGroupOffsetsResponse(Message):
 
 
 def _decode_describe_share_group_offsets_request_topic(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeShareGroupOffsetsRequestTopic, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeShareGroupOffsetsRequestTopic, i64]:
     partitions: list[int]
     topic_name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
@@ -176,7 +177,7 @@ def _decode_describe_share_group_offsets_request_topic(
 
 
 def _encode_describe_share_group_offsets_request_topic(
-    out: BytesWriter, it: DescribeShareGroupOffsetsRequestTopic, version: int
+    out: BytesWriter, it: DescribeShareGroupOffsetsRequestTopic, version: i64
 ) -> None:
     write_compact_string(out, it.topic_name)
     write_compact_count(out, len(it.partitions))
@@ -186,8 +187,8 @@ def _encode_describe_share_group_offsets_request_topic(
 
 
 def _decode_describe_share_group_offsets_request_group(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeShareGroupOffsetsRequestGroup, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeShareGroupOffsetsRequestGroup, i64]:
     topics: list[DescribeShareGroupOffsetsRequestTopic] | None
     group_id, at = read_compact_string(content, at)
     count, at = read_compact_nullable_count(content, at, 2)
@@ -206,7 +207,7 @@ def _decode_describe_share_group_offsets_request_group(
 
 
 def _encode_describe_share_group_offsets_request_group(
-    out: BytesWriter, it: DescribeShareGroupOffsetsRequestGroup, version: int
+    out: BytesWriter, it: DescribeShareGroupOffsetsRequestGroup, version: i64
 ) -> None:
     write_compact_string(out, it.group_id)
     if it.topics is None:
@@ -219,8 +220,8 @@ def _encode_describe_share_group_offsets_request_group(
 
 
 def _decode_describe_share_group_offsets_request(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeShareGroupOffsetsRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeShareGroupOffsetsRequest, i64]:
     groups: list[DescribeShareGroupOffsetsRequestGroup]
     count, at = read_compact_count(content, at, 2)
     groups = []
@@ -235,7 +236,7 @@ def _decode_describe_share_group_offsets_request(
 
 
 def _encode_describe_share_group_offsets_request(
-    out: BytesWriter, it: DescribeShareGroupOffsetsRequest, version: int
+    out: BytesWriter, it: DescribeShareGroupOffsetsRequest, version: i64
 ) -> None:
     write_compact_count(out, len(it.groups))
     for groups_item in it.groups:
@@ -243,7 +244,7 @@ def _encode_describe_share_group_offsets_request(
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> DescribeShareGroupOffsetsRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> DescribeShareGroupOffsetsRequest:
     """Raises Malformed when content from start on is no DescribeShareGroupOffsetsRequest of that version."""
     try:
         return _decode_describe_share_group_offsets_request(content, start, version)[0]
@@ -251,7 +252,7 @@ def decode_request(content: bytes, start: int, version: int) -> DescribeShareGro
         raise Malformed("DescribeShareGroupOffsetsRequest is cut short") from None
 
 
-def encode_request(message: DescribeShareGroupOffsetsRequest, version: int) -> bytes:
+def encode_request(message: DescribeShareGroupOffsetsRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_describe_share_group_offsets_request(out, message, version)
@@ -259,8 +260,8 @@ def encode_request(message: DescribeShareGroupOffsetsRequest, version: int) -> b
 
 
 def _decode_describe_share_group_offsets_response_partition(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeShareGroupOffsetsResponsePartition, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeShareGroupOffsetsResponsePartition, i64]:
     error_message: str | None
     partition_index = read_i32_be(content, at)
     at += 4
@@ -286,7 +287,7 @@ def _decode_describe_share_group_offsets_response_partition(
 
 
 def _encode_describe_share_group_offsets_response_partition(
-    out: BytesWriter, it: DescribeShareGroupOffsetsResponsePartition, version: int
+    out: BytesWriter, it: DescribeShareGroupOffsetsResponsePartition, version: i64
 ) -> None:
     write_i32_be(out, it.partition_index)
     write_i64_be(out, it.start_offset)
@@ -299,8 +300,8 @@ def _encode_describe_share_group_offsets_response_partition(
 
 
 def _decode_describe_share_group_offsets_response_topic(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeShareGroupOffsetsResponseTopic, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeShareGroupOffsetsResponseTopic, i64]:
     topic_id: bytes
     partitions: list[DescribeShareGroupOffsetsResponsePartition]
     topic_name, at = read_compact_string(content, at)
@@ -318,7 +319,7 @@ def _decode_describe_share_group_offsets_response_topic(
 
 
 def _encode_describe_share_group_offsets_response_topic(
-    out: BytesWriter, it: DescribeShareGroupOffsetsResponseTopic, version: int
+    out: BytesWriter, it: DescribeShareGroupOffsetsResponseTopic, version: i64
 ) -> None:
     write_compact_string(out, it.topic_name)
     write_uuid(out, it.topic_id)
@@ -329,8 +330,8 @@ def _encode_describe_share_group_offsets_response_topic(
 
 
 def _decode_describe_share_group_offsets_response_group(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeShareGroupOffsetsResponseGroup, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeShareGroupOffsetsResponseGroup, i64]:
     topics: list[DescribeShareGroupOffsetsResponseTopic]
     error_message: str | None
     group_id, at = read_compact_string(content, at)
@@ -350,7 +351,7 @@ def _decode_describe_share_group_offsets_response_group(
 
 
 def _encode_describe_share_group_offsets_response_group(
-    out: BytesWriter, it: DescribeShareGroupOffsetsResponseGroup, version: int
+    out: BytesWriter, it: DescribeShareGroupOffsetsResponseGroup, version: i64
 ) -> None:
     write_compact_string(out, it.group_id)
     write_compact_count(out, len(it.topics))
@@ -362,8 +363,8 @@ def _encode_describe_share_group_offsets_response_group(
 
 
 def _decode_describe_share_group_offsets_response(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeShareGroupOffsetsResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeShareGroupOffsetsResponse, i64]:
     groups: list[DescribeShareGroupOffsetsResponseGroup]
     throttle_time_ms = read_i32_be(content, at)
     at += 4
@@ -380,7 +381,7 @@ def _decode_describe_share_group_offsets_response(
 
 
 def _encode_describe_share_group_offsets_response(
-    out: BytesWriter, it: DescribeShareGroupOffsetsResponse, version: int
+    out: BytesWriter, it: DescribeShareGroupOffsetsResponse, version: i64
 ) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_compact_count(out, len(it.groups))
@@ -389,7 +390,7 @@ def _encode_describe_share_group_offsets_response(
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> DescribeShareGroupOffsetsResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> DescribeShareGroupOffsetsResponse:
     """Raises Malformed when content from start on is no DescribeShareGroupOffsetsResponse of that version."""
     try:
         return _decode_describe_share_group_offsets_response(content, start, version)[0]
@@ -397,7 +398,7 @@ def decode_response(content: bytes, start: int, version: int) -> DescribeShareGr
         raise Malformed("DescribeShareGroupOffsetsResponse is cut short") from None
 
 
-def encode_response(message: DescribeShareGroupOffsetsResponse, version: int) -> bytes:
+def encode_response(message: DescribeShareGroupOffsetsResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_describe_share_group_offsets_response(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -105,8 +106,8 @@ class DescribeTransactionsResponse(Message):
 
 
 def _decode_describe_transactions_request(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeTransactionsRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeTransactionsRequest, i64]:
     transactional_ids: list[str]
     count, at = read_compact_count(content, at, 1)
     transactional_ids = []
@@ -121,7 +122,7 @@ def _decode_describe_transactions_request(
 
 
 def _encode_describe_transactions_request(
-    out: BytesWriter, it: DescribeTransactionsRequest, version: int
+    out: BytesWriter, it: DescribeTransactionsRequest, version: i64
 ) -> None:
     write_compact_count(out, len(it.transactional_ids))
     for transactional_ids_item in it.transactional_ids:
@@ -129,7 +130,7 @@ def _encode_describe_transactions_request(
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> DescribeTransactionsRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> DescribeTransactionsRequest:
     """Raises Malformed when content from start on is no DescribeTransactionsRequest of that version."""
     try:
         return _decode_describe_transactions_request(content, start, version)[0]
@@ -137,14 +138,14 @@ def decode_request(content: bytes, start: int, version: int) -> DescribeTransact
         raise Malformed("DescribeTransactionsRequest is cut short") from None
 
 
-def encode_request(message: DescribeTransactionsRequest, version: int) -> bytes:
+def encode_request(message: DescribeTransactionsRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_describe_transactions_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_topic_data(content: bytes, at: int, version: int) -> tuple[TopicData, int]:
+def _decode_topic_data(content: bytes, at: i64, version: i64) -> tuple[TopicData, i64]:
     partitions: list[int]
     topic, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
@@ -159,7 +160,7 @@ def _decode_topic_data(content: bytes, at: int, version: int) -> tuple[TopicData
     return TopicData(topic, partitions), at
 
 
-def _encode_topic_data(out: BytesWriter, it: TopicData, version: int) -> None:
+def _encode_topic_data(out: BytesWriter, it: TopicData, version: i64) -> None:
     write_compact_string(out, it.topic)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -167,7 +168,7 @@ def _encode_topic_data(out: BytesWriter, it: TopicData, version: int) -> None:
     out.append(0)
 
 
-def _decode_transaction_state(content: bytes, at: int, version: int) -> tuple[TransactionState, int]:
+def _decode_transaction_state(content: bytes, at: i64, version: i64) -> tuple[TransactionState, i64]:
     topics: list[TopicData]
     error_code = read_i16_be(content, at)
     at += 2
@@ -202,7 +203,7 @@ def _decode_transaction_state(content: bytes, at: int, version: int) -> tuple[Tr
     ), at
 
 
-def _encode_transaction_state(out: BytesWriter, it: TransactionState, version: int) -> None:
+def _encode_transaction_state(out: BytesWriter, it: TransactionState, version: i64) -> None:
     write_i16_be(out, it.error_code)
     write_compact_string(out, it.transactional_id)
     write_compact_string(out, it.transaction_state)
@@ -217,8 +218,8 @@ def _encode_transaction_state(out: BytesWriter, it: TransactionState, version: i
 
 
 def _decode_describe_transactions_response(
-    content: bytes, at: int, version: int
-) -> tuple[DescribeTransactionsResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[DescribeTransactionsResponse, i64]:
     transaction_states: list[TransactionState]
     throttle_time_ms = read_i32_be(content, at)
     at += 4
@@ -235,7 +236,7 @@ def _decode_describe_transactions_response(
 
 
 def _encode_describe_transactions_response(
-    out: BytesWriter, it: DescribeTransactionsResponse, version: int
+    out: BytesWriter, it: DescribeTransactionsResponse, version: i64
 ) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_compact_count(out, len(it.transaction_states))
@@ -244,7 +245,7 @@ def _encode_describe_transactions_response(
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> DescribeTransactionsResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> DescribeTransactionsResponse:
     """Raises Malformed when content from start on is no DescribeTransactionsResponse of that version."""
     try:
         return _decode_describe_transactions_response(content, start, version)[0]
@@ -252,7 +253,7 @@ def decode_response(content: bytes, start: int, version: int) -> DescribeTransac
         raise Malformed("DescribeTransactionsResponse is cut short") from None
 
 
-def encode_response(message: DescribeTransactionsResponse, version: int) -> bytes:
+def encode_response(message: DescribeTransactionsResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_describe_transactions_response(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -73,7 +74,7 @@ class EndTxnResponse(Message):
         self.producer_epoch = producer_epoch
 
 
-def _decode_end_txn_request(content: bytes, at: int, version: int) -> tuple[EndTxnRequest, int]:
+def _decode_end_txn_request(content: bytes, at: i64, version: i64) -> tuple[EndTxnRequest, i64]:
     transactional_id, at = read_compact_string(content, at) if version >= 3 else read_string(content, at)
     producer_id = read_i64_be(content, at)
     at += 8
@@ -89,7 +90,7 @@ def _decode_end_txn_request(content: bytes, at: int, version: int) -> tuple[EndT
     return EndTxnRequest(transactional_id, producer_id, producer_epoch, committed), at
 
 
-def _encode_end_txn_request(out: BytesWriter, it: EndTxnRequest, version: int) -> None:
+def _encode_end_txn_request(out: BytesWriter, it: EndTxnRequest, version: i64) -> None:
     if version >= 3:
         write_compact_string(out, it.transactional_id)
     else:
@@ -101,7 +102,7 @@ def _encode_end_txn_request(out: BytesWriter, it: EndTxnRequest, version: int) -
         out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> EndTxnRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> EndTxnRequest:
     """Raises Malformed when content from start on is no EndTxnRequest of that version."""
     try:
         return _decode_end_txn_request(content, start, version)[0]
@@ -109,14 +110,14 @@ def decode_request(content: bytes, start: int, version: int) -> EndTxnRequest:
         raise Malformed("EndTxnRequest is cut short") from None
 
 
-def encode_request(message: EndTxnRequest, version: int) -> bytes:
+def encode_request(message: EndTxnRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_end_txn_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_end_txn_response(content: bytes, at: int, version: int) -> tuple[EndTxnResponse, int]:
+def _decode_end_txn_response(content: bytes, at: i64, version: i64) -> tuple[EndTxnResponse, i64]:
     throttle_time_ms = read_i32_be(content, at)
     at += 4
     error_code = read_i16_be(content, at)
@@ -139,7 +140,7 @@ def _decode_end_txn_response(content: bytes, at: int, version: int) -> tuple[End
     return EndTxnResponse(throttle_time_ms, error_code, producer_id, producer_epoch), at
 
 
-def _encode_end_txn_response(out: BytesWriter, it: EndTxnResponse, version: int) -> None:
+def _encode_end_txn_response(out: BytesWriter, it: EndTxnResponse, version: i64) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_i16_be(out, it.error_code)
     if version >= 5:
@@ -150,7 +151,7 @@ def _encode_end_txn_response(out: BytesWriter, it: EndTxnResponse, version: int)
         out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> EndTxnResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> EndTxnResponse:
     """Raises Malformed when content from start on is no EndTxnResponse of that version."""
     try:
         return _decode_end_txn_response(content, start, version)[0]
@@ -158,7 +159,7 @@ def decode_response(content: bytes, start: int, version: int) -> EndTxnResponse:
         raise Malformed("EndTxnResponse is cut short") from None
 
 
-def encode_response(message: EndTxnResponse, version: int) -> bytes:
+def encode_response(message: EndTxnResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_end_txn_response(out, message, version)

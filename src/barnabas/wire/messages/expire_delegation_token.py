@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -65,8 +66,8 @@ class ExpireDelegationTokenResponse(Message):
 
 
 def _decode_expire_delegation_token_request(
-    content: bytes, at: int, version: int
-) -> tuple[ExpireDelegationTokenRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ExpireDelegationTokenRequest, i64]:
     hmac, at = read_compact_bytes(content, at) if version >= 2 else read_bytes(content, at)
     expiry_time_period_ms = read_i64_be(content, at)
     at += 8
@@ -79,7 +80,7 @@ def _decode_expire_delegation_token_request(
 
 
 def _encode_expire_delegation_token_request(
-    out: BytesWriter, it: ExpireDelegationTokenRequest, version: int
+    out: BytesWriter, it: ExpireDelegationTokenRequest, version: i64
 ) -> None:
     if version >= 2:
         write_compact_bytes(out, it.hmac)
@@ -90,7 +91,7 @@ def _encode_expire_delegation_token_request(
         out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> ExpireDelegationTokenRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> ExpireDelegationTokenRequest:
     """Raises Malformed when content from start on is no ExpireDelegationTokenRequest of that version."""
     try:
         return _decode_expire_delegation_token_request(content, start, version)[0]
@@ -98,7 +99,7 @@ def decode_request(content: bytes, start: int, version: int) -> ExpireDelegation
         raise Malformed("ExpireDelegationTokenRequest is cut short") from None
 
 
-def encode_request(message: ExpireDelegationTokenRequest, version: int) -> bytes:
+def encode_request(message: ExpireDelegationTokenRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_expire_delegation_token_request(out, message, version)
@@ -106,8 +107,8 @@ def encode_request(message: ExpireDelegationTokenRequest, version: int) -> bytes
 
 
 def _decode_expire_delegation_token_response(
-    content: bytes, at: int, version: int
-) -> tuple[ExpireDelegationTokenResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ExpireDelegationTokenResponse, i64]:
     error_code = read_i16_be(content, at)
     at += 2
     expiry_timestamp_ms = read_i64_be(content, at)
@@ -123,7 +124,7 @@ def _decode_expire_delegation_token_response(
 
 
 def _encode_expire_delegation_token_response(
-    out: BytesWriter, it: ExpireDelegationTokenResponse, version: int
+    out: BytesWriter, it: ExpireDelegationTokenResponse, version: i64
 ) -> None:
     write_i16_be(out, it.error_code)
     write_i64_be(out, it.expiry_timestamp_ms)
@@ -132,7 +133,7 @@ def _encode_expire_delegation_token_response(
         out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> ExpireDelegationTokenResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> ExpireDelegationTokenResponse:
     """Raises Malformed when content from start on is no ExpireDelegationTokenResponse of that version."""
     try:
         return _decode_expire_delegation_token_response(content, start, version)[0]
@@ -140,7 +141,7 @@ def decode_response(content: bytes, start: int, version: int) -> ExpireDelegatio
         raise Malformed("ExpireDelegationTokenResponse is cut short") from None
 
 
-def encode_response(message: ExpireDelegationTokenResponse, version: int) -> bytes:
+def encode_response(message: ExpireDelegationTokenResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_expire_delegation_token_response(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.ports import Piece
@@ -347,7 +348,7 @@ class FetchResponse(Message):
         self.node_endpoints = [] if node_endpoints is None else node_endpoints
 
 
-def _decode_replica_state(content: bytes, at: int, version: int) -> tuple[ReplicaState, int]:
+def _decode_replica_state(content: bytes, at: i64, version: i64) -> tuple[ReplicaState, i64]:
     replica_id = read_i32_be(content, at)
     at += 4
     replica_epoch = read_i64_be(content, at)
@@ -359,13 +360,13 @@ def _decode_replica_state(content: bytes, at: int, version: int) -> tuple[Replic
     return ReplicaState(replica_id, replica_epoch), at
 
 
-def _encode_replica_state(out: BytesWriter, it: ReplicaState, version: int) -> None:
+def _encode_replica_state(out: BytesWriter, it: ReplicaState, version: i64) -> None:
     write_i32_be(out, it.replica_id)
     write_i64_be(out, it.replica_epoch)
     out.append(0)
 
 
-def _decode_fetch_partition(content: bytes, at: int, version: int) -> tuple[FetchPartition, int]:
+def _decode_fetch_partition(content: bytes, at: i64, version: i64) -> tuple[FetchPartition, i64]:
     replica_directory_id: bytes
     partition = read_i32_be(content, at)
     at += 4
@@ -421,7 +422,7 @@ def _decode_fetch_partition(content: bytes, at: int, version: int) -> tuple[Fetc
     ), at
 
 
-def _encode_fetch_partition(out: BytesWriter, it: FetchPartition, version: int) -> None:
+def _encode_fetch_partition(out: BytesWriter, it: FetchPartition, version: i64) -> None:
     write_i32_be(out, it.partition)
     if version >= 9:
         write_i32_be(out, it.current_leader_epoch)
@@ -450,7 +451,7 @@ def _encode_fetch_partition(out: BytesWriter, it: FetchPartition, version: int) 
             write_tag(out, 1, tag_out.getvalue())
 
 
-def _decode_fetch_topic(content: bytes, at: int, version: int) -> tuple[FetchTopic, int]:
+def _decode_fetch_topic(content: bytes, at: i64, version: i64) -> tuple[FetchTopic, i64]:
     topic_id: bytes
     partitions: list[FetchPartition]
     if version <= 12:
@@ -474,7 +475,7 @@ def _decode_fetch_topic(content: bytes, at: int, version: int) -> tuple[FetchTop
     return FetchTopic(topic, topic_id, partitions), at
 
 
-def _encode_fetch_topic(out: BytesWriter, it: FetchTopic, version: int) -> None:
+def _encode_fetch_topic(out: BytesWriter, it: FetchTopic, version: i64) -> None:
     if version <= 12:
         if version >= 12:
             write_compact_string(out, it.topic)
@@ -492,7 +493,7 @@ def _encode_fetch_topic(out: BytesWriter, it: FetchTopic, version: int) -> None:
         out.append(0)
 
 
-def _decode_forgotten_topic(content: bytes, at: int, version: int) -> tuple[ForgottenTopic, int]:
+def _decode_forgotten_topic(content: bytes, at: i64, version: i64) -> tuple[ForgottenTopic, i64]:
     topic_id: bytes
     partitions: list[int]
     if version <= 12:
@@ -516,7 +517,7 @@ def _decode_forgotten_topic(content: bytes, at: int, version: int) -> tuple[Forg
     return ForgottenTopic(topic, topic_id, partitions), at
 
 
-def _encode_forgotten_topic(out: BytesWriter, it: ForgottenTopic, version: int) -> None:
+def _encode_forgotten_topic(out: BytesWriter, it: ForgottenTopic, version: i64) -> None:
     if version <= 12:
         if version >= 12:
             write_compact_string(out, it.topic)
@@ -534,7 +535,7 @@ def _encode_forgotten_topic(out: BytesWriter, it: ForgottenTopic, version: int) 
         out.append(0)
 
 
-def _decode_fetch_request(content: bytes, at: int, version: int) -> tuple[FetchRequest, int]:
+def _decode_fetch_request(content: bytes, at: i64, version: i64) -> tuple[FetchRequest, i64]:
     cluster_id: str | None
     replica_state: ReplicaState | None
     topics: list[FetchTopic]
@@ -615,7 +616,7 @@ def _decode_fetch_request(content: bytes, at: int, version: int) -> tuple[FetchR
     ), at
 
 
-def _encode_fetch_request(out: BytesWriter, it: FetchRequest, version: int) -> None:
+def _encode_fetch_request(out: BytesWriter, it: FetchRequest, version: i64) -> None:
     if version <= 14:
         write_i32_be(out, it.replica_id)
     if not (version <= 14) and it.replica_id != -1:
@@ -667,7 +668,7 @@ def _encode_fetch_request(out: BytesWriter, it: FetchRequest, version: int) -> N
             write_tag(out, 1, tag_out.getvalue())
 
 
-def decode_request(content: bytes, start: int, version: int) -> FetchRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> FetchRequest:
     """Raises Malformed when content from start on is no FetchRequest of that version."""
     try:
         return _decode_fetch_request(content, start, version)[0]
@@ -675,14 +676,14 @@ def decode_request(content: bytes, start: int, version: int) -> FetchRequest:
         raise Malformed("FetchRequest is cut short") from None
 
 
-def encode_request(message: FetchRequest, version: int) -> bytes:
+def encode_request(message: FetchRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_fetch_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_epoch_end_offset(content: bytes, at: int, version: int) -> tuple[EpochEndOffset, int]:
+def _decode_epoch_end_offset(content: bytes, at: i64, version: i64) -> tuple[EpochEndOffset, i64]:
     epoch = read_i32_be(content, at)
     at += 4
     end_offset = read_i64_be(content, at)
@@ -694,13 +695,13 @@ def _decode_epoch_end_offset(content: bytes, at: int, version: int) -> tuple[Epo
     return EpochEndOffset(epoch, end_offset), at
 
 
-def _encode_epoch_end_offset(out: BytesWriter, it: EpochEndOffset, version: int) -> None:
+def _encode_epoch_end_offset(out: BytesWriter, it: EpochEndOffset, version: i64) -> None:
     write_i32_be(out, it.epoch)
     write_i64_be(out, it.end_offset)
     out.append(0)
 
 
-def _decode_leader_id_and_epoch(content: bytes, at: int, version: int) -> tuple[LeaderIdAndEpoch, int]:
+def _decode_leader_id_and_epoch(content: bytes, at: i64, version: i64) -> tuple[LeaderIdAndEpoch, i64]:
     leader_id = read_i32_be(content, at)
     at += 4
     leader_epoch = read_i32_be(content, at)
@@ -712,13 +713,13 @@ def _decode_leader_id_and_epoch(content: bytes, at: int, version: int) -> tuple[
     return LeaderIdAndEpoch(leader_id, leader_epoch), at
 
 
-def _encode_leader_id_and_epoch(out: BytesWriter, it: LeaderIdAndEpoch, version: int) -> None:
+def _encode_leader_id_and_epoch(out: BytesWriter, it: LeaderIdAndEpoch, version: i64) -> None:
     write_i32_be(out, it.leader_id)
     write_i32_be(out, it.leader_epoch)
     out.append(0)
 
 
-def _decode_snapshot_id(content: bytes, at: int, version: int) -> tuple[SnapshotId, int]:
+def _decode_snapshot_id(content: bytes, at: i64, version: i64) -> tuple[SnapshotId, i64]:
     end_offset = read_i64_be(content, at)
     at += 8
     epoch = read_i32_be(content, at)
@@ -730,13 +731,13 @@ def _decode_snapshot_id(content: bytes, at: int, version: int) -> tuple[Snapshot
     return SnapshotId(end_offset, epoch), at
 
 
-def _encode_snapshot_id(out: BytesWriter, it: SnapshotId, version: int) -> None:
+def _encode_snapshot_id(out: BytesWriter, it: SnapshotId, version: i64) -> None:
     write_i64_be(out, it.end_offset)
     write_i32_be(out, it.epoch)
     out.append(0)
 
 
-def _decode_aborted_transaction(content: bytes, at: int, version: int) -> tuple[AbortedTransaction, int]:
+def _decode_aborted_transaction(content: bytes, at: i64, version: i64) -> tuple[AbortedTransaction, i64]:
     producer_id = read_i64_be(content, at)
     at += 8
     first_offset = read_i64_be(content, at)
@@ -749,14 +750,14 @@ def _decode_aborted_transaction(content: bytes, at: int, version: int) -> tuple[
     return AbortedTransaction(producer_id, first_offset), at
 
 
-def _encode_aborted_transaction(out: BytesWriter, it: AbortedTransaction, version: int) -> None:
+def _encode_aborted_transaction(out: BytesWriter, it: AbortedTransaction, version: i64) -> None:
     write_i64_be(out, it.producer_id)
     write_i64_be(out, it.first_offset)
     if version >= 12:
         out.append(0)
 
 
-def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[PartitionData, int]:
+def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[PartitionData, i64]:
     diverging_epoch: EpochEndOffset | None
     current_leader: LeaderIdAndEpoch | None
     snapshot_id: SnapshotId | None
@@ -834,7 +835,7 @@ def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[Parti
 
 
 def _encode_partition_data(
-    out: BytesWriter, it: PartitionData, version: int, parts: list[Piece] | None
+    out: BytesWriter, it: PartitionData, version: i64, parts: list[Piece] | None
 ) -> None:
     write_i32_be(out, it.partition_index)
     write_i16_be(out, it.error_code)
@@ -889,8 +890,8 @@ def _encode_partition_data(
 
 
 def _decode_fetchable_topic_response(
-    content: bytes, at: int, version: int
-) -> tuple[FetchableTopicResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[FetchableTopicResponse, i64]:
     topic_id: bytes
     partitions: list[PartitionData]
     if version <= 12:
@@ -915,7 +916,7 @@ def _decode_fetchable_topic_response(
 
 
 def _encode_fetchable_topic_response(
-    out: BytesWriter, it: FetchableTopicResponse, version: int, parts: list[Piece] | None
+    out: BytesWriter, it: FetchableTopicResponse, version: i64, parts: list[Piece] | None
 ) -> None:
     if version <= 12:
         if version >= 12:
@@ -934,7 +935,7 @@ def _encode_fetchable_topic_response(
         out.append(0)
 
 
-def _decode_node_endpoint(content: bytes, at: int, version: int) -> tuple[NodeEndpoint, int]:
+def _decode_node_endpoint(content: bytes, at: i64, version: i64) -> tuple[NodeEndpoint, i64]:
     rack: str | None
     node_id = read_i32_be(content, at)
     at += 4
@@ -949,7 +950,7 @@ def _decode_node_endpoint(content: bytes, at: int, version: int) -> tuple[NodeEn
     return NodeEndpoint(node_id, host, port, rack), at
 
 
-def _encode_node_endpoint(out: BytesWriter, it: NodeEndpoint, version: int) -> None:
+def _encode_node_endpoint(out: BytesWriter, it: NodeEndpoint, version: i64) -> None:
     write_i32_be(out, it.node_id)
     write_compact_string(out, it.host)
     write_i32_be(out, it.port)
@@ -957,7 +958,7 @@ def _encode_node_endpoint(out: BytesWriter, it: NodeEndpoint, version: int) -> N
     out.append(0)
 
 
-def _decode_fetch_response(content: bytes, at: int, version: int) -> tuple[FetchResponse, int]:
+def _decode_fetch_response(content: bytes, at: i64, version: i64) -> tuple[FetchResponse, i64]:
     responses: list[FetchableTopicResponse]
     node_endpoints: list[NodeEndpoint]
     throttle_time_ms = read_i32_be(content, at)
@@ -1000,7 +1001,7 @@ def _decode_fetch_response(content: bytes, at: int, version: int) -> tuple[Fetch
 
 
 def _encode_fetch_response(
-    out: BytesWriter, it: FetchResponse, version: int, parts: list[Piece] | None
+    out: BytesWriter, it: FetchResponse, version: i64, parts: list[Piece] | None
 ) -> None:
     write_i32_be(out, it.throttle_time_ms)
     if version >= 7:
@@ -1030,7 +1031,7 @@ def _encode_fetch_response(
             write_tag(out, 0, tag_out.getvalue())
 
 
-def decode_response(content: bytes, start: int, version: int) -> FetchResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> FetchResponse:
     """Raises Malformed when content from start on is no FetchResponse of that version."""
     try:
         return _decode_fetch_response(content, start, version)[0]
@@ -1038,14 +1039,14 @@ def decode_response(content: bytes, start: int, version: int) -> FetchResponse:
         raise Malformed("FetchResponse is cut short") from None
 
 
-def encode_response(message: FetchResponse, version: int) -> bytes:
+def encode_response(message: FetchResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_fetch_response(out, message, version, None)
     return out.getvalue()
 
 
-def plan_response(message: FetchResponse, version: int) -> list[Piece]:
+def plan_response(message: FetchResponse, version: i64) -> list[Piece]:
     """The response as pieces: planned records stay ranges of their files."""
     out = BytesWriter()
     parts: list[Piece] = []

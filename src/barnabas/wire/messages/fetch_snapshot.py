@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.ports import Piece
@@ -234,7 +235,7 @@ class FetchSnapshotResponse(Message):
         self.node_endpoints = [] if node_endpoints is None else node_endpoints
 
 
-def _decode_snapshot_id(content: bytes, at: int, version: int) -> tuple[SnapshotId, int]:
+def _decode_snapshot_id(content: bytes, at: i64, version: i64) -> tuple[SnapshotId, i64]:
     end_offset = read_i64_be(content, at)
     at += 8
     epoch = read_i32_be(content, at)
@@ -246,13 +247,13 @@ def _decode_snapshot_id(content: bytes, at: int, version: int) -> tuple[Snapshot
     return SnapshotId(end_offset, epoch), at
 
 
-def _encode_snapshot_id(out: BytesWriter, it: SnapshotId, version: int) -> None:
+def _encode_snapshot_id(out: BytesWriter, it: SnapshotId, version: i64) -> None:
     write_i64_be(out, it.end_offset)
     write_i32_be(out, it.epoch)
     out.append(0)
 
 
-def _decode_partition_snapshot(content: bytes, at: int, version: int) -> tuple[PartitionSnapshot, int]:
+def _decode_partition_snapshot(content: bytes, at: i64, version: i64) -> tuple[PartitionSnapshot, i64]:
     replica_directory_id: bytes
     partition = read_i32_be(content, at)
     at += 4
@@ -278,7 +279,7 @@ def _decode_partition_snapshot(content: bytes, at: int, version: int) -> tuple[P
     return PartitionSnapshot(partition, current_leader_epoch, snapshot_id, position, replica_directory_id), at
 
 
-def _encode_partition_snapshot(out: BytesWriter, it: PartitionSnapshot, version: int) -> None:
+def _encode_partition_snapshot(out: BytesWriter, it: PartitionSnapshot, version: i64) -> None:
     write_i32_be(out, it.partition)
     write_i32_be(out, it.current_leader_epoch)
     _encode_snapshot_id(out, it.snapshot_id, version)
@@ -293,7 +294,7 @@ def _encode_partition_snapshot(out: BytesWriter, it: PartitionSnapshot, version:
         write_tag(out, 0, tag_out.getvalue())
 
 
-def _decode_topic_snapshot(content: bytes, at: int, version: int) -> tuple[TopicSnapshot, int]:
+def _decode_topic_snapshot(content: bytes, at: i64, version: i64) -> tuple[TopicSnapshot, i64]:
     partitions: list[PartitionSnapshot]
     name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 17)
@@ -308,7 +309,7 @@ def _decode_topic_snapshot(content: bytes, at: int, version: int) -> tuple[Topic
     return TopicSnapshot(name, partitions), at
 
 
-def _encode_topic_snapshot(out: BytesWriter, it: TopicSnapshot, version: int) -> None:
+def _encode_topic_snapshot(out: BytesWriter, it: TopicSnapshot, version: i64) -> None:
     write_compact_string(out, it.name)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -316,7 +317,7 @@ def _encode_topic_snapshot(out: BytesWriter, it: TopicSnapshot, version: int) ->
     out.append(0)
 
 
-def _decode_fetch_snapshot_request(content: bytes, at: int, version: int) -> tuple[FetchSnapshotRequest, int]:
+def _decode_fetch_snapshot_request(content: bytes, at: i64, version: i64) -> tuple[FetchSnapshotRequest, i64]:
     cluster_id: str | None
     topics: list[TopicSnapshot]
     cluster_id = None
@@ -345,7 +346,7 @@ def _decode_fetch_snapshot_request(content: bytes, at: int, version: int) -> tup
     return FetchSnapshotRequest(cluster_id, replica_id, max_bytes, topics), at
 
 
-def _encode_fetch_snapshot_request(out: BytesWriter, it: FetchSnapshotRequest, version: int) -> None:
+def _encode_fetch_snapshot_request(out: BytesWriter, it: FetchSnapshotRequest, version: i64) -> None:
     write_i32_be(out, it.replica_id)
     write_i32_be(out, it.max_bytes)
     write_compact_count(out, len(it.topics))
@@ -361,7 +362,7 @@ def _encode_fetch_snapshot_request(out: BytesWriter, it: FetchSnapshotRequest, v
         write_tag(out, 0, tag_out.getvalue())
 
 
-def decode_request(content: bytes, start: int, version: int) -> FetchSnapshotRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> FetchSnapshotRequest:
     """Raises Malformed when content from start on is no FetchSnapshotRequest of that version."""
     try:
         return _decode_fetch_snapshot_request(content, start, version)[0]
@@ -369,14 +370,14 @@ def decode_request(content: bytes, start: int, version: int) -> FetchSnapshotReq
         raise Malformed("FetchSnapshotRequest is cut short") from None
 
 
-def encode_request(message: FetchSnapshotRequest, version: int) -> bytes:
+def encode_request(message: FetchSnapshotRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_fetch_snapshot_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_response_snapshot_id(content: bytes, at: int, version: int) -> tuple[ResponseSnapshotId, int]:
+def _decode_response_snapshot_id(content: bytes, at: i64, version: i64) -> tuple[ResponseSnapshotId, i64]:
     end_offset = read_i64_be(content, at)
     at += 8
     epoch = read_i32_be(content, at)
@@ -388,13 +389,13 @@ def _decode_response_snapshot_id(content: bytes, at: int, version: int) -> tuple
     return ResponseSnapshotId(end_offset, epoch), at
 
 
-def _encode_response_snapshot_id(out: BytesWriter, it: ResponseSnapshotId, version: int) -> None:
+def _encode_response_snapshot_id(out: BytesWriter, it: ResponseSnapshotId, version: i64) -> None:
     write_i64_be(out, it.end_offset)
     write_i32_be(out, it.epoch)
     out.append(0)
 
 
-def _decode_leader_id_and_epoch(content: bytes, at: int, version: int) -> tuple[LeaderIdAndEpoch, int]:
+def _decode_leader_id_and_epoch(content: bytes, at: i64, version: i64) -> tuple[LeaderIdAndEpoch, i64]:
     leader_id = read_i32_be(content, at)
     at += 4
     leader_epoch = read_i32_be(content, at)
@@ -406,15 +407,15 @@ def _decode_leader_id_and_epoch(content: bytes, at: int, version: int) -> tuple[
     return LeaderIdAndEpoch(leader_id, leader_epoch), at
 
 
-def _encode_leader_id_and_epoch(out: BytesWriter, it: LeaderIdAndEpoch, version: int) -> None:
+def _encode_leader_id_and_epoch(out: BytesWriter, it: LeaderIdAndEpoch, version: i64) -> None:
     write_i32_be(out, it.leader_id)
     write_i32_be(out, it.leader_epoch)
     out.append(0)
 
 
 def _decode_response_partition_snapshot(
-    content: bytes, at: int, version: int
-) -> tuple[ResponsePartitionSnapshot, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ResponsePartitionSnapshot, i64]:
     current_leader: LeaderIdAndEpoch | None
     unaligned_records: Records | None
     index = read_i32_be(content, at)
@@ -447,7 +448,7 @@ def _decode_response_partition_snapshot(
 
 
 def _encode_response_partition_snapshot(
-    out: BytesWriter, it: ResponsePartitionSnapshot, version: int, parts: list[Piece] | None
+    out: BytesWriter, it: ResponsePartitionSnapshot, version: i64, parts: list[Piece] | None
 ) -> None:
     write_i32_be(out, it.index)
     write_i16_be(out, it.error_code)
@@ -468,8 +469,8 @@ def _encode_response_partition_snapshot(
 
 
 def _decode_response_topic_snapshot(
-    content: bytes, at: int, version: int
-) -> tuple[ResponseTopicSnapshot, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ResponseTopicSnapshot, i64]:
     partitions: list[ResponsePartitionSnapshot]
     name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 24)
@@ -485,7 +486,7 @@ def _decode_response_topic_snapshot(
 
 
 def _encode_response_topic_snapshot(
-    out: BytesWriter, it: ResponseTopicSnapshot, version: int, parts: list[Piece] | None
+    out: BytesWriter, it: ResponseTopicSnapshot, version: i64, parts: list[Piece] | None
 ) -> None:
     write_compact_string(out, it.name)
     write_compact_count(out, len(it.partitions))
@@ -494,7 +495,7 @@ def _encode_response_topic_snapshot(
     out.append(0)
 
 
-def _decode_node_endpoint(content: bytes, at: int, version: int) -> tuple[NodeEndpoint, int]:
+def _decode_node_endpoint(content: bytes, at: i64, version: i64) -> tuple[NodeEndpoint, i64]:
     node_id = read_i32_be(content, at)
     at += 4
     host, at = read_compact_string(content, at)
@@ -507,7 +508,7 @@ def _decode_node_endpoint(content: bytes, at: int, version: int) -> tuple[NodeEn
     return NodeEndpoint(node_id, host, port), at
 
 
-def _encode_node_endpoint(out: BytesWriter, it: NodeEndpoint, version: int) -> None:
+def _encode_node_endpoint(out: BytesWriter, it: NodeEndpoint, version: i64) -> None:
     write_i32_be(out, it.node_id)
     write_compact_string(out, it.host)
     write_u16(out, it.port)
@@ -515,8 +516,8 @@ def _encode_node_endpoint(out: BytesWriter, it: NodeEndpoint, version: int) -> N
 
 
 def _decode_fetch_snapshot_response(
-    content: bytes, at: int, version: int
-) -> tuple[FetchSnapshotResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[FetchSnapshotResponse, i64]:
     topics: list[ResponseTopicSnapshot]
     node_endpoints: list[NodeEndpoint]
     throttle_time_ms = read_i32_be(content, at)
@@ -550,7 +551,7 @@ def _decode_fetch_snapshot_response(
 
 
 def _encode_fetch_snapshot_response(
-    out: BytesWriter, it: FetchSnapshotResponse, version: int, parts: list[Piece] | None
+    out: BytesWriter, it: FetchSnapshotResponse, version: i64, parts: list[Piece] | None
 ) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_i16_be(out, it.error_code)
@@ -571,7 +572,7 @@ def _encode_fetch_snapshot_response(
         write_tag(out, 0, tag_out.getvalue())
 
 
-def decode_response(content: bytes, start: int, version: int) -> FetchSnapshotResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> FetchSnapshotResponse:
     """Raises Malformed when content from start on is no FetchSnapshotResponse of that version."""
     try:
         return _decode_fetch_snapshot_response(content, start, version)[0]
@@ -579,14 +580,14 @@ def decode_response(content: bytes, start: int, version: int) -> FetchSnapshotRe
         raise Malformed("FetchSnapshotResponse is cut short") from None
 
 
-def encode_response(message: FetchSnapshotResponse, version: int) -> bytes:
+def encode_response(message: FetchSnapshotResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_fetch_snapshot_response(out, message, version, None)
     return out.getvalue()
 
 
-def plan_response(message: FetchSnapshotResponse, version: int) -> list[Piece]:
+def plan_response(message: FetchSnapshotResponse, version: i64) -> list[Piece]:
     """The response as pieces: planned records stay ranges of their files."""
     out = BytesWriter()
     parts: list[Piece] = []

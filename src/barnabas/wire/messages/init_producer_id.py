@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -86,8 +87,8 @@ class InitProducerIdResponse(Message):
 
 
 def _decode_init_producer_id_request(
-    content: bytes, at: int, version: int
-) -> tuple[InitProducerIdRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[InitProducerIdRequest, i64]:
     transactional_id: str | None
     transactional_id, at = (
         read_compact_nullable_string(content, at) if version >= 2 else read_nullable_string(content, at)
@@ -124,7 +125,7 @@ def _decode_init_producer_id_request(
     ), at
 
 
-def _encode_init_producer_id_request(out: BytesWriter, it: InitProducerIdRequest, version: int) -> None:
+def _encode_init_producer_id_request(out: BytesWriter, it: InitProducerIdRequest, version: i64) -> None:
     if version >= 2:
         write_compact_string(out, it.transactional_id)
     else:
@@ -150,7 +151,7 @@ def _encode_init_producer_id_request(out: BytesWriter, it: InitProducerIdRequest
         out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> InitProducerIdRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> InitProducerIdRequest:
     """Raises Malformed when content from start on is no InitProducerIdRequest of that version."""
     try:
         return _decode_init_producer_id_request(content, start, version)[0]
@@ -158,7 +159,7 @@ def decode_request(content: bytes, start: int, version: int) -> InitProducerIdRe
         raise Malformed("InitProducerIdRequest is cut short") from None
 
 
-def encode_request(message: InitProducerIdRequest, version: int) -> bytes:
+def encode_request(message: InitProducerIdRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_init_producer_id_request(out, message, version)
@@ -166,8 +167,8 @@ def encode_request(message: InitProducerIdRequest, version: int) -> bytes:
 
 
 def _decode_init_producer_id_response(
-    content: bytes, at: int, version: int
-) -> tuple[InitProducerIdResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[InitProducerIdResponse, i64]:
     throttle_time_ms = read_i32_be(content, at)
     at += 4
     error_code = read_i16_be(content, at)
@@ -201,7 +202,7 @@ def _decode_init_producer_id_response(
     ), at
 
 
-def _encode_init_producer_id_response(out: BytesWriter, it: InitProducerIdResponse, version: int) -> None:
+def _encode_init_producer_id_response(out: BytesWriter, it: InitProducerIdResponse, version: i64) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_i16_be(out, it.error_code)
     write_i64_be(out, it.producer_id)
@@ -218,7 +219,7 @@ def _encode_init_producer_id_response(out: BytesWriter, it: InitProducerIdRespon
         out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> InitProducerIdResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> InitProducerIdResponse:
     """Raises Malformed when content from start on is no InitProducerIdResponse of that version."""
     try:
         return _decode_init_producer_id_response(content, start, version)[0]
@@ -226,7 +227,7 @@ def decode_response(content: bytes, start: int, version: int) -> InitProducerIdR
         raise Malformed("InitProducerIdResponse is cut short") from None
 
 
-def encode_response(message: InitProducerIdResponse, version: int) -> bytes:
+def encode_response(message: InitProducerIdResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_init_producer_id_response(out, message, version)

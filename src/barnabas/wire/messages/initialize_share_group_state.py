@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -126,7 +127,7 @@ class InitializeShareGroupStateResponse(Message):
         self.results = [] if results is None else results
 
 
-def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[PartitionData, int]:
+def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[PartitionData, i64]:
     partition = read_i32_be(content, at)
     at += 4
     state_epoch = read_i32_be(content, at)
@@ -140,14 +141,14 @@ def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[Parti
     return PartitionData(partition, state_epoch, start_offset), at
 
 
-def _encode_partition_data(out: BytesWriter, it: PartitionData, version: int) -> None:
+def _encode_partition_data(out: BytesWriter, it: PartitionData, version: i64) -> None:
     write_i32_be(out, it.partition)
     write_i32_be(out, it.state_epoch)
     write_i64_be(out, it.start_offset)
     out.append(0)
 
 
-def _decode_initialize_state_data(content: bytes, at: int, version: int) -> tuple[InitializeStateData, int]:
+def _decode_initialize_state_data(content: bytes, at: i64, version: i64) -> tuple[InitializeStateData, i64]:
     topic_id: bytes
     partitions: list[PartitionData]
     topic_id, at = read_uuid(content, at)
@@ -163,7 +164,7 @@ def _decode_initialize_state_data(content: bytes, at: int, version: int) -> tupl
     return InitializeStateData(topic_id, partitions), at
 
 
-def _encode_initialize_state_data(out: BytesWriter, it: InitializeStateData, version: int) -> None:
+def _encode_initialize_state_data(out: BytesWriter, it: InitializeStateData, version: i64) -> None:
     write_uuid(out, it.topic_id)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -172,8 +173,8 @@ def _encode_initialize_state_data(out: BytesWriter, it: InitializeStateData, ver
 
 
 def _decode_initialize_share_group_state_request(
-    content: bytes, at: int, version: int
-) -> tuple[InitializeShareGroupStateRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[InitializeShareGroupStateRequest, i64]:
     topics: list[InitializeStateData]
     group_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 17)
@@ -189,7 +190,7 @@ def _decode_initialize_share_group_state_request(
 
 
 def _encode_initialize_share_group_state_request(
-    out: BytesWriter, it: InitializeShareGroupStateRequest, version: int
+    out: BytesWriter, it: InitializeShareGroupStateRequest, version: i64
 ) -> None:
     write_compact_string(out, it.group_id)
     write_compact_count(out, len(it.topics))
@@ -198,7 +199,7 @@ def _encode_initialize_share_group_state_request(
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> InitializeShareGroupStateRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> InitializeShareGroupStateRequest:
     """Raises Malformed when content from start on is no InitializeShareGroupStateRequest of that version."""
     try:
         return _decode_initialize_share_group_state_request(content, start, version)[0]
@@ -206,14 +207,14 @@ def decode_request(content: bytes, start: int, version: int) -> InitializeShareG
         raise Malformed("InitializeShareGroupStateRequest is cut short") from None
 
 
-def encode_request(message: InitializeShareGroupStateRequest, version: int) -> bytes:
+def encode_request(message: InitializeShareGroupStateRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_initialize_share_group_state_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_partition_result(content: bytes, at: int, version: int) -> tuple[PartitionResult, int]:
+def _decode_partition_result(content: bytes, at: i64, version: i64) -> tuple[PartitionResult, i64]:
     error_message: str | None
     partition = read_i32_be(content, at)
     at += 4
@@ -227,7 +228,7 @@ def _decode_partition_result(content: bytes, at: int, version: int) -> tuple[Par
     return PartitionResult(partition, error_code, error_message), at
 
 
-def _encode_partition_result(out: BytesWriter, it: PartitionResult, version: int) -> None:
+def _encode_partition_result(out: BytesWriter, it: PartitionResult, version: i64) -> None:
     write_i32_be(out, it.partition)
     write_i16_be(out, it.error_code)
     write_compact_string(out, it.error_message)
@@ -235,8 +236,8 @@ def _encode_partition_result(out: BytesWriter, it: PartitionResult, version: int
 
 
 def _decode_initialize_state_result(
-    content: bytes, at: int, version: int
-) -> tuple[InitializeStateResult, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[InitializeStateResult, i64]:
     topic_id: bytes
     partitions: list[PartitionResult]
     topic_id, at = read_uuid(content, at)
@@ -252,7 +253,7 @@ def _decode_initialize_state_result(
     return InitializeStateResult(topic_id, partitions), at
 
 
-def _encode_initialize_state_result(out: BytesWriter, it: InitializeStateResult, version: int) -> None:
+def _encode_initialize_state_result(out: BytesWriter, it: InitializeStateResult, version: i64) -> None:
     write_uuid(out, it.topic_id)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -261,8 +262,8 @@ def _encode_initialize_state_result(out: BytesWriter, it: InitializeStateResult,
 
 
 def _decode_initialize_share_group_state_response(
-    content: bytes, at: int, version: int
-) -> tuple[InitializeShareGroupStateResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[InitializeShareGroupStateResponse, i64]:
     results: list[InitializeStateResult]
     count, at = read_compact_count(content, at, 17)
     results = []
@@ -277,7 +278,7 @@ def _decode_initialize_share_group_state_response(
 
 
 def _encode_initialize_share_group_state_response(
-    out: BytesWriter, it: InitializeShareGroupStateResponse, version: int
+    out: BytesWriter, it: InitializeShareGroupStateResponse, version: i64
 ) -> None:
     write_compact_count(out, len(it.results))
     for results_item in it.results:
@@ -285,7 +286,7 @@ def _encode_initialize_share_group_state_response(
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> InitializeShareGroupStateResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> InitializeShareGroupStateResponse:
     """Raises Malformed when content from start on is no InitializeShareGroupStateResponse of that version."""
     try:
         return _decode_initialize_share_group_state_response(content, start, version)[0]
@@ -293,7 +294,7 @@ def decode_response(content: bytes, start: int, version: int) -> InitializeShare
         raise Malformed("InitializeShareGroupStateResponse is cut short") from None
 
 
-def encode_response(message: InitializeShareGroupStateResponse, version: int) -> bytes:
+def encode_response(message: InitializeShareGroupStateResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_initialize_share_group_state_response(out, message, version)

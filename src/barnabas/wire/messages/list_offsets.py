@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -145,7 +146,7 @@ class ListOffsetsResponse(Message):
         self.topics = [] if topics is None else topics
 
 
-def _decode_list_offsets_partition(content: bytes, at: int, version: int) -> tuple[ListOffsetsPartition, int]:
+def _decode_list_offsets_partition(content: bytes, at: i64, version: i64) -> tuple[ListOffsetsPartition, i64]:
     partition_index = read_i32_be(content, at)
     at += 4
     if version >= 4:
@@ -163,7 +164,7 @@ def _decode_list_offsets_partition(content: bytes, at: int, version: int) -> tup
     return ListOffsetsPartition(partition_index, current_leader_epoch, timestamp), at
 
 
-def _encode_list_offsets_partition(out: BytesWriter, it: ListOffsetsPartition, version: int) -> None:
+def _encode_list_offsets_partition(out: BytesWriter, it: ListOffsetsPartition, version: i64) -> None:
     write_i32_be(out, it.partition_index)
     if version >= 4:
         write_i32_be(out, it.current_leader_epoch)
@@ -172,7 +173,7 @@ def _encode_list_offsets_partition(out: BytesWriter, it: ListOffsetsPartition, v
         out.append(0)
 
 
-def _decode_list_offsets_topic(content: bytes, at: int, version: int) -> tuple[ListOffsetsTopic, int]:
+def _decode_list_offsets_topic(content: bytes, at: i64, version: i64) -> tuple[ListOffsetsTopic, i64]:
     partitions: list[ListOffsetsPartition]
     name, at = read_compact_string(content, at) if version >= 6 else read_string(content, at)
     count, at = read_compact_count(content, at, 12) if version >= 6 else read_count(content, at, 12)
@@ -188,7 +189,7 @@ def _decode_list_offsets_topic(content: bytes, at: int, version: int) -> tuple[L
     return ListOffsetsTopic(name, partitions), at
 
 
-def _encode_list_offsets_topic(out: BytesWriter, it: ListOffsetsTopic, version: int) -> None:
+def _encode_list_offsets_topic(out: BytesWriter, it: ListOffsetsTopic, version: i64) -> None:
     if version >= 6:
         write_compact_string(out, it.name)
     else:
@@ -203,7 +204,7 @@ def _encode_list_offsets_topic(out: BytesWriter, it: ListOffsetsTopic, version: 
         out.append(0)
 
 
-def _decode_list_offsets_request(content: bytes, at: int, version: int) -> tuple[ListOffsetsRequest, int]:
+def _decode_list_offsets_request(content: bytes, at: i64, version: i64) -> tuple[ListOffsetsRequest, i64]:
     topics: list[ListOffsetsTopic]
     replica_id = read_i32_be(content, at)
     at += 4
@@ -230,7 +231,7 @@ def _decode_list_offsets_request(content: bytes, at: int, version: int) -> tuple
     return ListOffsetsRequest(replica_id, isolation_level, topics, timeout_ms), at
 
 
-def _encode_list_offsets_request(out: BytesWriter, it: ListOffsetsRequest, version: int) -> None:
+def _encode_list_offsets_request(out: BytesWriter, it: ListOffsetsRequest, version: i64) -> None:
     write_i32_be(out, it.replica_id)
     if version >= 2:
         write_i8(out, it.isolation_level)
@@ -248,7 +249,7 @@ def _encode_list_offsets_request(out: BytesWriter, it: ListOffsetsRequest, versi
         out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> ListOffsetsRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> ListOffsetsRequest:
     """Raises Malformed when content from start on is no ListOffsetsRequest of that version."""
     try:
         return _decode_list_offsets_request(content, start, version)[0]
@@ -256,7 +257,7 @@ def decode_request(content: bytes, start: int, version: int) -> ListOffsetsReque
         raise Malformed("ListOffsetsRequest is cut short") from None
 
 
-def encode_request(message: ListOffsetsRequest, version: int) -> bytes:
+def encode_request(message: ListOffsetsRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_list_offsets_request(out, message, version)
@@ -264,8 +265,8 @@ def encode_request(message: ListOffsetsRequest, version: int) -> bytes:
 
 
 def _decode_list_offsets_partition_response(
-    content: bytes, at: int, version: int
-) -> tuple[ListOffsetsPartitionResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ListOffsetsPartitionResponse, i64]:
     partition_index = read_i32_be(content, at)
     at += 4
     error_code = read_i16_be(content, at)
@@ -288,7 +289,7 @@ def _decode_list_offsets_partition_response(
 
 
 def _encode_list_offsets_partition_response(
-    out: BytesWriter, it: ListOffsetsPartitionResponse, version: int
+    out: BytesWriter, it: ListOffsetsPartitionResponse, version: i64
 ) -> None:
     write_i32_be(out, it.partition_index)
     write_i16_be(out, it.error_code)
@@ -303,8 +304,8 @@ def _encode_list_offsets_partition_response(
 
 
 def _decode_list_offsets_topic_response(
-    content: bytes, at: int, version: int
-) -> tuple[ListOffsetsTopicResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ListOffsetsTopicResponse, i64]:
     partitions: list[ListOffsetsPartitionResponse]
     name, at = read_compact_string(content, at) if version >= 6 else read_string(content, at)
     count, at = read_compact_count(content, at, 22) if version >= 6 else read_count(content, at, 22)
@@ -320,7 +321,7 @@ def _decode_list_offsets_topic_response(
     return ListOffsetsTopicResponse(name, partitions), at
 
 
-def _encode_list_offsets_topic_response(out: BytesWriter, it: ListOffsetsTopicResponse, version: int) -> None:
+def _encode_list_offsets_topic_response(out: BytesWriter, it: ListOffsetsTopicResponse, version: i64) -> None:
     if version >= 6:
         write_compact_string(out, it.name)
     else:
@@ -335,7 +336,7 @@ def _encode_list_offsets_topic_response(out: BytesWriter, it: ListOffsetsTopicRe
         out.append(0)
 
 
-def _decode_list_offsets_response(content: bytes, at: int, version: int) -> tuple[ListOffsetsResponse, int]:
+def _decode_list_offsets_response(content: bytes, at: i64, version: i64) -> tuple[ListOffsetsResponse, i64]:
     topics: list[ListOffsetsTopicResponse]
     if version >= 2:
         throttle_time_ms = read_i32_be(content, at)
@@ -355,7 +356,7 @@ def _decode_list_offsets_response(content: bytes, at: int, version: int) -> tupl
     return ListOffsetsResponse(throttle_time_ms, topics), at
 
 
-def _encode_list_offsets_response(out: BytesWriter, it: ListOffsetsResponse, version: int) -> None:
+def _encode_list_offsets_response(out: BytesWriter, it: ListOffsetsResponse, version: i64) -> None:
     if version >= 2:
         write_i32_be(out, it.throttle_time_ms)
     if version >= 6:
@@ -368,7 +369,7 @@ def _encode_list_offsets_response(out: BytesWriter, it: ListOffsetsResponse, ver
         out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> ListOffsetsResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> ListOffsetsResponse:
     """Raises Malformed when content from start on is no ListOffsetsResponse of that version."""
     try:
         return _decode_list_offsets_response(content, start, version)[0]
@@ -376,7 +377,7 @@ def decode_response(content: bytes, start: int, version: int) -> ListOffsetsResp
         raise Malformed("ListOffsetsResponse is cut short") from None
 
 
-def encode_response(message: ListOffsetsResponse, version: int) -> bytes:
+def encode_response(message: ListOffsetsResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_list_offsets_response(out, message, version)

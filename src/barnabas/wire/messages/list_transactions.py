@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -93,8 +94,8 @@ class ListTransactionsResponse(Message):
 
 
 def _decode_list_transactions_request(
-    content: bytes, at: int, version: int
-) -> tuple[ListTransactionsRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ListTransactionsRequest, i64]:
     state_filters: list[str]
     producer_id_filters: list[int]
     transactional_id_pattern: str | None
@@ -126,7 +127,7 @@ def _decode_list_transactions_request(
     ), at
 
 
-def _encode_list_transactions_request(out: BytesWriter, it: ListTransactionsRequest, version: int) -> None:
+def _encode_list_transactions_request(out: BytesWriter, it: ListTransactionsRequest, version: i64) -> None:
     write_compact_count(out, len(it.state_filters))
     for state_filters_item in it.state_filters:
         write_compact_string(out, state_filters_item)
@@ -144,7 +145,7 @@ def _encode_list_transactions_request(out: BytesWriter, it: ListTransactionsRequ
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> ListTransactionsRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> ListTransactionsRequest:
     """Raises Malformed when content from start on is no ListTransactionsRequest of that version."""
     try:
         return _decode_list_transactions_request(content, start, version)[0]
@@ -152,14 +153,14 @@ def decode_request(content: bytes, start: int, version: int) -> ListTransactions
         raise Malformed("ListTransactionsRequest is cut short") from None
 
 
-def encode_request(message: ListTransactionsRequest, version: int) -> bytes:
+def encode_request(message: ListTransactionsRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_list_transactions_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_transaction_state(content: bytes, at: int, version: int) -> tuple[TransactionState, int]:
+def _decode_transaction_state(content: bytes, at: i64, version: i64) -> tuple[TransactionState, i64]:
     transactional_id, at = read_compact_string(content, at)
     producer_id = read_i64_be(content, at)
     at += 8
@@ -171,7 +172,7 @@ def _decode_transaction_state(content: bytes, at: int, version: int) -> tuple[Tr
     return TransactionState(transactional_id, producer_id, transaction_state), at
 
 
-def _encode_transaction_state(out: BytesWriter, it: TransactionState, version: int) -> None:
+def _encode_transaction_state(out: BytesWriter, it: TransactionState, version: i64) -> None:
     write_compact_string(out, it.transactional_id)
     write_i64_be(out, it.producer_id)
     write_compact_string(out, it.transaction_state)
@@ -179,8 +180,8 @@ def _encode_transaction_state(out: BytesWriter, it: TransactionState, version: i
 
 
 def _decode_list_transactions_response(
-    content: bytes, at: int, version: int
-) -> tuple[ListTransactionsResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ListTransactionsResponse, i64]:
     unknown_state_filters: list[str]
     transaction_states: list[TransactionState]
     throttle_time_ms = read_i32_be(content, at)
@@ -206,7 +207,7 @@ def _decode_list_transactions_response(
     ), at
 
 
-def _encode_list_transactions_response(out: BytesWriter, it: ListTransactionsResponse, version: int) -> None:
+def _encode_list_transactions_response(out: BytesWriter, it: ListTransactionsResponse, version: i64) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_i16_be(out, it.error_code)
     write_compact_count(out, len(it.unknown_state_filters))
@@ -218,7 +219,7 @@ def _encode_list_transactions_response(out: BytesWriter, it: ListTransactionsRes
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> ListTransactionsResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> ListTransactionsResponse:
     """Raises Malformed when content from start on is no ListTransactionsResponse of that version."""
     try:
         return _decode_list_transactions_response(content, start, version)[0]
@@ -226,7 +227,7 @@ def decode_response(content: bytes, start: int, version: int) -> ListTransaction
         raise Malformed("ListTransactionsResponse is cut short") from None
 
 
-def encode_response(message: ListTransactionsResponse, version: int) -> bytes:
+def encode_response(message: ListTransactionsResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_list_transactions_response(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -155,8 +156,8 @@ class OffsetCommitResponse(Message):
 
 
 def _decode_offset_commit_request_partition(
-    content: bytes, at: int, version: int
-) -> tuple[OffsetCommitRequestPartition, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[OffsetCommitRequestPartition, i64]:
     committed_metadata: str | None
     partition_index = read_i32_be(content, at)
     at += 4
@@ -181,7 +182,7 @@ def _decode_offset_commit_request_partition(
 
 
 def _encode_offset_commit_request_partition(
-    out: BytesWriter, it: OffsetCommitRequestPartition, version: int
+    out: BytesWriter, it: OffsetCommitRequestPartition, version: i64
 ) -> None:
     write_i32_be(out, it.partition_index)
     write_i64_be(out, it.committed_offset)
@@ -196,8 +197,8 @@ def _encode_offset_commit_request_partition(
 
 
 def _decode_offset_commit_request_topic(
-    content: bytes, at: int, version: int
-) -> tuple[OffsetCommitRequestTopic, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[OffsetCommitRequestTopic, i64]:
     topic_id: bytes
     partitions: list[OffsetCommitRequestPartition]
     if version <= 9:
@@ -221,7 +222,7 @@ def _decode_offset_commit_request_topic(
     return OffsetCommitRequestTopic(name, topic_id, partitions), at
 
 
-def _encode_offset_commit_request_topic(out: BytesWriter, it: OffsetCommitRequestTopic, version: int) -> None:
+def _encode_offset_commit_request_topic(out: BytesWriter, it: OffsetCommitRequestTopic, version: i64) -> None:
     if version <= 9:
         if version >= 8:
             write_compact_string(out, it.name)
@@ -239,7 +240,7 @@ def _encode_offset_commit_request_topic(out: BytesWriter, it: OffsetCommitReques
         out.append(0)
 
 
-def _decode_offset_commit_request(content: bytes, at: int, version: int) -> tuple[OffsetCommitRequest, int]:
+def _decode_offset_commit_request(content: bytes, at: i64, version: i64) -> tuple[OffsetCommitRequest, i64]:
     group_instance_id: str | None
     topics: list[OffsetCommitRequestTopic]
     group_id, at = read_compact_string(content, at) if version >= 8 else read_string(content, at)
@@ -272,7 +273,7 @@ def _decode_offset_commit_request(content: bytes, at: int, version: int) -> tupl
     ), at
 
 
-def _encode_offset_commit_request(out: BytesWriter, it: OffsetCommitRequest, version: int) -> None:
+def _encode_offset_commit_request(out: BytesWriter, it: OffsetCommitRequest, version: i64) -> None:
     if version >= 8:
         write_compact_string(out, it.group_id)
     else:
@@ -301,7 +302,7 @@ def _encode_offset_commit_request(out: BytesWriter, it: OffsetCommitRequest, ver
         out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> OffsetCommitRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> OffsetCommitRequest:
     """Raises Malformed when content from start on is no OffsetCommitRequest of that version."""
     try:
         return _decode_offset_commit_request(content, start, version)[0]
@@ -309,7 +310,7 @@ def decode_request(content: bytes, start: int, version: int) -> OffsetCommitRequ
         raise Malformed("OffsetCommitRequest is cut short") from None
 
 
-def encode_request(message: OffsetCommitRequest, version: int) -> bytes:
+def encode_request(message: OffsetCommitRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_offset_commit_request(out, message, version)
@@ -317,8 +318,8 @@ def encode_request(message: OffsetCommitRequest, version: int) -> bytes:
 
 
 def _decode_offset_commit_response_partition(
-    content: bytes, at: int, version: int
-) -> tuple[OffsetCommitResponsePartition, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[OffsetCommitResponsePartition, i64]:
     partition_index = read_i32_be(content, at)
     at += 4
     error_code = read_i16_be(content, at)
@@ -332,7 +333,7 @@ def _decode_offset_commit_response_partition(
 
 
 def _encode_offset_commit_response_partition(
-    out: BytesWriter, it: OffsetCommitResponsePartition, version: int
+    out: BytesWriter, it: OffsetCommitResponsePartition, version: i64
 ) -> None:
     write_i32_be(out, it.partition_index)
     write_i16_be(out, it.error_code)
@@ -341,8 +342,8 @@ def _encode_offset_commit_response_partition(
 
 
 def _decode_offset_commit_response_topic(
-    content: bytes, at: int, version: int
-) -> tuple[OffsetCommitResponseTopic, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[OffsetCommitResponseTopic, i64]:
     topic_id: bytes
     partitions: list[OffsetCommitResponsePartition]
     if version <= 9:
@@ -367,7 +368,7 @@ def _decode_offset_commit_response_topic(
 
 
 def _encode_offset_commit_response_topic(
-    out: BytesWriter, it: OffsetCommitResponseTopic, version: int
+    out: BytesWriter, it: OffsetCommitResponseTopic, version: i64
 ) -> None:
     if version <= 9:
         if version >= 8:
@@ -386,7 +387,7 @@ def _encode_offset_commit_response_topic(
         out.append(0)
 
 
-def _decode_offset_commit_response(content: bytes, at: int, version: int) -> tuple[OffsetCommitResponse, int]:
+def _decode_offset_commit_response(content: bytes, at: i64, version: i64) -> tuple[OffsetCommitResponse, i64]:
     topics: list[OffsetCommitResponseTopic]
     if version >= 3:
         throttle_time_ms = read_i32_be(content, at)
@@ -406,7 +407,7 @@ def _decode_offset_commit_response(content: bytes, at: int, version: int) -> tup
     return OffsetCommitResponse(throttle_time_ms, topics), at
 
 
-def _encode_offset_commit_response(out: BytesWriter, it: OffsetCommitResponse, version: int) -> None:
+def _encode_offset_commit_response(out: BytesWriter, it: OffsetCommitResponse, version: i64) -> None:
     if version >= 3:
         write_i32_be(out, it.throttle_time_ms)
     if version >= 8:
@@ -419,7 +420,7 @@ def _encode_offset_commit_response(out: BytesWriter, it: OffsetCommitResponse, v
         out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> OffsetCommitResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> OffsetCommitResponse:
     """Raises Malformed when content from start on is no OffsetCommitResponse of that version."""
     try:
         return _decode_offset_commit_response(content, start, version)[0]
@@ -427,7 +428,7 @@ def decode_response(content: bytes, start: int, version: int) -> OffsetCommitRes
         raise Malformed("OffsetCommitResponse is cut short") from None
 
 
-def encode_response(message: OffsetCommitResponse, version: int) -> bytes:
+def encode_response(message: OffsetCommitResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_offset_commit_response(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -239,8 +240,8 @@ class OffsetFetchResponse(Message):
 
 
 def _decode_offset_fetch_request_topic(
-    content: bytes, at: int, version: int
-) -> tuple[OffsetFetchRequestTopic, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[OffsetFetchRequestTopic, i64]:
     partition_indexes: list[int]
     name, at = read_compact_string(content, at) if version >= 6 else read_string(content, at)
     count, at = read_compact_count(content, at, 4) if version >= 6 else read_count(content, at, 4)
@@ -256,7 +257,7 @@ def _decode_offset_fetch_request_topic(
     return OffsetFetchRequestTopic(name, partition_indexes), at
 
 
-def _encode_offset_fetch_request_topic(out: BytesWriter, it: OffsetFetchRequestTopic, version: int) -> None:
+def _encode_offset_fetch_request_topic(out: BytesWriter, it: OffsetFetchRequestTopic, version: i64) -> None:
     if version >= 6:
         write_compact_string(out, it.name)
     else:
@@ -272,8 +273,8 @@ def _encode_offset_fetch_request_topic(out: BytesWriter, it: OffsetFetchRequestT
 
 
 def _decode_offset_fetch_request_topics(
-    content: bytes, at: int, version: int
-) -> tuple[OffsetFetchRequestTopics, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[OffsetFetchRequestTopics, i64]:
     topic_id: bytes
     partition_indexes: list[int]
     if version <= 9:
@@ -296,7 +297,7 @@ def _decode_offset_fetch_request_topics(
     return OffsetFetchRequestTopics(name, topic_id, partition_indexes), at
 
 
-def _encode_offset_fetch_request_topics(out: BytesWriter, it: OffsetFetchRequestTopics, version: int) -> None:
+def _encode_offset_fetch_request_topics(out: BytesWriter, it: OffsetFetchRequestTopics, version: i64) -> None:
     if version <= 9:
         write_compact_string(out, it.name)
     if version >= 10:
@@ -308,8 +309,8 @@ def _encode_offset_fetch_request_topics(out: BytesWriter, it: OffsetFetchRequest
 
 
 def _decode_offset_fetch_request_group(
-    content: bytes, at: int, version: int
-) -> tuple[OffsetFetchRequestGroup, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[OffsetFetchRequestGroup, i64]:
     member_id: str | None
     topics: list[OffsetFetchRequestTopics] | None
     group_id, at = read_compact_string(content, at)
@@ -337,7 +338,7 @@ def _decode_offset_fetch_request_group(
     return OffsetFetchRequestGroup(group_id, member_id, member_epoch, topics), at
 
 
-def _encode_offset_fetch_request_group(out: BytesWriter, it: OffsetFetchRequestGroup, version: int) -> None:
+def _encode_offset_fetch_request_group(out: BytesWriter, it: OffsetFetchRequestGroup, version: i64) -> None:
     write_compact_string(out, it.group_id)
     if version >= 9:
         write_compact_string(out, it.member_id)
@@ -352,7 +353,7 @@ def _encode_offset_fetch_request_group(out: BytesWriter, it: OffsetFetchRequestG
     out.append(0)
 
 
-def _decode_offset_fetch_request(content: bytes, at: int, version: int) -> tuple[OffsetFetchRequest, int]:
+def _decode_offset_fetch_request(content: bytes, at: i64, version: i64) -> tuple[OffsetFetchRequest, i64]:
     topics: list[OffsetFetchRequestTopic] | None
     groups: list[OffsetFetchRequestGroup]
     if version <= 7:
@@ -399,7 +400,7 @@ def _decode_offset_fetch_request(content: bytes, at: int, version: int) -> tuple
     return OffsetFetchRequest(group_id, topics, groups, require_stable), at
 
 
-def _encode_offset_fetch_request(out: BytesWriter, it: OffsetFetchRequest, version: int) -> None:
+def _encode_offset_fetch_request(out: BytesWriter, it: OffsetFetchRequest, version: i64) -> None:
     if version <= 7:
         if version >= 6:
             write_compact_string(out, it.group_id)
@@ -438,7 +439,7 @@ def _encode_offset_fetch_request(out: BytesWriter, it: OffsetFetchRequest, versi
         out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> OffsetFetchRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> OffsetFetchRequest:
     """Raises Malformed when content from start on is no OffsetFetchRequest of that version."""
     try:
         return _decode_offset_fetch_request(content, start, version)[0]
@@ -446,7 +447,7 @@ def decode_request(content: bytes, start: int, version: int) -> OffsetFetchReque
         raise Malformed("OffsetFetchRequest is cut short") from None
 
 
-def encode_request(message: OffsetFetchRequest, version: int) -> bytes:
+def encode_request(message: OffsetFetchRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_offset_fetch_request(out, message, version)
@@ -454,8 +455,8 @@ def encode_request(message: OffsetFetchRequest, version: int) -> bytes:
 
 
 def _decode_offset_fetch_response_partition(
-    content: bytes, at: int, version: int
-) -> tuple[OffsetFetchResponsePartition, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[OffsetFetchResponsePartition, i64]:
     metadata: str | None
     partition_index = read_i32_be(content, at)
     at += 4
@@ -482,7 +483,7 @@ def _decode_offset_fetch_response_partition(
 
 
 def _encode_offset_fetch_response_partition(
-    out: BytesWriter, it: OffsetFetchResponsePartition, version: int
+    out: BytesWriter, it: OffsetFetchResponsePartition, version: i64
 ) -> None:
     write_i32_be(out, it.partition_index)
     write_i64_be(out, it.committed_offset)
@@ -498,8 +499,8 @@ def _encode_offset_fetch_response_partition(
 
 
 def _decode_offset_fetch_response_topic(
-    content: bytes, at: int, version: int
-) -> tuple[OffsetFetchResponseTopic, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[OffsetFetchResponseTopic, i64]:
     partitions: list[OffsetFetchResponsePartition]
     name, at = read_compact_string(content, at) if version >= 6 else read_string(content, at)
     count, at = read_compact_count(content, at, 15) if version >= 6 else read_count(content, at, 15)
@@ -515,7 +516,7 @@ def _decode_offset_fetch_response_topic(
     return OffsetFetchResponseTopic(name, partitions), at
 
 
-def _encode_offset_fetch_response_topic(out: BytesWriter, it: OffsetFetchResponseTopic, version: int) -> None:
+def _encode_offset_fetch_response_topic(out: BytesWriter, it: OffsetFetchResponseTopic, version: i64) -> None:
     if version >= 6:
         write_compact_string(out, it.name)
     else:
@@ -531,8 +532,8 @@ def _encode_offset_fetch_response_topic(out: BytesWriter, it: OffsetFetchRespons
 
 
 def _decode_offset_fetch_response_partitions(
-    content: bytes, at: int, version: int
-) -> tuple[OffsetFetchResponsePartitions, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[OffsetFetchResponsePartitions, i64]:
     metadata: str | None
     partition_index = read_i32_be(content, at)
     at += 4
@@ -553,7 +554,7 @@ def _decode_offset_fetch_response_partitions(
 
 
 def _encode_offset_fetch_response_partitions(
-    out: BytesWriter, it: OffsetFetchResponsePartitions, version: int
+    out: BytesWriter, it: OffsetFetchResponsePartitions, version: i64
 ) -> None:
     write_i32_be(out, it.partition_index)
     write_i64_be(out, it.committed_offset)
@@ -564,8 +565,8 @@ def _encode_offset_fetch_response_partitions(
 
 
 def _decode_offset_fetch_response_topics(
-    content: bytes, at: int, version: int
-) -> tuple[OffsetFetchResponseTopics, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[OffsetFetchResponseTopics, i64]:
     topic_id: bytes
     partitions: list[OffsetFetchResponsePartitions]
     if version <= 9:
@@ -589,7 +590,7 @@ def _decode_offset_fetch_response_topics(
 
 
 def _encode_offset_fetch_response_topics(
-    out: BytesWriter, it: OffsetFetchResponseTopics, version: int
+    out: BytesWriter, it: OffsetFetchResponseTopics, version: i64
 ) -> None:
     if version <= 9:
         write_compact_string(out, it.name)
@@ -602,8 +603,8 @@ def _encode_offset_fetch_response_topics(
 
 
 def _decode_offset_fetch_response_group(
-    content: bytes, at: int, version: int
-) -> tuple[OffsetFetchResponseGroup, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[OffsetFetchResponseGroup, i64]:
     topics: list[OffsetFetchResponseTopics]
     group_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 1)
@@ -620,7 +621,7 @@ def _decode_offset_fetch_response_group(
     return OffsetFetchResponseGroup(group_id, topics, error_code), at
 
 
-def _encode_offset_fetch_response_group(out: BytesWriter, it: OffsetFetchResponseGroup, version: int) -> None:
+def _encode_offset_fetch_response_group(out: BytesWriter, it: OffsetFetchResponseGroup, version: i64) -> None:
     write_compact_string(out, it.group_id)
     write_compact_count(out, len(it.topics))
     for topics_item in it.topics:
@@ -629,7 +630,7 @@ def _encode_offset_fetch_response_group(out: BytesWriter, it: OffsetFetchRespons
     out.append(0)
 
 
-def _decode_offset_fetch_response(content: bytes, at: int, version: int) -> tuple[OffsetFetchResponse, int]:
+def _decode_offset_fetch_response(content: bytes, at: i64, version: i64) -> tuple[OffsetFetchResponse, i64]:
     topics: list[OffsetFetchResponseTopic]
     groups: list[OffsetFetchResponseGroup]
     if version >= 3:
@@ -666,7 +667,7 @@ def _decode_offset_fetch_response(content: bytes, at: int, version: int) -> tupl
     return OffsetFetchResponse(throttle_time_ms, topics, error_code, groups), at
 
 
-def _encode_offset_fetch_response(out: BytesWriter, it: OffsetFetchResponse, version: int) -> None:
+def _encode_offset_fetch_response(out: BytesWriter, it: OffsetFetchResponse, version: i64) -> None:
     if version >= 3:
         write_i32_be(out, it.throttle_time_ms)
     if version <= 7:
@@ -690,7 +691,7 @@ def _encode_offset_fetch_response(out: BytesWriter, it: OffsetFetchResponse, ver
         out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> OffsetFetchResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> OffsetFetchResponse:
     """Raises Malformed when content from start on is no OffsetFetchResponse of that version."""
     try:
         return _decode_offset_fetch_response(content, start, version)[0]
@@ -698,7 +699,7 @@ def decode_response(content: bytes, start: int, version: int) -> OffsetFetchResp
         raise Malformed("OffsetFetchResponse is cut short") from None
 
 
-def encode_response(message: OffsetFetchResponse, version: int) -> bytes:
+def encode_response(message: OffsetFetchResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_offset_fetch_response(out, message, version)

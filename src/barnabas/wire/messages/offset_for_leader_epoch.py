@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -135,8 +136,8 @@ class OffsetForLeaderEpochResponse(Message):
 
 
 def _decode_offset_for_leader_partition(
-    content: bytes, at: int, version: int
-) -> tuple[OffsetForLeaderPartition, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[OffsetForLeaderPartition, i64]:
     partition = read_i32_be(content, at)
     at += 4
     current_leader_epoch = read_i32_be(content, at)
@@ -151,7 +152,7 @@ def _decode_offset_for_leader_partition(
     return OffsetForLeaderPartition(partition, current_leader_epoch, leader_epoch), at
 
 
-def _encode_offset_for_leader_partition(out: BytesWriter, it: OffsetForLeaderPartition, version: int) -> None:
+def _encode_offset_for_leader_partition(out: BytesWriter, it: OffsetForLeaderPartition, version: i64) -> None:
     write_i32_be(out, it.partition)
     write_i32_be(out, it.current_leader_epoch)
     write_i32_be(out, it.leader_epoch)
@@ -160,8 +161,8 @@ def _encode_offset_for_leader_partition(out: BytesWriter, it: OffsetForLeaderPar
 
 
 def _decode_offset_for_leader_topic(
-    content: bytes, at: int, version: int
-) -> tuple[OffsetForLeaderTopic, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[OffsetForLeaderTopic, i64]:
     partitions: list[OffsetForLeaderPartition]
     topic, at = read_compact_string(content, at) if version >= 4 else read_string(content, at)
     count, at = read_compact_count(content, at, 12) if version >= 4 else read_count(content, at, 12)
@@ -177,7 +178,7 @@ def _decode_offset_for_leader_topic(
     return OffsetForLeaderTopic(topic, partitions), at
 
 
-def _encode_offset_for_leader_topic(out: BytesWriter, it: OffsetForLeaderTopic, version: int) -> None:
+def _encode_offset_for_leader_topic(out: BytesWriter, it: OffsetForLeaderTopic, version: i64) -> None:
     if version >= 4:
         write_compact_string(out, it.topic)
     else:
@@ -193,8 +194,8 @@ def _encode_offset_for_leader_topic(out: BytesWriter, it: OffsetForLeaderTopic, 
 
 
 def _decode_offset_for_leader_epoch_request(
-    content: bytes, at: int, version: int
-) -> tuple[OffsetForLeaderEpochRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[OffsetForLeaderEpochRequest, i64]:
     topics: list[OffsetForLeaderTopic]
     if version >= 3:
         replica_id = read_i32_be(content, at)
@@ -215,7 +216,7 @@ def _decode_offset_for_leader_epoch_request(
 
 
 def _encode_offset_for_leader_epoch_request(
-    out: BytesWriter, it: OffsetForLeaderEpochRequest, version: int
+    out: BytesWriter, it: OffsetForLeaderEpochRequest, version: i64
 ) -> None:
     if version >= 3:
         write_i32_be(out, it.replica_id)
@@ -229,7 +230,7 @@ def _encode_offset_for_leader_epoch_request(
         out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> OffsetForLeaderEpochRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> OffsetForLeaderEpochRequest:
     """Raises Malformed when content from start on is no OffsetForLeaderEpochRequest of that version."""
     try:
         return _decode_offset_for_leader_epoch_request(content, start, version)[0]
@@ -237,14 +238,14 @@ def decode_request(content: bytes, start: int, version: int) -> OffsetForLeaderE
         raise Malformed("OffsetForLeaderEpochRequest is cut short") from None
 
 
-def encode_request(message: OffsetForLeaderEpochRequest, version: int) -> bytes:
+def encode_request(message: OffsetForLeaderEpochRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_offset_for_leader_epoch_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_epoch_end_offset(content: bytes, at: int, version: int) -> tuple[EpochEndOffset, int]:
+def _decode_epoch_end_offset(content: bytes, at: i64, version: i64) -> tuple[EpochEndOffset, i64]:
     error_code = read_i16_be(content, at)
     at += 2
     partition = read_i32_be(content, at)
@@ -261,7 +262,7 @@ def _decode_epoch_end_offset(content: bytes, at: int, version: int) -> tuple[Epo
     return EpochEndOffset(error_code, partition, leader_epoch, end_offset), at
 
 
-def _encode_epoch_end_offset(out: BytesWriter, it: EpochEndOffset, version: int) -> None:
+def _encode_epoch_end_offset(out: BytesWriter, it: EpochEndOffset, version: i64) -> None:
     write_i16_be(out, it.error_code)
     write_i32_be(out, it.partition)
     write_i32_be(out, it.leader_epoch)
@@ -271,8 +272,8 @@ def _encode_epoch_end_offset(out: BytesWriter, it: EpochEndOffset, version: int)
 
 
 def _decode_offset_for_leader_topic_result(
-    content: bytes, at: int, version: int
-) -> tuple[OffsetForLeaderTopicResult, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[OffsetForLeaderTopicResult, i64]:
     partitions: list[EpochEndOffset]
     topic, at = read_compact_string(content, at) if version >= 4 else read_string(content, at)
     count, at = read_compact_count(content, at, 18) if version >= 4 else read_count(content, at, 18)
@@ -289,7 +290,7 @@ def _decode_offset_for_leader_topic_result(
 
 
 def _encode_offset_for_leader_topic_result(
-    out: BytesWriter, it: OffsetForLeaderTopicResult, version: int
+    out: BytesWriter, it: OffsetForLeaderTopicResult, version: i64
 ) -> None:
     if version >= 4:
         write_compact_string(out, it.topic)
@@ -306,8 +307,8 @@ def _encode_offset_for_leader_topic_result(
 
 
 def _decode_offset_for_leader_epoch_response(
-    content: bytes, at: int, version: int
-) -> tuple[OffsetForLeaderEpochResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[OffsetForLeaderEpochResponse, i64]:
     topics: list[OffsetForLeaderTopicResult]
     throttle_time_ms = read_i32_be(content, at)
     at += 4
@@ -325,7 +326,7 @@ def _decode_offset_for_leader_epoch_response(
 
 
 def _encode_offset_for_leader_epoch_response(
-    out: BytesWriter, it: OffsetForLeaderEpochResponse, version: int
+    out: BytesWriter, it: OffsetForLeaderEpochResponse, version: i64
 ) -> None:
     write_i32_be(out, it.throttle_time_ms)
     if version >= 4:
@@ -338,7 +339,7 @@ def _encode_offset_for_leader_epoch_response(
         out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> OffsetForLeaderEpochResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> OffsetForLeaderEpochResponse:
     """Raises Malformed when content from start on is no OffsetForLeaderEpochResponse of that version."""
     try:
         return _decode_offset_for_leader_epoch_response(content, start, version)[0]
@@ -346,7 +347,7 @@ def decode_response(content: bytes, start: int, version: int) -> OffsetForLeader
         raise Malformed("OffsetForLeaderEpochResponse is cut short") from None
 
 
-def encode_response(message: OffsetForLeaderEpochResponse, version: int) -> bytes:
+def encode_response(message: OffsetForLeaderEpochResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_offset_for_leader_epoch_response(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.ports import Piece
@@ -223,7 +224,7 @@ class ProduceResponse(Message):
         self.node_endpoints = [] if node_endpoints is None else node_endpoints
 
 
-def _decode_partition_produce_data(content: bytes, at: int, version: int) -> tuple[PartitionProduceData, int]:
+def _decode_partition_produce_data(content: bytes, at: i64, version: i64) -> tuple[PartitionProduceData, i64]:
     records: Records | None
     index = read_i32_be(content, at)
     at += 4
@@ -237,7 +238,7 @@ def _decode_partition_produce_data(content: bytes, at: int, version: int) -> tup
 
 
 def _encode_partition_produce_data(
-    out: BytesWriter, it: PartitionProduceData, version: int, parts: list[Piece] | None
+    out: BytesWriter, it: PartitionProduceData, version: i64, parts: list[Piece] | None
 ) -> None:
     write_i32_be(out, it.index)
     write_records(out, it.records, parts, version >= 9)
@@ -245,7 +246,7 @@ def _encode_partition_produce_data(
         out.append(0)
 
 
-def _decode_topic_produce_data(content: bytes, at: int, version: int) -> tuple[TopicProduceData, int]:
+def _decode_topic_produce_data(content: bytes, at: i64, version: i64) -> tuple[TopicProduceData, i64]:
     topic_id: bytes
     partition_data: list[PartitionProduceData]
     if version <= 12:
@@ -270,7 +271,7 @@ def _decode_topic_produce_data(content: bytes, at: int, version: int) -> tuple[T
 
 
 def _encode_topic_produce_data(
-    out: BytesWriter, it: TopicProduceData, version: int, parts: list[Piece] | None
+    out: BytesWriter, it: TopicProduceData, version: i64, parts: list[Piece] | None
 ) -> None:
     if version <= 12:
         if version >= 9:
@@ -289,7 +290,7 @@ def _encode_topic_produce_data(
         out.append(0)
 
 
-def _decode_produce_request(content: bytes, at: int, version: int) -> tuple[ProduceRequest, int]:
+def _decode_produce_request(content: bytes, at: i64, version: i64) -> tuple[ProduceRequest, i64]:
     transactional_id: str | None
     topic_data: list[TopicProduceData]
     transactional_id, at = (
@@ -313,7 +314,7 @@ def _decode_produce_request(content: bytes, at: int, version: int) -> tuple[Prod
 
 
 def _encode_produce_request(
-    out: BytesWriter, it: ProduceRequest, version: int, parts: list[Piece] | None
+    out: BytesWriter, it: ProduceRequest, version: i64, parts: list[Piece] | None
 ) -> None:
     if version >= 9:
         write_compact_string(out, it.transactional_id)
@@ -331,7 +332,7 @@ def _encode_produce_request(
         out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> ProduceRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> ProduceRequest:
     """Raises Malformed when content from start on is no ProduceRequest of that version."""
     try:
         return _decode_produce_request(content, start, version)[0]
@@ -339,7 +340,7 @@ def decode_request(content: bytes, start: int, version: int) -> ProduceRequest:
         raise Malformed("ProduceRequest is cut short") from None
 
 
-def encode_request(message: ProduceRequest, version: int) -> bytes:
+def encode_request(message: ProduceRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_produce_request(out, message, version, None)
@@ -347,8 +348,8 @@ def encode_request(message: ProduceRequest, version: int) -> bytes:
 
 
 def _decode_batch_index_and_error_message(
-    content: bytes, at: int, version: int
-) -> tuple[BatchIndexAndErrorMessage, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[BatchIndexAndErrorMessage, i64]:
     batch_index_error_message: str | None
     batch_index = read_i32_be(content, at)
     at += 4
@@ -364,7 +365,7 @@ def _decode_batch_index_and_error_message(
 
 
 def _encode_batch_index_and_error_message(
-    out: BytesWriter, it: BatchIndexAndErrorMessage, version: int
+    out: BytesWriter, it: BatchIndexAndErrorMessage, version: i64
 ) -> None:
     write_i32_be(out, it.batch_index)
     if version >= 9:
@@ -375,7 +376,7 @@ def _encode_batch_index_and_error_message(
         out.append(0)
 
 
-def _decode_leader_id_and_epoch(content: bytes, at: int, version: int) -> tuple[LeaderIdAndEpoch, int]:
+def _decode_leader_id_and_epoch(content: bytes, at: i64, version: i64) -> tuple[LeaderIdAndEpoch, i64]:
     leader_id = read_i32_be(content, at)
     at += 4
     leader_epoch = read_i32_be(content, at)
@@ -387,15 +388,15 @@ def _decode_leader_id_and_epoch(content: bytes, at: int, version: int) -> tuple[
     return LeaderIdAndEpoch(leader_id, leader_epoch), at
 
 
-def _encode_leader_id_and_epoch(out: BytesWriter, it: LeaderIdAndEpoch, version: int) -> None:
+def _encode_leader_id_and_epoch(out: BytesWriter, it: LeaderIdAndEpoch, version: i64) -> None:
     write_i32_be(out, it.leader_id)
     write_i32_be(out, it.leader_epoch)
     out.append(0)
 
 
 def _decode_partition_produce_response(
-    content: bytes, at: int, version: int
-) -> tuple[PartitionProduceResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[PartitionProduceResponse, i64]:
     record_errors: list[BatchIndexAndErrorMessage]
     error_message: str | None
     current_leader: LeaderIdAndEpoch | None
@@ -453,7 +454,7 @@ def _decode_partition_produce_response(
     ), at
 
 
-def _encode_partition_produce_response(out: BytesWriter, it: PartitionProduceResponse, version: int) -> None:
+def _encode_partition_produce_response(out: BytesWriter, it: PartitionProduceResponse, version: i64) -> None:
     write_i32_be(out, it.index)
     write_i16_be(out, it.error_code)
     write_i64_be(out, it.base_offset)
@@ -485,7 +486,7 @@ def _encode_partition_produce_response(out: BytesWriter, it: PartitionProduceRes
             write_tag(out, 0, tag_out.getvalue())
 
 
-def _decode_topic_produce_response(content: bytes, at: int, version: int) -> tuple[TopicProduceResponse, int]:
+def _decode_topic_produce_response(content: bytes, at: i64, version: i64) -> tuple[TopicProduceResponse, i64]:
     topic_id: bytes
     partition_responses: list[PartitionProduceResponse]
     if version <= 12:
@@ -509,7 +510,7 @@ def _decode_topic_produce_response(content: bytes, at: int, version: int) -> tup
     return TopicProduceResponse(name, topic_id, partition_responses), at
 
 
-def _encode_topic_produce_response(out: BytesWriter, it: TopicProduceResponse, version: int) -> None:
+def _encode_topic_produce_response(out: BytesWriter, it: TopicProduceResponse, version: i64) -> None:
     if version <= 12:
         if version >= 9:
             write_compact_string(out, it.name)
@@ -527,7 +528,7 @@ def _encode_topic_produce_response(out: BytesWriter, it: TopicProduceResponse, v
         out.append(0)
 
 
-def _decode_node_endpoint(content: bytes, at: int, version: int) -> tuple[NodeEndpoint, int]:
+def _decode_node_endpoint(content: bytes, at: i64, version: i64) -> tuple[NodeEndpoint, i64]:
     rack: str | None
     node_id = read_i32_be(content, at)
     at += 4
@@ -542,7 +543,7 @@ def _decode_node_endpoint(content: bytes, at: int, version: int) -> tuple[NodeEn
     return NodeEndpoint(node_id, host, port, rack), at
 
 
-def _encode_node_endpoint(out: BytesWriter, it: NodeEndpoint, version: int) -> None:
+def _encode_node_endpoint(out: BytesWriter, it: NodeEndpoint, version: i64) -> None:
     write_i32_be(out, it.node_id)
     write_compact_string(out, it.host)
     write_i32_be(out, it.port)
@@ -550,7 +551,7 @@ def _encode_node_endpoint(out: BytesWriter, it: NodeEndpoint, version: int) -> N
     out.append(0)
 
 
-def _decode_produce_response(content: bytes, at: int, version: int) -> tuple[ProduceResponse, int]:
+def _decode_produce_response(content: bytes, at: i64, version: i64) -> tuple[ProduceResponse, i64]:
     responses: list[TopicProduceResponse]
     node_endpoints: list[NodeEndpoint]
     count, at = read_compact_count(content, at, 1) if version >= 9 else read_count(content, at, 1)
@@ -582,7 +583,7 @@ def _decode_produce_response(content: bytes, at: int, version: int) -> tuple[Pro
     return ProduceResponse(responses, throttle_time_ms, node_endpoints), at
 
 
-def _encode_produce_response(out: BytesWriter, it: ProduceResponse, version: int) -> None:
+def _encode_produce_response(out: BytesWriter, it: ProduceResponse, version: i64) -> None:
     if version >= 9:
         write_compact_count(out, len(it.responses))
     else:
@@ -605,7 +606,7 @@ def _encode_produce_response(out: BytesWriter, it: ProduceResponse, version: int
             write_tag(out, 0, tag_out.getvalue())
 
 
-def decode_response(content: bytes, start: int, version: int) -> ProduceResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> ProduceResponse:
     """Raises Malformed when content from start on is no ProduceResponse of that version."""
     try:
         return _decode_produce_response(content, start, version)[0]
@@ -613,7 +614,7 @@ def decode_response(content: bytes, start: int, version: int) -> ProduceResponse
         raise Malformed("ProduceResponse is cut short") from None
 
 
-def encode_response(message: ProduceResponse, version: int) -> bytes:
+def encode_response(message: ProduceResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_produce_response(out, message, version)

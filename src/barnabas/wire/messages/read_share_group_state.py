@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -155,7 +156,7 @@ class ReadShareGroupStateResponse(Message):
         self.results = [] if results is None else results
 
 
-def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[PartitionData, int]:
+def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[PartitionData, i64]:
     partition = read_i32_be(content, at)
     at += 4
     leader_epoch = read_i32_be(content, at)
@@ -167,13 +168,13 @@ def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[Parti
     return PartitionData(partition, leader_epoch), at
 
 
-def _encode_partition_data(out: BytesWriter, it: PartitionData, version: int) -> None:
+def _encode_partition_data(out: BytesWriter, it: PartitionData, version: i64) -> None:
     write_i32_be(out, it.partition)
     write_i32_be(out, it.leader_epoch)
     out.append(0)
 
 
-def _decode_read_state_data(content: bytes, at: int, version: int) -> tuple[ReadStateData, int]:
+def _decode_read_state_data(content: bytes, at: i64, version: i64) -> tuple[ReadStateData, i64]:
     topic_id: bytes
     partitions: list[PartitionData]
     topic_id, at = read_uuid(content, at)
@@ -189,7 +190,7 @@ def _decode_read_state_data(content: bytes, at: int, version: int) -> tuple[Read
     return ReadStateData(topic_id, partitions), at
 
 
-def _encode_read_state_data(out: BytesWriter, it: ReadStateData, version: int) -> None:
+def _encode_read_state_data(out: BytesWriter, it: ReadStateData, version: i64) -> None:
     write_uuid(out, it.topic_id)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -198,8 +199,8 @@ def _encode_read_state_data(out: BytesWriter, it: ReadStateData, version: int) -
 
 
 def _decode_read_share_group_state_request(
-    content: bytes, at: int, version: int
-) -> tuple[ReadShareGroupStateRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ReadShareGroupStateRequest, i64]:
     topics: list[ReadStateData]
     group_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 17)
@@ -215,7 +216,7 @@ def _decode_read_share_group_state_request(
 
 
 def _encode_read_share_group_state_request(
-    out: BytesWriter, it: ReadShareGroupStateRequest, version: int
+    out: BytesWriter, it: ReadShareGroupStateRequest, version: i64
 ) -> None:
     write_compact_string(out, it.group_id)
     write_compact_count(out, len(it.topics))
@@ -224,7 +225,7 @@ def _encode_read_share_group_state_request(
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> ReadShareGroupStateRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> ReadShareGroupStateRequest:
     """Raises Malformed when content from start on is no ReadShareGroupStateRequest of that version."""
     try:
         return _decode_read_share_group_state_request(content, start, version)[0]
@@ -232,14 +233,14 @@ def decode_request(content: bytes, start: int, version: int) -> ReadShareGroupSt
         raise Malformed("ReadShareGroupStateRequest is cut short") from None
 
 
-def encode_request(message: ReadShareGroupStateRequest, version: int) -> bytes:
+def encode_request(message: ReadShareGroupStateRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_read_share_group_state_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_state_batch(content: bytes, at: int, version: int) -> tuple[StateBatch, int]:
+def _decode_state_batch(content: bytes, at: i64, version: i64) -> tuple[StateBatch, i64]:
     first_offset = read_i64_be(content, at)
     at += 8
     last_offset = read_i64_be(content, at)
@@ -255,7 +256,7 @@ def _decode_state_batch(content: bytes, at: int, version: int) -> tuple[StateBat
     return StateBatch(first_offset, last_offset, delivery_state, delivery_count), at
 
 
-def _encode_state_batch(out: BytesWriter, it: StateBatch, version: int) -> None:
+def _encode_state_batch(out: BytesWriter, it: StateBatch, version: i64) -> None:
     write_i64_be(out, it.first_offset)
     write_i64_be(out, it.last_offset)
     write_i8(out, it.delivery_state)
@@ -263,7 +264,7 @@ def _encode_state_batch(out: BytesWriter, it: StateBatch, version: int) -> None:
     out.append(0)
 
 
-def _decode_partition_result(content: bytes, at: int, version: int) -> tuple[PartitionResult, int]:
+def _decode_partition_result(content: bytes, at: i64, version: i64) -> tuple[PartitionResult, i64]:
     error_message: str | None
     state_batches: list[StateBatch]
     partition = read_i32_be(content, at)
@@ -287,7 +288,7 @@ def _decode_partition_result(content: bytes, at: int, version: int) -> tuple[Par
     return PartitionResult(partition, error_code, error_message, state_epoch, start_offset, state_batches), at
 
 
-def _encode_partition_result(out: BytesWriter, it: PartitionResult, version: int) -> None:
+def _encode_partition_result(out: BytesWriter, it: PartitionResult, version: i64) -> None:
     write_i32_be(out, it.partition)
     write_i16_be(out, it.error_code)
     write_compact_string(out, it.error_message)
@@ -299,7 +300,7 @@ def _encode_partition_result(out: BytesWriter, it: PartitionResult, version: int
     out.append(0)
 
 
-def _decode_read_state_result(content: bytes, at: int, version: int) -> tuple[ReadStateResult, int]:
+def _decode_read_state_result(content: bytes, at: i64, version: i64) -> tuple[ReadStateResult, i64]:
     topic_id: bytes
     partitions: list[PartitionResult]
     topic_id, at = read_uuid(content, at)
@@ -315,7 +316,7 @@ def _decode_read_state_result(content: bytes, at: int, version: int) -> tuple[Re
     return ReadStateResult(topic_id, partitions), at
 
 
-def _encode_read_state_result(out: BytesWriter, it: ReadStateResult, version: int) -> None:
+def _encode_read_state_result(out: BytesWriter, it: ReadStateResult, version: i64) -> None:
     write_uuid(out, it.topic_id)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -324,8 +325,8 @@ def _encode_read_state_result(out: BytesWriter, it: ReadStateResult, version: in
 
 
 def _decode_read_share_group_state_response(
-    content: bytes, at: int, version: int
-) -> tuple[ReadShareGroupStateResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ReadShareGroupStateResponse, i64]:
     results: list[ReadStateResult]
     count, at = read_compact_count(content, at, 17)
     results = []
@@ -340,7 +341,7 @@ def _decode_read_share_group_state_response(
 
 
 def _encode_read_share_group_state_response(
-    out: BytesWriter, it: ReadShareGroupStateResponse, version: int
+    out: BytesWriter, it: ReadShareGroupStateResponse, version: i64
 ) -> None:
     write_compact_count(out, len(it.results))
     for results_item in it.results:
@@ -348,7 +349,7 @@ def _encode_read_share_group_state_response(
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> ReadShareGroupStateResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> ReadShareGroupStateResponse:
     """Raises Malformed when content from start on is no ReadShareGroupStateResponse of that version."""
     try:
         return _decode_read_share_group_state_response(content, start, version)[0]
@@ -356,7 +357,7 @@ def decode_response(content: bytes, start: int, version: int) -> ReadShareGroupS
         raise Malformed("ReadShareGroupStateResponse is cut short") from None
 
 
-def encode_response(message: ReadShareGroupStateResponse, version: int) -> bytes:
+def encode_response(message: ReadShareGroupStateResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_read_share_group_state_response(out, message, version)

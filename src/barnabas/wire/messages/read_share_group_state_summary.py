@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -135,7 +136,7 @@ class ReadShareGroupStateSummaryResponse(Message):
         self.results = [] if results is None else results
 
 
-def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[PartitionData, int]:
+def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[PartitionData, i64]:
     partition = read_i32_be(content, at)
     at += 4
     leader_epoch = read_i32_be(content, at)
@@ -147,15 +148,15 @@ def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[Parti
     return PartitionData(partition, leader_epoch), at
 
 
-def _encode_partition_data(out: BytesWriter, it: PartitionData, version: int) -> None:
+def _encode_partition_data(out: BytesWriter, it: PartitionData, version: i64) -> None:
     write_i32_be(out, it.partition)
     write_i32_be(out, it.leader_epoch)
     out.append(0)
 
 
 def _decode_read_state_summary_data(
-    content: bytes, at: int, version: int
-) -> tuple[ReadStateSummaryData, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ReadStateSummaryData, i64]:
     topic_id: bytes
     partitions: list[PartitionData]
     topic_id, at = read_uuid(content, at)
@@ -171,7 +172,7 @@ def _decode_read_state_summary_data(
     return ReadStateSummaryData(topic_id, partitions), at
 
 
-def _encode_read_state_summary_data(out: BytesWriter, it: ReadStateSummaryData, version: int) -> None:
+def _encode_read_state_summary_data(out: BytesWriter, it: ReadStateSummaryData, version: i64) -> None:
     write_uuid(out, it.topic_id)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -180,8 +181,8 @@ def _encode_read_state_summary_data(out: BytesWriter, it: ReadStateSummaryData, 
 
 
 def _decode_read_share_group_state_summary_request(
-    content: bytes, at: int, version: int
-) -> tuple[ReadShareGroupStateSummaryRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ReadShareGroupStateSummaryRequest, i64]:
     topics: list[ReadStateSummaryData]
     group_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 17)
@@ -197,7 +198,7 @@ def _decode_read_share_group_state_summary_request(
 
 
 def _encode_read_share_group_state_summary_request(
-    out: BytesWriter, it: ReadShareGroupStateSummaryRequest, version: int
+    out: BytesWriter, it: ReadShareGroupStateSummaryRequest, version: i64
 ) -> None:
     write_compact_string(out, it.group_id)
     write_compact_count(out, len(it.topics))
@@ -206,7 +207,7 @@ def _encode_read_share_group_state_summary_request(
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> ReadShareGroupStateSummaryRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> ReadShareGroupStateSummaryRequest:
     """Raises Malformed when content from start on is no ReadShareGroupStateSummaryRequest of that version."""
     try:
         return _decode_read_share_group_state_summary_request(content, start, version)[0]
@@ -214,14 +215,14 @@ def decode_request(content: bytes, start: int, version: int) -> ReadShareGroupSt
         raise Malformed("ReadShareGroupStateSummaryRequest is cut short") from None
 
 
-def encode_request(message: ReadShareGroupStateSummaryRequest, version: int) -> bytes:
+def encode_request(message: ReadShareGroupStateSummaryRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_read_share_group_state_summary_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_partition_result(content: bytes, at: int, version: int) -> tuple[PartitionResult, int]:
+def _decode_partition_result(content: bytes, at: i64, version: i64) -> tuple[PartitionResult, i64]:
     error_message: str | None
     partition = read_i32_be(content, at)
     at += 4
@@ -248,7 +249,7 @@ def _decode_partition_result(content: bytes, at: int, version: int) -> tuple[Par
     ), at
 
 
-def _encode_partition_result(out: BytesWriter, it: PartitionResult, version: int) -> None:
+def _encode_partition_result(out: BytesWriter, it: PartitionResult, version: i64) -> None:
     write_i32_be(out, it.partition)
     write_i16_be(out, it.error_code)
     write_compact_string(out, it.error_message)
@@ -261,8 +262,8 @@ def _encode_partition_result(out: BytesWriter, it: PartitionResult, version: int
 
 
 def _decode_read_state_summary_result(
-    content: bytes, at: int, version: int
-) -> tuple[ReadStateSummaryResult, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ReadStateSummaryResult, i64]:
     topic_id: bytes
     partitions: list[PartitionResult]
     topic_id, at = read_uuid(content, at)
@@ -278,7 +279,7 @@ def _decode_read_state_summary_result(
     return ReadStateSummaryResult(topic_id, partitions), at
 
 
-def _encode_read_state_summary_result(out: BytesWriter, it: ReadStateSummaryResult, version: int) -> None:
+def _encode_read_state_summary_result(out: BytesWriter, it: ReadStateSummaryResult, version: i64) -> None:
     write_uuid(out, it.topic_id)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -287,8 +288,8 @@ def _encode_read_state_summary_result(out: BytesWriter, it: ReadStateSummaryResu
 
 
 def _decode_read_share_group_state_summary_response(
-    content: bytes, at: int, version: int
-) -> tuple[ReadShareGroupStateSummaryResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ReadShareGroupStateSummaryResponse, i64]:
     results: list[ReadStateSummaryResult]
     count, at = read_compact_count(content, at, 17)
     results = []
@@ -303,7 +304,7 @@ def _decode_read_share_group_state_summary_response(
 
 
 def _encode_read_share_group_state_summary_response(
-    out: BytesWriter, it: ReadShareGroupStateSummaryResponse, version: int
+    out: BytesWriter, it: ReadShareGroupStateSummaryResponse, version: i64
 ) -> None:
     write_compact_count(out, len(it.results))
     for results_item in it.results:
@@ -311,7 +312,7 @@ def _encode_read_share_group_state_summary_response(
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> ReadShareGroupStateSummaryResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> ReadShareGroupStateSummaryResponse:
     """Raises Malformed when content from start on is no ReadShareGroupStateSummaryResponse of that version."""
     try:
         return _decode_read_share_group_state_summary_response(content, start, version)[0]
@@ -319,7 +320,7 @@ def decode_response(content: bytes, start: int, version: int) -> ReadShareGroupS
         raise Malformed("ReadShareGroupStateSummaryResponse is cut short") from None
 
 
-def encode_response(message: ReadShareGroupStateSummaryResponse, version: int) -> bytes:
+def encode_response(message: ReadShareGroupStateSummaryResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_read_share_group_state_summary_response(out, message, version)

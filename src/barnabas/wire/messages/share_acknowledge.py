@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -208,7 +209,7 @@ class ShareAcknowledgeResponse(Message):
         self.node_endpoints = [] if node_endpoints is None else node_endpoints
 
 
-def _decode_acknowledgement_batch(content: bytes, at: int, version: int) -> tuple[AcknowledgementBatch, int]:
+def _decode_acknowledgement_batch(content: bytes, at: i64, version: i64) -> tuple[AcknowledgementBatch, i64]:
     acknowledge_types: list[int]
     first_offset = read_i64_be(content, at)
     at += 8
@@ -226,7 +227,7 @@ def _decode_acknowledgement_batch(content: bytes, at: int, version: int) -> tupl
     return AcknowledgementBatch(first_offset, last_offset, acknowledge_types), at
 
 
-def _encode_acknowledgement_batch(out: BytesWriter, it: AcknowledgementBatch, version: int) -> None:
+def _encode_acknowledgement_batch(out: BytesWriter, it: AcknowledgementBatch, version: i64) -> None:
     write_i64_be(out, it.first_offset)
     write_i64_be(out, it.last_offset)
     write_compact_count(out, len(it.acknowledge_types))
@@ -235,7 +236,7 @@ def _encode_acknowledgement_batch(out: BytesWriter, it: AcknowledgementBatch, ve
     out.append(0)
 
 
-def _decode_acknowledge_partition(content: bytes, at: int, version: int) -> tuple[AcknowledgePartition, int]:
+def _decode_acknowledge_partition(content: bytes, at: i64, version: i64) -> tuple[AcknowledgePartition, i64]:
     acknowledgement_batches: list[AcknowledgementBatch]
     partition_index = read_i32_be(content, at)
     at += 4
@@ -251,7 +252,7 @@ def _decode_acknowledge_partition(content: bytes, at: int, version: int) -> tupl
     return AcknowledgePartition(partition_index, acknowledgement_batches), at
 
 
-def _encode_acknowledge_partition(out: BytesWriter, it: AcknowledgePartition, version: int) -> None:
+def _encode_acknowledge_partition(out: BytesWriter, it: AcknowledgePartition, version: i64) -> None:
     write_i32_be(out, it.partition_index)
     write_compact_count(out, len(it.acknowledgement_batches))
     for acknowledgement_batches_item in it.acknowledgement_batches:
@@ -259,7 +260,7 @@ def _encode_acknowledge_partition(out: BytesWriter, it: AcknowledgePartition, ve
     out.append(0)
 
 
-def _decode_acknowledge_topic(content: bytes, at: int, version: int) -> tuple[AcknowledgeTopic, int]:
+def _decode_acknowledge_topic(content: bytes, at: i64, version: i64) -> tuple[AcknowledgeTopic, i64]:
     topic_id: bytes
     partitions: list[AcknowledgePartition]
     topic_id, at = read_uuid(content, at)
@@ -275,7 +276,7 @@ def _decode_acknowledge_topic(content: bytes, at: int, version: int) -> tuple[Ac
     return AcknowledgeTopic(topic_id, partitions), at
 
 
-def _encode_acknowledge_topic(out: BytesWriter, it: AcknowledgeTopic, version: int) -> None:
+def _encode_acknowledge_topic(out: BytesWriter, it: AcknowledgeTopic, version: i64) -> None:
     write_uuid(out, it.topic_id)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -284,8 +285,8 @@ def _encode_acknowledge_topic(out: BytesWriter, it: AcknowledgeTopic, version: i
 
 
 def _decode_share_acknowledge_request(
-    content: bytes, at: int, version: int
-) -> tuple[ShareAcknowledgeRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ShareAcknowledgeRequest, i64]:
     group_id: str | None
     member_id: str | None
     topics: list[AcknowledgeTopic]
@@ -310,7 +311,7 @@ def _decode_share_acknowledge_request(
     return ShareAcknowledgeRequest(group_id, member_id, share_session_epoch, is_renew_ack, topics), at
 
 
-def _encode_share_acknowledge_request(out: BytesWriter, it: ShareAcknowledgeRequest, version: int) -> None:
+def _encode_share_acknowledge_request(out: BytesWriter, it: ShareAcknowledgeRequest, version: i64) -> None:
     write_compact_string(out, it.group_id)
     write_compact_string(out, it.member_id)
     write_i32_be(out, it.share_session_epoch)
@@ -324,7 +325,7 @@ def _encode_share_acknowledge_request(out: BytesWriter, it: ShareAcknowledgeRequ
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> ShareAcknowledgeRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> ShareAcknowledgeRequest:
     """Raises Malformed when content from start on is no ShareAcknowledgeRequest of that version."""
     try:
         return _decode_share_acknowledge_request(content, start, version)[0]
@@ -332,14 +333,14 @@ def decode_request(content: bytes, start: int, version: int) -> ShareAcknowledge
         raise Malformed("ShareAcknowledgeRequest is cut short") from None
 
 
-def encode_request(message: ShareAcknowledgeRequest, version: int) -> bytes:
+def encode_request(message: ShareAcknowledgeRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_share_acknowledge_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_leader_id_and_epoch(content: bytes, at: int, version: int) -> tuple[LeaderIdAndEpoch, int]:
+def _decode_leader_id_and_epoch(content: bytes, at: i64, version: i64) -> tuple[LeaderIdAndEpoch, i64]:
     leader_id = read_i32_be(content, at)
     at += 4
     leader_epoch = read_i32_be(content, at)
@@ -351,13 +352,13 @@ def _decode_leader_id_and_epoch(content: bytes, at: int, version: int) -> tuple[
     return LeaderIdAndEpoch(leader_id, leader_epoch), at
 
 
-def _encode_leader_id_and_epoch(out: BytesWriter, it: LeaderIdAndEpoch, version: int) -> None:
+def _encode_leader_id_and_epoch(out: BytesWriter, it: LeaderIdAndEpoch, version: i64) -> None:
     write_i32_be(out, it.leader_id)
     write_i32_be(out, it.leader_epoch)
     out.append(0)
 
 
-def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[PartitionData, int]:
+def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[PartitionData, i64]:
     error_message: str | None
     partition_index = read_i32_be(content, at)
     at += 4
@@ -372,7 +373,7 @@ def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[Parti
     return PartitionData(partition_index, error_code, error_message, current_leader), at
 
 
-def _encode_partition_data(out: BytesWriter, it: PartitionData, version: int) -> None:
+def _encode_partition_data(out: BytesWriter, it: PartitionData, version: i64) -> None:
     write_i32_be(out, it.partition_index)
     write_i16_be(out, it.error_code)
     write_compact_string(out, it.error_message)
@@ -381,8 +382,8 @@ def _encode_partition_data(out: BytesWriter, it: PartitionData, version: int) ->
 
 
 def _decode_share_acknowledge_topic_response(
-    content: bytes, at: int, version: int
-) -> tuple[ShareAcknowledgeTopicResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ShareAcknowledgeTopicResponse, i64]:
     topic_id: bytes
     partitions: list[PartitionData]
     topic_id, at = read_uuid(content, at)
@@ -399,7 +400,7 @@ def _decode_share_acknowledge_topic_response(
 
 
 def _encode_share_acknowledge_topic_response(
-    out: BytesWriter, it: ShareAcknowledgeTopicResponse, version: int
+    out: BytesWriter, it: ShareAcknowledgeTopicResponse, version: i64
 ) -> None:
     write_uuid(out, it.topic_id)
     write_compact_count(out, len(it.partitions))
@@ -408,7 +409,7 @@ def _encode_share_acknowledge_topic_response(
     out.append(0)
 
 
-def _decode_node_endpoint(content: bytes, at: int, version: int) -> tuple[NodeEndpoint, int]:
+def _decode_node_endpoint(content: bytes, at: i64, version: i64) -> tuple[NodeEndpoint, i64]:
     rack: str | None
     node_id = read_i32_be(content, at)
     at += 4
@@ -423,7 +424,7 @@ def _decode_node_endpoint(content: bytes, at: int, version: int) -> tuple[NodeEn
     return NodeEndpoint(node_id, host, port, rack), at
 
 
-def _encode_node_endpoint(out: BytesWriter, it: NodeEndpoint, version: int) -> None:
+def _encode_node_endpoint(out: BytesWriter, it: NodeEndpoint, version: i64) -> None:
     write_i32_be(out, it.node_id)
     write_compact_string(out, it.host)
     write_i32_be(out, it.port)
@@ -432,8 +433,8 @@ def _encode_node_endpoint(out: BytesWriter, it: NodeEndpoint, version: int) -> N
 
 
 def _decode_share_acknowledge_response(
-    content: bytes, at: int, version: int
-) -> tuple[ShareAcknowledgeResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ShareAcknowledgeResponse, i64]:
     error_message: str | None
     responses: list[ShareAcknowledgeTopicResponse]
     node_endpoints: list[NodeEndpoint]
@@ -466,7 +467,7 @@ def _decode_share_acknowledge_response(
     ), at
 
 
-def _encode_share_acknowledge_response(out: BytesWriter, it: ShareAcknowledgeResponse, version: int) -> None:
+def _encode_share_acknowledge_response(out: BytesWriter, it: ShareAcknowledgeResponse, version: i64) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_i16_be(out, it.error_code)
     write_compact_string(out, it.error_message)
@@ -481,7 +482,7 @@ def _encode_share_acknowledge_response(out: BytesWriter, it: ShareAcknowledgeRes
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> ShareAcknowledgeResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> ShareAcknowledgeResponse:
     """Raises Malformed when content from start on is no ShareAcknowledgeResponse of that version."""
     try:
         return _decode_share_acknowledge_response(content, start, version)[0]
@@ -489,7 +490,7 @@ def decode_response(content: bytes, start: int, version: int) -> ShareAcknowledg
         raise Malformed("ShareAcknowledgeResponse is cut short") from None
 
 
-def encode_response(message: ShareAcknowledgeResponse, version: int) -> bytes:
+def encode_response(message: ShareAcknowledgeResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_share_acknowledge_response(out, message, version)

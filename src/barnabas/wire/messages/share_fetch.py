@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.ports import Piece
@@ -278,7 +279,7 @@ class ShareFetchResponse(Message):
         self.node_endpoints = [] if node_endpoints is None else node_endpoints
 
 
-def _decode_acknowledgement_batch(content: bytes, at: int, version: int) -> tuple[AcknowledgementBatch, int]:
+def _decode_acknowledgement_batch(content: bytes, at: i64, version: i64) -> tuple[AcknowledgementBatch, i64]:
     acknowledge_types: list[int]
     first_offset = read_i64_be(content, at)
     at += 8
@@ -296,7 +297,7 @@ def _decode_acknowledgement_batch(content: bytes, at: int, version: int) -> tupl
     return AcknowledgementBatch(first_offset, last_offset, acknowledge_types), at
 
 
-def _encode_acknowledgement_batch(out: BytesWriter, it: AcknowledgementBatch, version: int) -> None:
+def _encode_acknowledgement_batch(out: BytesWriter, it: AcknowledgementBatch, version: i64) -> None:
     write_i64_be(out, it.first_offset)
     write_i64_be(out, it.last_offset)
     write_compact_count(out, len(it.acknowledge_types))
@@ -305,7 +306,7 @@ def _encode_acknowledgement_batch(out: BytesWriter, it: AcknowledgementBatch, ve
     out.append(0)
 
 
-def _decode_fetch_partition(content: bytes, at: int, version: int) -> tuple[FetchPartition, int]:
+def _decode_fetch_partition(content: bytes, at: i64, version: i64) -> tuple[FetchPartition, i64]:
     acknowledgement_batches: list[AcknowledgementBatch]
     partition_index = read_i32_be(content, at)
     at += 4
@@ -321,7 +322,7 @@ def _decode_fetch_partition(content: bytes, at: int, version: int) -> tuple[Fetc
     return FetchPartition(partition_index, acknowledgement_batches), at
 
 
-def _encode_fetch_partition(out: BytesWriter, it: FetchPartition, version: int) -> None:
+def _encode_fetch_partition(out: BytesWriter, it: FetchPartition, version: i64) -> None:
     write_i32_be(out, it.partition_index)
     write_compact_count(out, len(it.acknowledgement_batches))
     for acknowledgement_batches_item in it.acknowledgement_batches:
@@ -329,7 +330,7 @@ def _encode_fetch_partition(out: BytesWriter, it: FetchPartition, version: int) 
     out.append(0)
 
 
-def _decode_fetch_topic(content: bytes, at: int, version: int) -> tuple[FetchTopic, int]:
+def _decode_fetch_topic(content: bytes, at: i64, version: i64) -> tuple[FetchTopic, i64]:
     topic_id: bytes
     partitions: list[FetchPartition]
     topic_id, at = read_uuid(content, at)
@@ -345,7 +346,7 @@ def _decode_fetch_topic(content: bytes, at: int, version: int) -> tuple[FetchTop
     return FetchTopic(topic_id, partitions), at
 
 
-def _encode_fetch_topic(out: BytesWriter, it: FetchTopic, version: int) -> None:
+def _encode_fetch_topic(out: BytesWriter, it: FetchTopic, version: i64) -> None:
     write_uuid(out, it.topic_id)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -353,7 +354,7 @@ def _encode_fetch_topic(out: BytesWriter, it: FetchTopic, version: int) -> None:
     out.append(0)
 
 
-def _decode_forgotten_topic(content: bytes, at: int, version: int) -> tuple[ForgottenTopic, int]:
+def _decode_forgotten_topic(content: bytes, at: i64, version: i64) -> tuple[ForgottenTopic, i64]:
     topic_id: bytes
     partitions: list[int]
     topic_id, at = read_uuid(content, at)
@@ -369,7 +370,7 @@ def _decode_forgotten_topic(content: bytes, at: int, version: int) -> tuple[Forg
     return ForgottenTopic(topic_id, partitions), at
 
 
-def _encode_forgotten_topic(out: BytesWriter, it: ForgottenTopic, version: int) -> None:
+def _encode_forgotten_topic(out: BytesWriter, it: ForgottenTopic, version: i64) -> None:
     write_uuid(out, it.topic_id)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -377,7 +378,7 @@ def _encode_forgotten_topic(out: BytesWriter, it: ForgottenTopic, version: int) 
     out.append(0)
 
 
-def _decode_share_fetch_request(content: bytes, at: int, version: int) -> tuple[ShareFetchRequest, int]:
+def _decode_share_fetch_request(content: bytes, at: i64, version: i64) -> tuple[ShareFetchRequest, i64]:
     group_id: str | None
     member_id: str | None
     topics: list[FetchTopic]
@@ -436,7 +437,7 @@ def _decode_share_fetch_request(content: bytes, at: int, version: int) -> tuple[
     ), at
 
 
-def _encode_share_fetch_request(out: BytesWriter, it: ShareFetchRequest, version: int) -> None:
+def _encode_share_fetch_request(out: BytesWriter, it: ShareFetchRequest, version: i64) -> None:
     write_compact_string(out, it.group_id)
     write_compact_string(out, it.member_id)
     write_i32_be(out, it.share_session_epoch)
@@ -460,7 +461,7 @@ def _encode_share_fetch_request(out: BytesWriter, it: ShareFetchRequest, version
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> ShareFetchRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> ShareFetchRequest:
     """Raises Malformed when content from start on is no ShareFetchRequest of that version."""
     try:
         return _decode_share_fetch_request(content, start, version)[0]
@@ -468,14 +469,14 @@ def decode_request(content: bytes, start: int, version: int) -> ShareFetchReques
         raise Malformed("ShareFetchRequest is cut short") from None
 
 
-def encode_request(message: ShareFetchRequest, version: int) -> bytes:
+def encode_request(message: ShareFetchRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_share_fetch_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_leader_id_and_epoch(content: bytes, at: int, version: int) -> tuple[LeaderIdAndEpoch, int]:
+def _decode_leader_id_and_epoch(content: bytes, at: i64, version: i64) -> tuple[LeaderIdAndEpoch, i64]:
     leader_id = read_i32_be(content, at)
     at += 4
     leader_epoch = read_i32_be(content, at)
@@ -487,13 +488,13 @@ def _decode_leader_id_and_epoch(content: bytes, at: int, version: int) -> tuple[
     return LeaderIdAndEpoch(leader_id, leader_epoch), at
 
 
-def _encode_leader_id_and_epoch(out: BytesWriter, it: LeaderIdAndEpoch, version: int) -> None:
+def _encode_leader_id_and_epoch(out: BytesWriter, it: LeaderIdAndEpoch, version: i64) -> None:
     write_i32_be(out, it.leader_id)
     write_i32_be(out, it.leader_epoch)
     out.append(0)
 
 
-def _decode_acquired_records(content: bytes, at: int, version: int) -> tuple[AcquiredRecords, int]:
+def _decode_acquired_records(content: bytes, at: i64, version: i64) -> tuple[AcquiredRecords, i64]:
     first_offset = read_i64_be(content, at)
     at += 8
     last_offset = read_i64_be(content, at)
@@ -507,14 +508,14 @@ def _decode_acquired_records(content: bytes, at: int, version: int) -> tuple[Acq
     return AcquiredRecords(first_offset, last_offset, delivery_count), at
 
 
-def _encode_acquired_records(out: BytesWriter, it: AcquiredRecords, version: int) -> None:
+def _encode_acquired_records(out: BytesWriter, it: AcquiredRecords, version: i64) -> None:
     write_i64_be(out, it.first_offset)
     write_i64_be(out, it.last_offset)
     write_i16_be(out, it.delivery_count)
     out.append(0)
 
 
-def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[PartitionData, int]:
+def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[PartitionData, i64]:
     error_message: str | None
     acknowledge_error_message: str | None
     records: Records | None
@@ -551,7 +552,7 @@ def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[Parti
 
 
 def _encode_partition_data(
-    out: BytesWriter, it: PartitionData, version: int, parts: list[Piece] | None
+    out: BytesWriter, it: PartitionData, version: i64, parts: list[Piece] | None
 ) -> None:
     write_i32_be(out, it.partition_index)
     write_i16_be(out, it.error_code)
@@ -569,8 +570,8 @@ def _encode_partition_data(
 
 
 def _decode_share_fetchable_topic_response(
-    content: bytes, at: int, version: int
-) -> tuple[ShareFetchableTopicResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ShareFetchableTopicResponse, i64]:
     topic_id: bytes
     partitions: list[PartitionData]
     topic_id, at = read_uuid(content, at)
@@ -587,7 +588,7 @@ def _decode_share_fetchable_topic_response(
 
 
 def _encode_share_fetchable_topic_response(
-    out: BytesWriter, it: ShareFetchableTopicResponse, version: int, parts: list[Piece] | None
+    out: BytesWriter, it: ShareFetchableTopicResponse, version: i64, parts: list[Piece] | None
 ) -> None:
     write_uuid(out, it.topic_id)
     write_compact_count(out, len(it.partitions))
@@ -596,7 +597,7 @@ def _encode_share_fetchable_topic_response(
     out.append(0)
 
 
-def _decode_node_endpoint(content: bytes, at: int, version: int) -> tuple[NodeEndpoint, int]:
+def _decode_node_endpoint(content: bytes, at: i64, version: i64) -> tuple[NodeEndpoint, i64]:
     rack: str | None
     node_id = read_i32_be(content, at)
     at += 4
@@ -611,7 +612,7 @@ def _decode_node_endpoint(content: bytes, at: int, version: int) -> tuple[NodeEn
     return NodeEndpoint(node_id, host, port, rack), at
 
 
-def _encode_node_endpoint(out: BytesWriter, it: NodeEndpoint, version: int) -> None:
+def _encode_node_endpoint(out: BytesWriter, it: NodeEndpoint, version: i64) -> None:
     write_i32_be(out, it.node_id)
     write_compact_string(out, it.host)
     write_i32_be(out, it.port)
@@ -619,7 +620,7 @@ def _encode_node_endpoint(out: BytesWriter, it: NodeEndpoint, version: int) -> N
     out.append(0)
 
 
-def _decode_share_fetch_response(content: bytes, at: int, version: int) -> tuple[ShareFetchResponse, int]:
+def _decode_share_fetch_response(content: bytes, at: i64, version: i64) -> tuple[ShareFetchResponse, i64]:
     error_message: str | None
     responses: list[ShareFetchableTopicResponse]
     node_endpoints: list[NodeEndpoint]
@@ -650,7 +651,7 @@ def _decode_share_fetch_response(content: bytes, at: int, version: int) -> tuple
 
 
 def _encode_share_fetch_response(
-    out: BytesWriter, it: ShareFetchResponse, version: int, parts: list[Piece] | None
+    out: BytesWriter, it: ShareFetchResponse, version: i64, parts: list[Piece] | None
 ) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_i16_be(out, it.error_code)
@@ -665,7 +666,7 @@ def _encode_share_fetch_response(
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> ShareFetchResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> ShareFetchResponse:
     """Raises Malformed when content from start on is no ShareFetchResponse of that version."""
     try:
         return _decode_share_fetch_response(content, start, version)[0]
@@ -673,14 +674,14 @@ def decode_response(content: bytes, start: int, version: int) -> ShareFetchRespo
         raise Malformed("ShareFetchResponse is cut short") from None
 
 
-def encode_response(message: ShareFetchResponse, version: int) -> bytes:
+def encode_response(message: ShareFetchResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_share_fetch_response(out, message, version, None)
     return out.getvalue()
 
 
-def plan_response(message: ShareFetchResponse, version: int) -> list[Piece]:
+def plan_response(message: ShareFetchResponse, version: i64) -> list[Piece]:
     """The response as pieces: planned records stay ranges of their files."""
     out = BytesWriter()
     parts: list[Piece] = []

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -301,8 +302,8 @@ class StreamsGroupDescribeResponse(Message):
 
 
 def _decode_streams_group_describe_request(
-    content: bytes, at: int, version: int
-) -> tuple[StreamsGroupDescribeRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[StreamsGroupDescribeRequest, i64]:
     group_ids: list[str]
     count, at = read_compact_count(content, at, 1)
     group_ids = []
@@ -319,7 +320,7 @@ def _decode_streams_group_describe_request(
 
 
 def _encode_streams_group_describe_request(
-    out: BytesWriter, it: StreamsGroupDescribeRequest, version: int
+    out: BytesWriter, it: StreamsGroupDescribeRequest, version: i64
 ) -> None:
     write_compact_count(out, len(it.group_ids))
     for group_ids_item in it.group_ids:
@@ -328,7 +329,7 @@ def _encode_streams_group_describe_request(
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> StreamsGroupDescribeRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> StreamsGroupDescribeRequest:
     """Raises Malformed when content from start on is no StreamsGroupDescribeRequest of that version."""
     try:
         return _decode_streams_group_describe_request(content, start, version)[0]
@@ -336,14 +337,14 @@ def decode_request(content: bytes, start: int, version: int) -> StreamsGroupDesc
         raise Malformed("StreamsGroupDescribeRequest is cut short") from None
 
 
-def encode_request(message: StreamsGroupDescribeRequest, version: int) -> bytes:
+def encode_request(message: StreamsGroupDescribeRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_streams_group_describe_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_key_value(content: bytes, at: int, version: int) -> tuple[KeyValue, int]:
+def _decode_key_value(content: bytes, at: i64, version: i64) -> tuple[KeyValue, i64]:
     key, at = read_compact_string(content, at)
     value, at = read_compact_string(content, at)
     if content[at] == 0:
@@ -353,13 +354,13 @@ def _decode_key_value(content: bytes, at: int, version: int) -> tuple[KeyValue, 
     return KeyValue(key, value), at
 
 
-def _encode_key_value(out: BytesWriter, it: KeyValue, version: int) -> None:
+def _encode_key_value(out: BytesWriter, it: KeyValue, version: i64) -> None:
     write_compact_string(out, it.key)
     write_compact_string(out, it.value)
     out.append(0)
 
 
-def _decode_topic_info(content: bytes, at: int, version: int) -> tuple[TopicInfo, int]:
+def _decode_topic_info(content: bytes, at: i64, version: i64) -> tuple[TopicInfo, i64]:
     topic_configs: list[KeyValue]
     name, at = read_compact_string(content, at)
     partitions = read_i32_be(content, at)
@@ -378,7 +379,7 @@ def _decode_topic_info(content: bytes, at: int, version: int) -> tuple[TopicInfo
     return TopicInfo(name, partitions, replication_factor, topic_configs), at
 
 
-def _encode_topic_info(out: BytesWriter, it: TopicInfo, version: int) -> None:
+def _encode_topic_info(out: BytesWriter, it: TopicInfo, version: i64) -> None:
     write_compact_string(out, it.name)
     write_i32_be(out, it.partitions)
     write_i16_be(out, it.replication_factor)
@@ -388,7 +389,7 @@ def _encode_topic_info(out: BytesWriter, it: TopicInfo, version: int) -> None:
     out.append(0)
 
 
-def _decode_subtopology(content: bytes, at: int, version: int) -> tuple[Subtopology, int]:
+def _decode_subtopology(content: bytes, at: i64, version: i64) -> tuple[Subtopology, i64]:
     source_topics: list[str]
     repartition_sink_topics: list[str]
     state_changelog_topics: list[TopicInfo]
@@ -427,7 +428,7 @@ def _decode_subtopology(content: bytes, at: int, version: int) -> tuple[Subtopol
     ), at
 
 
-def _encode_subtopology(out: BytesWriter, it: Subtopology, version: int) -> None:
+def _encode_subtopology(out: BytesWriter, it: Subtopology, version: i64) -> None:
     write_compact_string(out, it.subtopology_id)
     write_compact_count(out, len(it.source_topics))
     for source_topics_item in it.source_topics:
@@ -444,7 +445,7 @@ def _encode_subtopology(out: BytesWriter, it: Subtopology, version: int) -> None
     out.append(0)
 
 
-def _decode_topology(content: bytes, at: int, version: int) -> tuple[Topology, int]:
+def _decode_topology(content: bytes, at: i64, version: i64) -> tuple[Topology, i64]:
     subtopologies: list[Subtopology] | None
     epoch = read_i32_be(content, at)
     at += 4
@@ -463,7 +464,7 @@ def _decode_topology(content: bytes, at: int, version: int) -> tuple[Topology, i
     return Topology(epoch, subtopologies), at
 
 
-def _encode_topology(out: BytesWriter, it: Topology, version: int) -> None:
+def _encode_topology(out: BytesWriter, it: Topology, version: i64) -> None:
     write_i32_be(out, it.epoch)
     if it.subtopologies is None:
         write_compact_count(out, -1)
@@ -474,7 +475,7 @@ def _encode_topology(out: BytesWriter, it: Topology, version: int) -> None:
     out.append(0)
 
 
-def _decode_endpoint(content: bytes, at: int, version: int) -> tuple[Endpoint, int]:
+def _decode_endpoint(content: bytes, at: i64, version: i64) -> tuple[Endpoint, i64]:
     host, at = read_compact_string(content, at)
     port = read_u16(content, at)
     at += 2
@@ -485,13 +486,13 @@ def _decode_endpoint(content: bytes, at: int, version: int) -> tuple[Endpoint, i
     return Endpoint(host, port), at
 
 
-def _encode_endpoint(out: BytesWriter, it: Endpoint, version: int) -> None:
+def _encode_endpoint(out: BytesWriter, it: Endpoint, version: i64) -> None:
     write_compact_string(out, it.host)
     write_u16(out, it.port)
     out.append(0)
 
 
-def _decode_task_offset(content: bytes, at: int, version: int) -> tuple[TaskOffset, int]:
+def _decode_task_offset(content: bytes, at: i64, version: i64) -> tuple[TaskOffset, i64]:
     subtopology_id, at = read_compact_string(content, at)
     partition = read_i32_be(content, at)
     at += 4
@@ -504,14 +505,14 @@ def _decode_task_offset(content: bytes, at: int, version: int) -> tuple[TaskOffs
     return TaskOffset(subtopology_id, partition, offset), at
 
 
-def _encode_task_offset(out: BytesWriter, it: TaskOffset, version: int) -> None:
+def _encode_task_offset(out: BytesWriter, it: TaskOffset, version: i64) -> None:
     write_compact_string(out, it.subtopology_id)
     write_i32_be(out, it.partition)
     write_i64_be(out, it.offset)
     out.append(0)
 
 
-def _decode_task_ids(content: bytes, at: int, version: int) -> tuple[TaskIds, int]:
+def _decode_task_ids(content: bytes, at: i64, version: i64) -> tuple[TaskIds, i64]:
     partitions: list[int]
     subtopology_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
@@ -526,7 +527,7 @@ def _decode_task_ids(content: bytes, at: int, version: int) -> tuple[TaskIds, in
     return TaskIds(subtopology_id, partitions), at
 
 
-def _encode_task_ids(out: BytesWriter, it: TaskIds, version: int) -> None:
+def _encode_task_ids(out: BytesWriter, it: TaskIds, version: i64) -> None:
     write_compact_string(out, it.subtopology_id)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -534,7 +535,7 @@ def _encode_task_ids(out: BytesWriter, it: TaskIds, version: int) -> None:
     out.append(0)
 
 
-def _decode_assignment(content: bytes, at: int, version: int) -> tuple[Assignment, int]:
+def _decode_assignment(content: bytes, at: i64, version: i64) -> tuple[Assignment, i64]:
     active_tasks: list[TaskIds]
     standby_tasks: list[TaskIds]
     warmup_tasks: list[TaskIds]
@@ -560,7 +561,7 @@ def _decode_assignment(content: bytes, at: int, version: int) -> tuple[Assignmen
     return Assignment(active_tasks, standby_tasks, warmup_tasks), at
 
 
-def _encode_assignment(out: BytesWriter, it: Assignment, version: int) -> None:
+def _encode_assignment(out: BytesWriter, it: Assignment, version: i64) -> None:
     write_compact_count(out, len(it.active_tasks))
     for active_tasks_item in it.active_tasks:
         _encode_task_ids(out, active_tasks_item, version)
@@ -573,7 +574,7 @@ def _encode_assignment(out: BytesWriter, it: Assignment, version: int) -> None:
     out.append(0)
 
 
-def _decode_member(content: bytes, at: int, version: int) -> tuple[Member, int]:
+def _decode_member(content: bytes, at: i64, version: i64) -> tuple[Member, i64]:
     instance_id: str | None
     rack_id: str | None
     user_endpoint: Endpoint | None
@@ -637,7 +638,7 @@ def _decode_member(content: bytes, at: int, version: int) -> tuple[Member, int]:
     ), at
 
 
-def _encode_member(out: BytesWriter, it: Member, version: int) -> None:
+def _encode_member(out: BytesWriter, it: Member, version: i64) -> None:
     write_compact_string(out, it.member_id)
     write_i32_be(out, it.member_epoch)
     write_compact_string(out, it.instance_id)
@@ -666,7 +667,7 @@ def _encode_member(out: BytesWriter, it: Member, version: int) -> None:
     out.append(0)
 
 
-def _decode_described_group(content: bytes, at: int, version: int) -> tuple[DescribedGroup, int]:
+def _decode_described_group(content: bytes, at: i64, version: i64) -> tuple[DescribedGroup, i64]:
     error_message: str | None
     topology: Topology | None
     members: list[Member]
@@ -708,7 +709,7 @@ def _decode_described_group(content: bytes, at: int, version: int) -> tuple[Desc
     ), at
 
 
-def _encode_described_group(out: BytesWriter, it: DescribedGroup, version: int) -> None:
+def _encode_described_group(out: BytesWriter, it: DescribedGroup, version: i64) -> None:
     write_i16_be(out, it.error_code)
     write_compact_string(out, it.error_message)
     write_compact_string(out, it.group_id)
@@ -728,8 +729,8 @@ def _encode_described_group(out: BytesWriter, it: DescribedGroup, version: int) 
 
 
 def _decode_streams_group_describe_response(
-    content: bytes, at: int, version: int
-) -> tuple[StreamsGroupDescribeResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[StreamsGroupDescribeResponse, i64]:
     groups: list[DescribedGroup]
     throttle_time_ms = read_i32_be(content, at)
     at += 4
@@ -746,7 +747,7 @@ def _decode_streams_group_describe_response(
 
 
 def _encode_streams_group_describe_response(
-    out: BytesWriter, it: StreamsGroupDescribeResponse, version: int
+    out: BytesWriter, it: StreamsGroupDescribeResponse, version: i64
 ) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_compact_count(out, len(it.groups))
@@ -755,7 +756,7 @@ def _encode_streams_group_describe_response(
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> StreamsGroupDescribeResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> StreamsGroupDescribeResponse:
     """Raises Malformed when content from start on is no StreamsGroupDescribeResponse of that version."""
     try:
         return _decode_streams_group_describe_response(content, start, version)[0]
@@ -763,7 +764,7 @@ def decode_response(content: bytes, start: int, version: int) -> StreamsGroupDes
         raise Malformed("StreamsGroupDescribeResponse is cut short") from None
 
 
-def encode_response(message: StreamsGroupDescribeResponse, version: int) -> bytes:
+def encode_response(message: StreamsGroupDescribeResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_streams_group_describe_response(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     NO_ITEMS,
@@ -378,7 +379,7 @@ class StreamsGroupHeartbeatResponse(Message):
         self.partitions_by_user_endpoint = partitions_by_user_endpoint
 
 
-def _decode_key_value(content: bytes, at: int, version: int) -> tuple[KeyValue, int]:
+def _decode_key_value(content: bytes, at: i64, version: i64) -> tuple[KeyValue, i64]:
     key, at = read_compact_string(content, at)
     value, at = read_compact_string(content, at)
     if content[at] == 0:
@@ -388,13 +389,13 @@ def _decode_key_value(content: bytes, at: int, version: int) -> tuple[KeyValue, 
     return KeyValue(key, value), at
 
 
-def _encode_key_value(out: BytesWriter, it: KeyValue, version: int) -> None:
+def _encode_key_value(out: BytesWriter, it: KeyValue, version: i64) -> None:
     write_compact_string(out, it.key)
     write_compact_string(out, it.value)
     out.append(0)
 
 
-def _decode_topic_info(content: bytes, at: int, version: int) -> tuple[TopicInfo, int]:
+def _decode_topic_info(content: bytes, at: i64, version: i64) -> tuple[TopicInfo, i64]:
     topic_configs: list[KeyValue]
     name, at = read_compact_string(content, at)
     partitions = read_i32_be(content, at)
@@ -413,7 +414,7 @@ def _decode_topic_info(content: bytes, at: int, version: int) -> tuple[TopicInfo
     return TopicInfo(name, partitions, replication_factor, topic_configs), at
 
 
-def _encode_topic_info(out: BytesWriter, it: TopicInfo, version: int) -> None:
+def _encode_topic_info(out: BytesWriter, it: TopicInfo, version: i64) -> None:
     write_compact_string(out, it.name)
     write_i32_be(out, it.partitions)
     write_i16_be(out, it.replication_factor)
@@ -423,7 +424,7 @@ def _encode_topic_info(out: BytesWriter, it: TopicInfo, version: int) -> None:
     out.append(0)
 
 
-def _decode_copartition_group(content: bytes, at: int, version: int) -> tuple[CopartitionGroup, int]:
+def _decode_copartition_group(content: bytes, at: i64, version: i64) -> tuple[CopartitionGroup, i64]:
     source_topics: list[int]
     source_topic_regex: list[int]
     repartition_source_topics: list[int]
@@ -449,7 +450,7 @@ def _decode_copartition_group(content: bytes, at: int, version: int) -> tuple[Co
     return CopartitionGroup(source_topics, source_topic_regex, repartition_source_topics), at
 
 
-def _encode_copartition_group(out: BytesWriter, it: CopartitionGroup, version: int) -> None:
+def _encode_copartition_group(out: BytesWriter, it: CopartitionGroup, version: i64) -> None:
     write_compact_count(out, len(it.source_topics))
     for source_topics_item in it.source_topics:
         write_i16_be(out, source_topics_item)
@@ -462,7 +463,7 @@ def _encode_copartition_group(out: BytesWriter, it: CopartitionGroup, version: i
     out.append(0)
 
 
-def _decode_subtopology(content: bytes, at: int, version: int) -> tuple[Subtopology, int]:
+def _decode_subtopology(content: bytes, at: i64, version: i64) -> tuple[Subtopology, i64]:
     source_topics: list[str]
     source_topic_regex: list[str]
     state_changelog_topics: list[TopicInfo]
@@ -515,7 +516,7 @@ def _decode_subtopology(content: bytes, at: int, version: int) -> tuple[Subtopol
     ), at
 
 
-def _encode_subtopology(out: BytesWriter, it: Subtopology, version: int) -> None:
+def _encode_subtopology(out: BytesWriter, it: Subtopology, version: i64) -> None:
     write_compact_string(out, it.subtopology_id)
     write_compact_count(out, len(it.source_topics))
     for source_topics_item in it.source_topics:
@@ -538,7 +539,7 @@ def _encode_subtopology(out: BytesWriter, it: Subtopology, version: int) -> None
     out.append(0)
 
 
-def _decode_topology(content: bytes, at: int, version: int) -> tuple[Topology, int]:
+def _decode_topology(content: bytes, at: i64, version: i64) -> tuple[Topology, i64]:
     subtopologies: list[Subtopology]
     epoch = read_i32_be(content, at)
     at += 4
@@ -554,7 +555,7 @@ def _decode_topology(content: bytes, at: int, version: int) -> tuple[Topology, i
     return Topology(epoch, subtopologies), at
 
 
-def _encode_topology(out: BytesWriter, it: Topology, version: int) -> None:
+def _encode_topology(out: BytesWriter, it: Topology, version: i64) -> None:
     write_i32_be(out, it.epoch)
     write_compact_count(out, len(it.subtopologies))
     for subtopologies_item in it.subtopologies:
@@ -562,7 +563,7 @@ def _encode_topology(out: BytesWriter, it: Topology, version: int) -> None:
     out.append(0)
 
 
-def _decode_task_ids(content: bytes, at: int, version: int) -> tuple[TaskIds, int]:
+def _decode_task_ids(content: bytes, at: i64, version: i64) -> tuple[TaskIds, i64]:
     partitions: list[int]
     subtopology_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
@@ -577,7 +578,7 @@ def _decode_task_ids(content: bytes, at: int, version: int) -> tuple[TaskIds, in
     return TaskIds(subtopology_id, partitions), at
 
 
-def _encode_task_ids(out: BytesWriter, it: TaskIds, version: int) -> None:
+def _encode_task_ids(out: BytesWriter, it: TaskIds, version: i64) -> None:
     write_compact_string(out, it.subtopology_id)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -585,7 +586,7 @@ def _encode_task_ids(out: BytesWriter, it: TaskIds, version: int) -> None:
     out.append(0)
 
 
-def _decode_endpoint(content: bytes, at: int, version: int) -> tuple[Endpoint, int]:
+def _decode_endpoint(content: bytes, at: i64, version: i64) -> tuple[Endpoint, i64]:
     host, at = read_compact_string(content, at)
     port = read_u16(content, at)
     at += 2
@@ -596,13 +597,13 @@ def _decode_endpoint(content: bytes, at: int, version: int) -> tuple[Endpoint, i
     return Endpoint(host, port), at
 
 
-def _encode_endpoint(out: BytesWriter, it: Endpoint, version: int) -> None:
+def _encode_endpoint(out: BytesWriter, it: Endpoint, version: i64) -> None:
     write_compact_string(out, it.host)
     write_u16(out, it.port)
     out.append(0)
 
 
-def _decode_task_offset(content: bytes, at: int, version: int) -> tuple[TaskOffset, int]:
+def _decode_task_offset(content: bytes, at: i64, version: i64) -> tuple[TaskOffset, i64]:
     subtopology_id, at = read_compact_string(content, at)
     partition = read_i32_be(content, at)
     at += 4
@@ -615,7 +616,7 @@ def _decode_task_offset(content: bytes, at: int, version: int) -> tuple[TaskOffs
     return TaskOffset(subtopology_id, partition, offset), at
 
 
-def _encode_task_offset(out: BytesWriter, it: TaskOffset, version: int) -> None:
+def _encode_task_offset(out: BytesWriter, it: TaskOffset, version: i64) -> None:
     write_compact_string(out, it.subtopology_id)
     write_i32_be(out, it.partition)
     write_i64_be(out, it.offset)
@@ -623,8 +624,8 @@ def _encode_task_offset(out: BytesWriter, it: TaskOffset, version: int) -> None:
 
 
 def _decode_streams_group_heartbeat_request(
-    content: bytes, at: int, version: int
-) -> tuple[StreamsGroupHeartbeatRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[StreamsGroupHeartbeatRequest, i64]:
     instance_id: str | None
     rack_id: str | None
     topology: Topology | None
@@ -733,7 +734,7 @@ def _decode_streams_group_heartbeat_request(
 
 
 def _encode_streams_group_heartbeat_request(
-    out: BytesWriter, it: StreamsGroupHeartbeatRequest, version: int
+    out: BytesWriter, it: StreamsGroupHeartbeatRequest, version: i64
 ) -> None:
     write_compact_string(out, it.group_id)
     write_compact_string(out, it.member_id)
@@ -793,7 +794,7 @@ def _encode_streams_group_heartbeat_request(
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> StreamsGroupHeartbeatRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> StreamsGroupHeartbeatRequest:
     """Raises Malformed when content from start on is no StreamsGroupHeartbeatRequest of that version."""
     try:
         return _decode_streams_group_heartbeat_request(content, start, version)[0]
@@ -801,14 +802,14 @@ def decode_request(content: bytes, start: int, version: int) -> StreamsGroupHear
         raise Malformed("StreamsGroupHeartbeatRequest is cut short") from None
 
 
-def encode_request(message: StreamsGroupHeartbeatRequest, version: int) -> bytes:
+def encode_request(message: StreamsGroupHeartbeatRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_streams_group_heartbeat_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_status(content: bytes, at: int, version: int) -> tuple[Status, int]:
+def _decode_status(content: bytes, at: i64, version: i64) -> tuple[Status, i64]:
     status_code = read_i8(content, at)
     at += 1
     status_detail, at = read_compact_string(content, at)
@@ -819,13 +820,13 @@ def _decode_status(content: bytes, at: int, version: int) -> tuple[Status, int]:
     return Status(status_code, status_detail), at
 
 
-def _encode_status(out: BytesWriter, it: Status, version: int) -> None:
+def _encode_status(out: BytesWriter, it: Status, version: i64) -> None:
     write_i8(out, it.status_code)
     write_compact_string(out, it.status_detail)
     out.append(0)
 
 
-def _decode_response_task_ids(content: bytes, at: int, version: int) -> tuple[ResponseTaskIds, int]:
+def _decode_response_task_ids(content: bytes, at: i64, version: i64) -> tuple[ResponseTaskIds, i64]:
     partitions: list[int]
     subtopology_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
@@ -840,7 +841,7 @@ def _decode_response_task_ids(content: bytes, at: int, version: int) -> tuple[Re
     return ResponseTaskIds(subtopology_id, partitions), at
 
 
-def _encode_response_task_ids(out: BytesWriter, it: ResponseTaskIds, version: int) -> None:
+def _encode_response_task_ids(out: BytesWriter, it: ResponseTaskIds, version: i64) -> None:
     write_compact_string(out, it.subtopology_id)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -848,7 +849,7 @@ def _encode_response_task_ids(out: BytesWriter, it: ResponseTaskIds, version: in
     out.append(0)
 
 
-def _decode_response_endpoint(content: bytes, at: int, version: int) -> tuple[ResponseEndpoint, int]:
+def _decode_response_endpoint(content: bytes, at: i64, version: i64) -> tuple[ResponseEndpoint, i64]:
     host, at = read_compact_string(content, at)
     port = read_u16(content, at)
     at += 2
@@ -859,13 +860,13 @@ def _decode_response_endpoint(content: bytes, at: int, version: int) -> tuple[Re
     return ResponseEndpoint(host, port), at
 
 
-def _encode_response_endpoint(out: BytesWriter, it: ResponseEndpoint, version: int) -> None:
+def _encode_response_endpoint(out: BytesWriter, it: ResponseEndpoint, version: i64) -> None:
     write_compact_string(out, it.host)
     write_u16(out, it.port)
     out.append(0)
 
 
-def _decode_topic_partition(content: bytes, at: int, version: int) -> tuple[TopicPartition, int]:
+def _decode_topic_partition(content: bytes, at: i64, version: i64) -> tuple[TopicPartition, i64]:
     partitions: list[int]
     topic, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
@@ -880,7 +881,7 @@ def _decode_topic_partition(content: bytes, at: int, version: int) -> tuple[Topi
     return TopicPartition(topic, partitions), at
 
 
-def _encode_topic_partition(out: BytesWriter, it: TopicPartition, version: int) -> None:
+def _encode_topic_partition(out: BytesWriter, it: TopicPartition, version: i64) -> None:
     write_compact_string(out, it.topic)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -888,7 +889,7 @@ def _encode_topic_partition(out: BytesWriter, it: TopicPartition, version: int) 
     out.append(0)
 
 
-def _decode_endpoint_to_partitions(content: bytes, at: int, version: int) -> tuple[EndpointToPartitions, int]:
+def _decode_endpoint_to_partitions(content: bytes, at: i64, version: i64) -> tuple[EndpointToPartitions, i64]:
     active_partitions: list[TopicPartition]
     standby_partitions: list[TopicPartition]
     user_endpoint, at = _decode_response_endpoint(content, at, version)
@@ -909,7 +910,7 @@ def _decode_endpoint_to_partitions(content: bytes, at: int, version: int) -> tup
     return EndpointToPartitions(user_endpoint, active_partitions, standby_partitions), at
 
 
-def _encode_endpoint_to_partitions(out: BytesWriter, it: EndpointToPartitions, version: int) -> None:
+def _encode_endpoint_to_partitions(out: BytesWriter, it: EndpointToPartitions, version: i64) -> None:
     _encode_response_endpoint(out, it.user_endpoint, version)
     write_compact_count(out, len(it.active_partitions))
     for active_partitions_item in it.active_partitions:
@@ -921,8 +922,8 @@ def _encode_endpoint_to_partitions(out: BytesWriter, it: EndpointToPartitions, v
 
 
 def _decode_streams_group_heartbeat_response(
-    content: bytes, at: int, version: int
-) -> tuple[StreamsGroupHeartbeatResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[StreamsGroupHeartbeatResponse, i64]:
     error_message: str | None
     status: list[Status] | None
     active_tasks: list[ResponseTaskIds] | None
@@ -1008,7 +1009,7 @@ def _decode_streams_group_heartbeat_response(
 
 
 def _encode_streams_group_heartbeat_response(
-    out: BytesWriter, it: StreamsGroupHeartbeatResponse, version: int
+    out: BytesWriter, it: StreamsGroupHeartbeatResponse, version: i64
 ) -> None:
     write_i32_be(out, it.throttle_time_ms)
     write_i16_be(out, it.error_code)
@@ -1052,7 +1053,7 @@ def _encode_streams_group_heartbeat_response(
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> StreamsGroupHeartbeatResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> StreamsGroupHeartbeatResponse:
     """Raises Malformed when content from start on is no StreamsGroupHeartbeatResponse of that version."""
     try:
         return _decode_streams_group_heartbeat_response(content, start, version)[0]
@@ -1060,7 +1061,7 @@ def decode_response(content: bytes, start: int, version: int) -> StreamsGroupHea
         raise Malformed("StreamsGroupHeartbeatResponse is cut short") from None
 
 
-def encode_response(message: StreamsGroupHeartbeatResponse, version: int) -> bytes:
+def encode_response(message: StreamsGroupHeartbeatResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_streams_group_heartbeat_response(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -152,8 +153,8 @@ class TxnOffsetCommitResponse(Message):
 
 
 def _decode_txn_offset_commit_request_partition(
-    content: bytes, at: int, version: int
-) -> tuple[TxnOffsetCommitRequestPartition, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[TxnOffsetCommitRequestPartition, i64]:
     committed_metadata: str | None
     partition_index = read_i32_be(content, at)
     at += 4
@@ -178,7 +179,7 @@ def _decode_txn_offset_commit_request_partition(
 
 
 def _encode_txn_offset_commit_request_partition(
-    out: BytesWriter, it: TxnOffsetCommitRequestPartition, version: int
+    out: BytesWriter, it: TxnOffsetCommitRequestPartition, version: i64
 ) -> None:
     write_i32_be(out, it.partition_index)
     write_i64_be(out, it.committed_offset)
@@ -193,8 +194,8 @@ def _encode_txn_offset_commit_request_partition(
 
 
 def _decode_txn_offset_commit_request_topic(
-    content: bytes, at: int, version: int
-) -> tuple[TxnOffsetCommitRequestTopic, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[TxnOffsetCommitRequestTopic, i64]:
     partitions: list[TxnOffsetCommitRequestPartition]
     name, at = read_compact_string(content, at) if version >= 3 else read_string(content, at)
     count, at = read_compact_count(content, at, 13) if version >= 3 else read_count(content, at, 13)
@@ -211,7 +212,7 @@ def _decode_txn_offset_commit_request_topic(
 
 
 def _encode_txn_offset_commit_request_topic(
-    out: BytesWriter, it: TxnOffsetCommitRequestTopic, version: int
+    out: BytesWriter, it: TxnOffsetCommitRequestTopic, version: i64
 ) -> None:
     if version >= 3:
         write_compact_string(out, it.name)
@@ -228,8 +229,8 @@ def _encode_txn_offset_commit_request_topic(
 
 
 def _decode_txn_offset_commit_request(
-    content: bytes, at: int, version: int
-) -> tuple[TxnOffsetCommitRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[TxnOffsetCommitRequest, i64]:
     group_instance_id: str | None
     topics: list[TxnOffsetCommitRequestTopic]
     transactional_id, at = read_compact_string(content, at) if version >= 3 else read_string(content, at)
@@ -273,7 +274,7 @@ def _decode_txn_offset_commit_request(
     ), at
 
 
-def _encode_txn_offset_commit_request(out: BytesWriter, it: TxnOffsetCommitRequest, version: int) -> None:
+def _encode_txn_offset_commit_request(out: BytesWriter, it: TxnOffsetCommitRequest, version: i64) -> None:
     if version >= 3:
         write_compact_string(out, it.transactional_id)
     else:
@@ -306,7 +307,7 @@ def _encode_txn_offset_commit_request(out: BytesWriter, it: TxnOffsetCommitReque
         out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> TxnOffsetCommitRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> TxnOffsetCommitRequest:
     """Raises Malformed when content from start on is no TxnOffsetCommitRequest of that version."""
     try:
         return _decode_txn_offset_commit_request(content, start, version)[0]
@@ -314,7 +315,7 @@ def decode_request(content: bytes, start: int, version: int) -> TxnOffsetCommitR
         raise Malformed("TxnOffsetCommitRequest is cut short") from None
 
 
-def encode_request(message: TxnOffsetCommitRequest, version: int) -> bytes:
+def encode_request(message: TxnOffsetCommitRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_txn_offset_commit_request(out, message, version)
@@ -322,8 +323,8 @@ def encode_request(message: TxnOffsetCommitRequest, version: int) -> bytes:
 
 
 def _decode_txn_offset_commit_response_partition(
-    content: bytes, at: int, version: int
-) -> tuple[TxnOffsetCommitResponsePartition, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[TxnOffsetCommitResponsePartition, i64]:
     partition_index = read_i32_be(content, at)
     at += 4
     error_code = read_i16_be(content, at)
@@ -337,7 +338,7 @@ def _decode_txn_offset_commit_response_partition(
 
 
 def _encode_txn_offset_commit_response_partition(
-    out: BytesWriter, it: TxnOffsetCommitResponsePartition, version: int
+    out: BytesWriter, it: TxnOffsetCommitResponsePartition, version: i64
 ) -> None:
     write_i32_be(out, it.partition_index)
     write_i16_be(out, it.error_code)
@@ -346,8 +347,8 @@ def _encode_txn_offset_commit_response_partition(
 
 
 def _decode_txn_offset_commit_response_topic(
-    content: bytes, at: int, version: int
-) -> tuple[TxnOffsetCommitResponseTopic, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[TxnOffsetCommitResponseTopic, i64]:
     partitions: list[TxnOffsetCommitResponsePartition]
     name, at = read_compact_string(content, at) if version >= 3 else read_string(content, at)
     count, at = read_compact_count(content, at, 6) if version >= 3 else read_count(content, at, 6)
@@ -364,7 +365,7 @@ def _decode_txn_offset_commit_response_topic(
 
 
 def _encode_txn_offset_commit_response_topic(
-    out: BytesWriter, it: TxnOffsetCommitResponseTopic, version: int
+    out: BytesWriter, it: TxnOffsetCommitResponseTopic, version: i64
 ) -> None:
     if version >= 3:
         write_compact_string(out, it.name)
@@ -381,8 +382,8 @@ def _encode_txn_offset_commit_response_topic(
 
 
 def _decode_txn_offset_commit_response(
-    content: bytes, at: int, version: int
-) -> tuple[TxnOffsetCommitResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[TxnOffsetCommitResponse, i64]:
     topics: list[TxnOffsetCommitResponseTopic]
     throttle_time_ms = read_i32_be(content, at)
     at += 4
@@ -399,7 +400,7 @@ def _decode_txn_offset_commit_response(
     return TxnOffsetCommitResponse(throttle_time_ms, topics), at
 
 
-def _encode_txn_offset_commit_response(out: BytesWriter, it: TxnOffsetCommitResponse, version: int) -> None:
+def _encode_txn_offset_commit_response(out: BytesWriter, it: TxnOffsetCommitResponse, version: i64) -> None:
     write_i32_be(out, it.throttle_time_ms)
     if version >= 3:
         write_compact_count(out, len(it.topics))
@@ -411,7 +412,7 @@ def _encode_txn_offset_commit_response(out: BytesWriter, it: TxnOffsetCommitResp
         out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> TxnOffsetCommitResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> TxnOffsetCommitResponse:
     """Raises Malformed when content from start on is no TxnOffsetCommitResponse of that version."""
     try:
         return _decode_txn_offset_commit_response(content, start, version)[0]
@@ -419,7 +420,7 @@ def decode_response(content: bytes, start: int, version: int) -> TxnOffsetCommit
         raise Malformed("TxnOffsetCommitResponse is cut short") from None
 
 
-def encode_response(message: TxnOffsetCommitResponse, version: int) -> bytes:
+def encode_response(message: TxnOffsetCommitResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_txn_offset_commit_response(out, message, version)

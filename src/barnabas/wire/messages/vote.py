@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -182,7 +183,7 @@ class VoteResponse(Message):
         self.node_endpoints = [] if node_endpoints is None else node_endpoints
 
 
-def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[PartitionData, int]:
+def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[PartitionData, i64]:
     replica_directory_id: bytes
     voter_directory_id: bytes
     partition_index = read_i32_be(content, at)
@@ -224,7 +225,7 @@ def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[Parti
     ), at
 
 
-def _encode_partition_data(out: BytesWriter, it: PartitionData, version: int) -> None:
+def _encode_partition_data(out: BytesWriter, it: PartitionData, version: i64) -> None:
     write_i32_be(out, it.partition_index)
     write_i32_be(out, it.replica_epoch)
     write_i32_be(out, it.replica_id)
@@ -241,7 +242,7 @@ def _encode_partition_data(out: BytesWriter, it: PartitionData, version: int) ->
     out.append(0)
 
 
-def _decode_topic_data(content: bytes, at: int, version: int) -> tuple[TopicData, int]:
+def _decode_topic_data(content: bytes, at: i64, version: i64) -> tuple[TopicData, i64]:
     partitions: list[PartitionData]
     topic_name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 24)
@@ -256,7 +257,7 @@ def _decode_topic_data(content: bytes, at: int, version: int) -> tuple[TopicData
     return TopicData(topic_name, partitions), at
 
 
-def _encode_topic_data(out: BytesWriter, it: TopicData, version: int) -> None:
+def _encode_topic_data(out: BytesWriter, it: TopicData, version: i64) -> None:
     write_compact_string(out, it.topic_name)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -264,7 +265,7 @@ def _encode_topic_data(out: BytesWriter, it: TopicData, version: int) -> None:
     out.append(0)
 
 
-def _decode_vote_request(content: bytes, at: int, version: int) -> tuple[VoteRequest, int]:
+def _decode_vote_request(content: bytes, at: i64, version: i64) -> tuple[VoteRequest, i64]:
     cluster_id: str | None
     topics: list[TopicData]
     cluster_id, at = read_compact_nullable_string(content, at)
@@ -285,7 +286,7 @@ def _decode_vote_request(content: bytes, at: int, version: int) -> tuple[VoteReq
     return VoteRequest(cluster_id, voter_id, topics), at
 
 
-def _encode_vote_request(out: BytesWriter, it: VoteRequest, version: int) -> None:
+def _encode_vote_request(out: BytesWriter, it: VoteRequest, version: i64) -> None:
     write_compact_string(out, it.cluster_id)
     if version >= 1:
         write_i32_be(out, it.voter_id)
@@ -295,7 +296,7 @@ def _encode_vote_request(out: BytesWriter, it: VoteRequest, version: int) -> Non
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> VoteRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> VoteRequest:
     """Raises Malformed when content from start on is no VoteRequest of that version."""
     try:
         return _decode_vote_request(content, start, version)[0]
@@ -303,7 +304,7 @@ def decode_request(content: bytes, start: int, version: int) -> VoteRequest:
         raise Malformed("VoteRequest is cut short") from None
 
 
-def encode_request(message: VoteRequest, version: int) -> bytes:
+def encode_request(message: VoteRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_vote_request(out, message, version)
@@ -311,8 +312,8 @@ def encode_request(message: VoteRequest, version: int) -> bytes:
 
 
 def _decode_response_partition_data(
-    content: bytes, at: int, version: int
-) -> tuple[ResponsePartitionData, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[ResponsePartitionData, i64]:
     partition_index = read_i32_be(content, at)
     at += 4
     error_code = read_i16_be(content, at)
@@ -330,7 +331,7 @@ def _decode_response_partition_data(
     return ResponsePartitionData(partition_index, error_code, leader_id, leader_epoch, vote_granted), at
 
 
-def _encode_response_partition_data(out: BytesWriter, it: ResponsePartitionData, version: int) -> None:
+def _encode_response_partition_data(out: BytesWriter, it: ResponsePartitionData, version: i64) -> None:
     write_i32_be(out, it.partition_index)
     write_i16_be(out, it.error_code)
     write_i32_be(out, it.leader_id)
@@ -339,7 +340,7 @@ def _encode_response_partition_data(out: BytesWriter, it: ResponsePartitionData,
     out.append(0)
 
 
-def _decode_response_topic_data(content: bytes, at: int, version: int) -> tuple[ResponseTopicData, int]:
+def _decode_response_topic_data(content: bytes, at: i64, version: i64) -> tuple[ResponseTopicData, i64]:
     partitions: list[ResponsePartitionData]
     topic_name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 15)
@@ -354,7 +355,7 @@ def _decode_response_topic_data(content: bytes, at: int, version: int) -> tuple[
     return ResponseTopicData(topic_name, partitions), at
 
 
-def _encode_response_topic_data(out: BytesWriter, it: ResponseTopicData, version: int) -> None:
+def _encode_response_topic_data(out: BytesWriter, it: ResponseTopicData, version: i64) -> None:
     write_compact_string(out, it.topic_name)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -362,7 +363,7 @@ def _encode_response_topic_data(out: BytesWriter, it: ResponseTopicData, version
     out.append(0)
 
 
-def _decode_node_endpoint(content: bytes, at: int, version: int) -> tuple[NodeEndpoint, int]:
+def _decode_node_endpoint(content: bytes, at: i64, version: i64) -> tuple[NodeEndpoint, i64]:
     node_id = read_i32_be(content, at)
     at += 4
     host, at = read_compact_string(content, at)
@@ -375,14 +376,14 @@ def _decode_node_endpoint(content: bytes, at: int, version: int) -> tuple[NodeEn
     return NodeEndpoint(node_id, host, port), at
 
 
-def _encode_node_endpoint(out: BytesWriter, it: NodeEndpoint, version: int) -> None:
+def _encode_node_endpoint(out: BytesWriter, it: NodeEndpoint, version: i64) -> None:
     write_i32_be(out, it.node_id)
     write_compact_string(out, it.host)
     write_u16(out, it.port)
     out.append(0)
 
 
-def _decode_vote_response(content: bytes, at: int, version: int) -> tuple[VoteResponse, int]:
+def _decode_vote_response(content: bytes, at: i64, version: i64) -> tuple[VoteResponse, i64]:
     topics: list[ResponseTopicData]
     node_endpoints: list[NodeEndpoint]
     error_code = read_i16_be(content, at)
@@ -413,7 +414,7 @@ def _decode_vote_response(content: bytes, at: int, version: int) -> tuple[VoteRe
     return VoteResponse(error_code, topics, node_endpoints), at
 
 
-def _encode_vote_response(out: BytesWriter, it: VoteResponse, version: int) -> None:
+def _encode_vote_response(out: BytesWriter, it: VoteResponse, version: i64) -> None:
     write_i16_be(out, it.error_code)
     write_compact_count(out, len(it.topics))
     for topics_item in it.topics:
@@ -432,7 +433,7 @@ def _encode_vote_response(out: BytesWriter, it: VoteResponse, version: int) -> N
         write_tag(out, 0, tag_out.getvalue())
 
 
-def decode_response(content: bytes, start: int, version: int) -> VoteResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> VoteResponse:
     """Raises Malformed when content from start on is no VoteResponse of that version."""
     try:
         return _decode_vote_response(content, start, version)[0]
@@ -440,7 +441,7 @@ def decode_response(content: bytes, start: int, version: int) -> VoteResponse:
         raise Malformed("VoteResponse is cut short") from None
 
 
-def encode_response(message: VoteResponse, version: int) -> bytes:
+def encode_response(message: VoteResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_vote_response(out, message, version)

@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -158,7 +159,7 @@ class WriteShareGroupStateResponse(Message):
         self.results = [] if results is None else results
 
 
-def _decode_state_batch(content: bytes, at: int, version: int) -> tuple[StateBatch, int]:
+def _decode_state_batch(content: bytes, at: i64, version: i64) -> tuple[StateBatch, i64]:
     first_offset = read_i64_be(content, at)
     at += 8
     last_offset = read_i64_be(content, at)
@@ -174,7 +175,7 @@ def _decode_state_batch(content: bytes, at: int, version: int) -> tuple[StateBat
     return StateBatch(first_offset, last_offset, delivery_state, delivery_count), at
 
 
-def _encode_state_batch(out: BytesWriter, it: StateBatch, version: int) -> None:
+def _encode_state_batch(out: BytesWriter, it: StateBatch, version: i64) -> None:
     write_i64_be(out, it.first_offset)
     write_i64_be(out, it.last_offset)
     write_i8(out, it.delivery_state)
@@ -182,7 +183,7 @@ def _encode_state_batch(out: BytesWriter, it: StateBatch, version: int) -> None:
     out.append(0)
 
 
-def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[PartitionData, int]:
+def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[PartitionData, i64]:
     state_batches: list[StateBatch]
     partition = read_i32_be(content, at)
     at += 4
@@ -211,7 +212,7 @@ def _decode_partition_data(content: bytes, at: int, version: int) -> tuple[Parti
     ), at
 
 
-def _encode_partition_data(out: BytesWriter, it: PartitionData, version: int) -> None:
+def _encode_partition_data(out: BytesWriter, it: PartitionData, version: i64) -> None:
     write_i32_be(out, it.partition)
     write_i32_be(out, it.state_epoch)
     write_i32_be(out, it.leader_epoch)
@@ -224,7 +225,7 @@ def _encode_partition_data(out: BytesWriter, it: PartitionData, version: int) ->
     out.append(0)
 
 
-def _decode_write_state_data(content: bytes, at: int, version: int) -> tuple[WriteStateData, int]:
+def _decode_write_state_data(content: bytes, at: i64, version: i64) -> tuple[WriteStateData, i64]:
     topic_id: bytes
     partitions: list[PartitionData]
     topic_id, at = read_uuid(content, at)
@@ -240,7 +241,7 @@ def _decode_write_state_data(content: bytes, at: int, version: int) -> tuple[Wri
     return WriteStateData(topic_id, partitions), at
 
 
-def _encode_write_state_data(out: BytesWriter, it: WriteStateData, version: int) -> None:
+def _encode_write_state_data(out: BytesWriter, it: WriteStateData, version: i64) -> None:
     write_uuid(out, it.topic_id)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -249,8 +250,8 @@ def _encode_write_state_data(out: BytesWriter, it: WriteStateData, version: int)
 
 
 def _decode_write_share_group_state_request(
-    content: bytes, at: int, version: int
-) -> tuple[WriteShareGroupStateRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[WriteShareGroupStateRequest, i64]:
     topics: list[WriteStateData]
     group_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 17)
@@ -266,7 +267,7 @@ def _decode_write_share_group_state_request(
 
 
 def _encode_write_share_group_state_request(
-    out: BytesWriter, it: WriteShareGroupStateRequest, version: int
+    out: BytesWriter, it: WriteShareGroupStateRequest, version: i64
 ) -> None:
     write_compact_string(out, it.group_id)
     write_compact_count(out, len(it.topics))
@@ -275,7 +276,7 @@ def _encode_write_share_group_state_request(
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> WriteShareGroupStateRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> WriteShareGroupStateRequest:
     """Raises Malformed when content from start on is no WriteShareGroupStateRequest of that version."""
     try:
         return _decode_write_share_group_state_request(content, start, version)[0]
@@ -283,14 +284,14 @@ def decode_request(content: bytes, start: int, version: int) -> WriteShareGroupS
         raise Malformed("WriteShareGroupStateRequest is cut short") from None
 
 
-def encode_request(message: WriteShareGroupStateRequest, version: int) -> bytes:
+def encode_request(message: WriteShareGroupStateRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_write_share_group_state_request(out, message, version)
     return out.getvalue()
 
 
-def _decode_partition_result(content: bytes, at: int, version: int) -> tuple[PartitionResult, int]:
+def _decode_partition_result(content: bytes, at: i64, version: i64) -> tuple[PartitionResult, i64]:
     error_message: str | None
     partition = read_i32_be(content, at)
     at += 4
@@ -304,14 +305,14 @@ def _decode_partition_result(content: bytes, at: int, version: int) -> tuple[Par
     return PartitionResult(partition, error_code, error_message), at
 
 
-def _encode_partition_result(out: BytesWriter, it: PartitionResult, version: int) -> None:
+def _encode_partition_result(out: BytesWriter, it: PartitionResult, version: i64) -> None:
     write_i32_be(out, it.partition)
     write_i16_be(out, it.error_code)
     write_compact_string(out, it.error_message)
     out.append(0)
 
 
-def _decode_write_state_result(content: bytes, at: int, version: int) -> tuple[WriteStateResult, int]:
+def _decode_write_state_result(content: bytes, at: i64, version: i64) -> tuple[WriteStateResult, i64]:
     topic_id: bytes
     partitions: list[PartitionResult]
     topic_id, at = read_uuid(content, at)
@@ -327,7 +328,7 @@ def _decode_write_state_result(content: bytes, at: int, version: int) -> tuple[W
     return WriteStateResult(topic_id, partitions), at
 
 
-def _encode_write_state_result(out: BytesWriter, it: WriteStateResult, version: int) -> None:
+def _encode_write_state_result(out: BytesWriter, it: WriteStateResult, version: i64) -> None:
     write_uuid(out, it.topic_id)
     write_compact_count(out, len(it.partitions))
     for partitions_item in it.partitions:
@@ -336,8 +337,8 @@ def _encode_write_state_result(out: BytesWriter, it: WriteStateResult, version: 
 
 
 def _decode_write_share_group_state_response(
-    content: bytes, at: int, version: int
-) -> tuple[WriteShareGroupStateResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[WriteShareGroupStateResponse, i64]:
     results: list[WriteStateResult]
     count, at = read_compact_count(content, at, 17)
     results = []
@@ -352,7 +353,7 @@ def _decode_write_share_group_state_response(
 
 
 def _encode_write_share_group_state_response(
-    out: BytesWriter, it: WriteShareGroupStateResponse, version: int
+    out: BytesWriter, it: WriteShareGroupStateResponse, version: i64
 ) -> None:
     write_compact_count(out, len(it.results))
     for results_item in it.results:
@@ -360,7 +361,7 @@ def _encode_write_share_group_state_response(
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> WriteShareGroupStateResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> WriteShareGroupStateResponse:
     """Raises Malformed when content from start on is no WriteShareGroupStateResponse of that version."""
     try:
         return _decode_write_share_group_state_response(content, start, version)[0]
@@ -368,7 +369,7 @@ def decode_response(content: bytes, start: int, version: int) -> WriteShareGroup
         raise Malformed("WriteShareGroupStateResponse is cut short") from None
 
 
-def encode_response(message: WriteShareGroupStateResponse, version: int) -> bytes:
+def encode_response(message: WriteShareGroupStateResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_write_share_group_state_response(out, message, version)

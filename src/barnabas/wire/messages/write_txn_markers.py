@@ -14,6 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
+from mypy_extensions import i64
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -141,8 +142,8 @@ class WriteTxnMarkersResponse(Message):
 
 
 def _decode_writable_txn_marker_topic(
-    content: bytes, at: int, version: int
-) -> tuple[WritableTxnMarkerTopic, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[WritableTxnMarkerTopic, i64]:
     partition_indexes: list[int]
     name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
@@ -157,7 +158,7 @@ def _decode_writable_txn_marker_topic(
     return WritableTxnMarkerTopic(name, partition_indexes), at
 
 
-def _encode_writable_txn_marker_topic(out: BytesWriter, it: WritableTxnMarkerTopic, version: int) -> None:
+def _encode_writable_txn_marker_topic(out: BytesWriter, it: WritableTxnMarkerTopic, version: i64) -> None:
     write_compact_string(out, it.name)
     write_compact_count(out, len(it.partition_indexes))
     for partition_indexes_item in it.partition_indexes:
@@ -165,7 +166,7 @@ def _encode_writable_txn_marker_topic(out: BytesWriter, it: WritableTxnMarkerTop
     out.append(0)
 
 
-def _decode_writable_txn_marker(content: bytes, at: int, version: int) -> tuple[WritableTxnMarker, int]:
+def _decode_writable_txn_marker(content: bytes, at: i64, version: i64) -> tuple[WritableTxnMarker, i64]:
     topics: list[WritableTxnMarkerTopic]
     producer_id = read_i64_be(content, at)
     at += 8
@@ -194,7 +195,7 @@ def _decode_writable_txn_marker(content: bytes, at: int, version: int) -> tuple[
     ), at
 
 
-def _encode_writable_txn_marker(out: BytesWriter, it: WritableTxnMarker, version: int) -> None:
+def _encode_writable_txn_marker(out: BytesWriter, it: WritableTxnMarker, version: i64) -> None:
     write_i64_be(out, it.producer_id)
     write_i16_be(out, it.producer_epoch)
     out.append(1 if it.transaction_result else 0)
@@ -208,8 +209,8 @@ def _encode_writable_txn_marker(out: BytesWriter, it: WritableTxnMarker, version
 
 
 def _decode_write_txn_markers_request(
-    content: bytes, at: int, version: int
-) -> tuple[WriteTxnMarkersRequest, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[WriteTxnMarkersRequest, i64]:
     markers: list[WritableTxnMarker]
     count, at = read_compact_count(content, at, 16)
     markers = []
@@ -223,14 +224,14 @@ def _decode_write_txn_markers_request(
     return WriteTxnMarkersRequest(markers), at
 
 
-def _encode_write_txn_markers_request(out: BytesWriter, it: WriteTxnMarkersRequest, version: int) -> None:
+def _encode_write_txn_markers_request(out: BytesWriter, it: WriteTxnMarkersRequest, version: i64) -> None:
     write_compact_count(out, len(it.markers))
     for markers_item in it.markers:
         _encode_writable_txn_marker(out, markers_item, version)
     out.append(0)
 
 
-def decode_request(content: bytes, start: int, version: int) -> WriteTxnMarkersRequest:
+def decode_request(content: bytes, start: i64, version: i64) -> WriteTxnMarkersRequest:
     """Raises Malformed when content from start on is no WriteTxnMarkersRequest of that version."""
     try:
         return _decode_write_txn_markers_request(content, start, version)[0]
@@ -238,7 +239,7 @@ def decode_request(content: bytes, start: int, version: int) -> WriteTxnMarkersR
         raise Malformed("WriteTxnMarkersRequest is cut short") from None
 
 
-def encode_request(message: WriteTxnMarkersRequest, version: int) -> bytes:
+def encode_request(message: WriteTxnMarkersRequest, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_write_txn_markers_request(out, message, version)
@@ -246,8 +247,8 @@ def encode_request(message: WriteTxnMarkersRequest, version: int) -> bytes:
 
 
 def _decode_writable_txn_marker_partition_result(
-    content: bytes, at: int, version: int
-) -> tuple[WritableTxnMarkerPartitionResult, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[WritableTxnMarkerPartitionResult, i64]:
     partition_index = read_i32_be(content, at)
     at += 4
     error_code = read_i16_be(content, at)
@@ -260,7 +261,7 @@ def _decode_writable_txn_marker_partition_result(
 
 
 def _encode_writable_txn_marker_partition_result(
-    out: BytesWriter, it: WritableTxnMarkerPartitionResult, version: int
+    out: BytesWriter, it: WritableTxnMarkerPartitionResult, version: i64
 ) -> None:
     write_i32_be(out, it.partition_index)
     write_i16_be(out, it.error_code)
@@ -268,8 +269,8 @@ def _encode_writable_txn_marker_partition_result(
 
 
 def _decode_writable_txn_marker_topic_result(
-    content: bytes, at: int, version: int
-) -> tuple[WritableTxnMarkerTopicResult, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[WritableTxnMarkerTopicResult, i64]:
     partitions: list[WritableTxnMarkerPartitionResult]
     name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 6)
@@ -285,7 +286,7 @@ def _decode_writable_txn_marker_topic_result(
 
 
 def _encode_writable_txn_marker_topic_result(
-    out: BytesWriter, it: WritableTxnMarkerTopicResult, version: int
+    out: BytesWriter, it: WritableTxnMarkerTopicResult, version: i64
 ) -> None:
     write_compact_string(out, it.name)
     write_compact_count(out, len(it.partitions))
@@ -295,8 +296,8 @@ def _encode_writable_txn_marker_topic_result(
 
 
 def _decode_writable_txn_marker_result(
-    content: bytes, at: int, version: int
-) -> tuple[WritableTxnMarkerResult, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[WritableTxnMarkerResult, i64]:
     topics: list[WritableTxnMarkerTopicResult]
     producer_id = read_i64_be(content, at)
     at += 8
@@ -312,7 +313,7 @@ def _decode_writable_txn_marker_result(
     return WritableTxnMarkerResult(producer_id, topics), at
 
 
-def _encode_writable_txn_marker_result(out: BytesWriter, it: WritableTxnMarkerResult, version: int) -> None:
+def _encode_writable_txn_marker_result(out: BytesWriter, it: WritableTxnMarkerResult, version: i64) -> None:
     write_i64_be(out, it.producer_id)
     write_compact_count(out, len(it.topics))
     for topics_item in it.topics:
@@ -321,8 +322,8 @@ def _encode_writable_txn_marker_result(out: BytesWriter, it: WritableTxnMarkerRe
 
 
 def _decode_write_txn_markers_response(
-    content: bytes, at: int, version: int
-) -> tuple[WriteTxnMarkersResponse, int]:
+    content: bytes, at: i64, version: i64
+) -> tuple[WriteTxnMarkersResponse, i64]:
     markers: list[WritableTxnMarkerResult]
     count, at = read_compact_count(content, at, 9)
     markers = []
@@ -336,14 +337,14 @@ def _decode_write_txn_markers_response(
     return WriteTxnMarkersResponse(markers), at
 
 
-def _encode_write_txn_markers_response(out: BytesWriter, it: WriteTxnMarkersResponse, version: int) -> None:
+def _encode_write_txn_markers_response(out: BytesWriter, it: WriteTxnMarkersResponse, version: i64) -> None:
     write_compact_count(out, len(it.markers))
     for markers_item in it.markers:
         _encode_writable_txn_marker_result(out, markers_item, version)
     out.append(0)
 
 
-def decode_response(content: bytes, start: int, version: int) -> WriteTxnMarkersResponse:
+def decode_response(content: bytes, start: i64, version: i64) -> WriteTxnMarkersResponse:
     """Raises Malformed when content from start on is no WriteTxnMarkersResponse of that version."""
     try:
         return _decode_write_txn_markers_response(content, start, version)[0]
@@ -351,7 +352,7 @@ def decode_response(content: bytes, start: int, version: int) -> WriteTxnMarkers
         raise Malformed("WriteTxnMarkersResponse is cut short") from None
 
 
-def encode_response(message: WriteTxnMarkersResponse, version: int) -> bytes:
+def encode_response(message: WriteTxnMarkersResponse, version: i64) -> bytes:
     """Raises ValueError for a value that the version cannot carry."""
     out = BytesWriter()
     _encode_write_txn_markers_response(out, message, version)

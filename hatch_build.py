@@ -1,0 +1,78 @@
+"""Compiles the modules of `[tool.barnabas] compiled` into the wheel when BARNABAS_COMPILE=1; else the wheel is pure.
+
+mypyc turns them into one C extension (docs/decisions/0007). What was built is kept in build/compiled under the hash of all
+that it was made from, so that the next build of the same sources takes a second.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+ROOT = Path(__file__).parent
+CACHE = ROOT / "build" / "compiled"
+
+
+class CompileHook(BuildHookInterface):
+    """Adds the extension modules to the wheel and marks it as one of this platform."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if version == "editable" or os.environ.get("BARNABAS_COMPILE") != "1":
+            return
+        for built in compiled():
+            build_data["force_include"][str(built)] = str(
+                built.relative_to(CACHE / built.relative_to(CACHE).parts[0])
+            )
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+
+
+def sources() -> list[str]:
+    """The compiled modules, as paths from the root."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["barnabas"]["compiled"]
+    return ["src/" + name.replace(".", "/") + ".py" for name in listed]
+
+
+def compiled() -> list[Path]:
+    """The extension modules, from the cache when nothing they are made from has changed."""
+    from importlib.metadata import version
+
+    digest = hashlib.sha256(f"{sys.version} mypy {version('mypy')} librt {version('librt')}".encode())
+    for path in sorted((ROOT / "src").rglob("*.py")):  # types come from modules that are not compiled, too
+        digest.update(path.read_bytes())
+    digest.update("\n".join(sources()).encode())
+    kept = CACHE / digest.hexdigest()[:16]
+    if not kept.exists():
+        unfinished = kept.with_suffix(".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        build_into(unfinished)
+        unfinished.rename(kept)
+    return sorted(kept.rglob("*.so"))
+
+
+def build_into(folder: Path) -> None:
+    from mypyc.build import mypycify
+    from setuptools import Distribution
+    from setuptools.command.build_ext import build_ext
+
+    os.chdir(ROOT)
+    modules = mypycify(
+        [*sources()],
+        opt_level="3",
+        target_dir=str(folder / "c"),
+        group_name="barnabas",
+    )
+    distribution = Distribution({"name": "barnabas", "ext_modules": modules, "package_dir": {"": "src"}})
+    command = build_ext(distribution)
+    command.build_lib, command.build_temp = str(folder), str(folder / "objects")
+    command.ensure_finalized()
+    command.run()
+    shutil.rmtree(folder / "c")
+    shutil.rmtree(folder / "objects")
