@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from terminal import Terminal
 
 import barnabas
 from barnabas.cli.main import main
@@ -106,6 +107,18 @@ def test_a_damaged_partition_comes_back_without_the_lost_record(data: Path) -> N
             main, ["consume", "a", "-b", broker.bootstrap, "-o", "start", "-e", "-f", "%o "]
         )
         assert read.stdout == "0 2 3 4 "
+
+
+@pytest.mark.parametrize(("answer", "code", "is_repaired"), [("n\n", 1, False), ("y\n", 0, True)])
+def test_repair_shows_its_plan_and_asks(data: Path, answer: str, code: int, is_repaired: bool) -> None:
+    damage(data)
+    with Terminal("127.0.0.1:1", "log", "repair", str(data)) as terminal:
+        assert "offset 1 is lost" in terminal.until("Repair?")
+        terminal.write(answer)
+        ended, _ = terminal.end()
+    assert ended == code
+    assert bool(list((data / "a-0").glob("*.cut-*"))) == is_repaired
+    assert run("verify", data).exit_code == (0 if is_repaired else 1)
 
 
 def test_a_sound_folder_needs_no_repair(data: Path) -> None:
