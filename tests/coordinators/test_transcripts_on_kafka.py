@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka_node import is_there, kafka_node
 from socket_stage import SocketStage
 from test_group_transcripts import FOLDER
 from transcript import Answer, commands_of, duration_ms, is_ours, options_of
 from virtual_stage import VirtualStage
+
+from kafka_node import is_there, kafka_node
 
 TICKS_MS_MAX = 25_000
 NODES = [
