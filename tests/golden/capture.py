@@ -1,25 +1,34 @@
-"""Captures golden frames: real clients work against a running Apache Kafka through the tap.
+"""Captures golden frames: real clients work against Apache Kafka, each listener behind a tap.
 
-    python tests/golden/capture.py HOST:PORT FOLDER_OF_KAFKA_JARS
+    python tests/golden/capture.py FOLDER_OF_KAFKA_JARS
 
-Every client makes what it needs under a name of its own and removes it. Commands that Kafka refuses are frames too.
+Every client makes what it needs under a name of its own. Commands that Kafka refuses are frames too. Kafka's Java clients
+do all they can again and again, each time against a broker that seems one version older. What nobody asks any more is
+asked by OldVersions.java. Takes some minutes; the folder of frames is written anew.
 """
 
 import asyncio
-import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tap import Tap
+import apache_kafka
+from frame_files import advertised_pairs, write_frames
+from tap import Kept, Tap
 
-FRAMES = Path(__file__).parent / "frames"
+from barnabas.wire import apis
+from barnabas.wire.frame import RequestHeader
+
+JAVA = Path(__file__).parent / "java"
 WAIT_SECONDS_MAX = 20
-TOOLS = "org.apache.kafka.tools."
+VERSIONS_BACK_MAX = 14
+OLD_FROM = 2
+"""So many versions back, static members and the newer kinds of groups do not work any more."""
 
 
 def with_confluent(address: str, topic: str) -> None:
@@ -129,55 +138,30 @@ def with_aiokafka(address: str, topic: str) -> None:
     asyncio.run(work())
 
 
-def java_commands(address: str, topic: str) -> list[str]:
-    """Class and words of Kafka's own tools, which are its Java client and admin client."""
-    to, named, group = f"--bootstrap-server {address}", f"--topic {topic}", f"--group {topic}"
-    read = f"consumer.ConsoleConsumer {to} {named} --from-beginning --max-messages 1 --timeout-ms 9000"
-    groups = f"consumer.group.ConsumerGroupCommand {to}"
-    return [
-        f"TopicCommand {to} --create {named} --partitions 2",
-        f"ProducerPerformance {named} --num-records 3 --record-size 20 --throughput -1"
-        f" --transactional-id {topic} --transaction-duration-ms 1000 {to}",
-        f"{read} {group}",
-        f"{read} {group}-new --command-property group.protocol=consumer",
-        f"TopicCommand {to} --describe {named}",
-        f"TopicCommand {to} --alter {named} --partitions 3",
-        f"GetOffsetShell {to} {named} --time -1",
-        f"{groups} --describe --all-groups --members",
-        f"{groups} --describe {group} --offsets",
-        f"{groups} --delete-offsets {group} {named}",
-        f"{groups} --delete {group} {group}-new",
-        f"GroupsCommand {to} --list",
-        f"TransactionsCommand {to} list",
-        f"TransactionsCommand {to} describe --transactional-id {topic}",
-        f"TransactionsCommand {to} describe-producers {named} --partition 0",
-        f"LogDirsCommand {to} --describe --topic-list {topic}",
-        f"MetadataQuorumCommand {to} describe --status",
-        f"FeatureCommand {to} describe",
-        f"ClusterTool list-endpoints {to}",
-        f"ClientMetricsCommand {to} --list",
-        f"LeaderElectionCommand {to} --election-type preferred {named} --partition 0",
-        f"reassign.ReassignPartitionsCommand {to} --list",
-        f"TopicCommand {to} --delete {named}",
-    ]
+def with_java(addresses: list[str], back: int, jars: str) -> None:
+    java = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", jars, "GoldenClients"]
+    java += [*addresses, f"golden-java-{back}", "old" if back >= OLD_FROM else "new"]
+    done = subprocess.run(java, stdout=subprocess.PIPE, text=True, timeout=300, check=False)
+    print(done.stdout)
 
 
-def with_java(address: str, topic: str, jars: Path) -> None:
-    java = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", str(jars / "*")]
-    for command in java_commands(address, topic):
-        tool, *words = command.split()
-        asked = [*java, TOOLS + tool, *words]
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
-        print(tool, done.returncode, (done.stdout + done.stderr).strip()[-200:].replace("\n", " "))
-    config = [*java, "kafka.admin.ConfigCommand", "--bootstrap-server", address]
-    user = f"--entity-type users --entity-name {topic}"
-    for words in (
-        f"--alter {user} --add-config producer_byte_rate=1",
-        f"--describe {user}",
-        f"--alter {user} --delete-config producer_byte_rate",
-        "--describe --entity-type brokers --entity-default",
-    ):
-        subprocess.run([*config, *words.split()], capture_output=True, timeout=60, check=False)
+def missing(kept: Kept) -> Iterator[tuple[int, int, int, bytes]]:
+    """Key, a version of which there is a request, the version of which there is none, and the body of that request."""
+    frames = kept.frames()
+    for key, version in advertised_pairs(frames):
+        sent = [
+            each for each in frames if each.api == apis.BY_KEY[key].module and each.direction == "request"
+        ]
+        if version not in {each.version for each in sent}:
+            for each in sorted(sent, key=lambda each: (abs(each.version - version), -each.version)):
+                body = each.content[RequestHeader(each.content).body_at :]
+                yield key, each.version, version, body
+
+
+def with_old_versions(address: str, kept: Kept, jars: str) -> None:
+    lines = [f"{key} {known} {version} {body.hex()}\n" for key, known, version, body in missing(kept)]
+    java = ["java", "-cp", jars, "OldVersions", address]
+    print(subprocess.run(java, input="".join(lines), stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def poll(attempt: Callable[[], object]) -> object:
@@ -188,32 +172,59 @@ def poll(attempt: Callable[[], object]) -> object:
     return None
 
 
-def main(kafka: str, jars: Path) -> None:
-    host, _, port = kafka.partition(":")
-    tap = Tap((host, int(port)), FRAMES)
-    FRAMES.mkdir(exist_ok=True)
+def listening(taps: list[Tap]) -> None:
     started = threading.Event()
 
     async def serve() -> None:
-        async with await tap.listen() as server:
-            started.set()
-            await server.serve_forever()
+        for tap in taps:
+            await tap.listen()
+        started.set()
+        await asyncio.Event().wait()
 
     threading.Thread(target=asyncio.run, args=(serve(),), daemon=True).start()
     started.wait()
+
+
+def work_all(clients: Tap, sasl: Tap, strangers: Tap, jars: str) -> None:
     works: dict[str, Callable[[str, str], None]] = {
         "librdkafka": with_confluent,
         "kafka_python": with_kafka_python,
         "aiokafka": with_aiokafka,
-        "java": lambda address, topic: with_java(address, topic, jars),
     }
-    for tap.client, work in works.items():
+    address = f"127.0.0.1:{clients.port}"
+    for clients.client, work in works.items():
         try:
-            work(f"127.0.0.1:{tap.port}", f"golden-{tap.client}-{os.getpid()}")
+            work(address, f"golden-{clients.client}")
         except Exception as failure:
-            print(f"{tap.client} stopped early: {failure!r}")
-        print(tap.client, len(list(FRAMES.glob(f"*-{tap.client}.bin"))), "frames")
+            print(f"{clients.client} stopped early: {failure!r}")
+    clients.client = "java"
+    for back in range(VERSIONS_BACK_MAX + 1):
+        print(f"-- java, {back} versions back")
+        clients.versions_back = sasl.versions_back = back
+        with_java([f"127.0.0.1:{tap.port}" for tap in (clients, sasl, strangers)], back, jars)
+    clients.versions_back = 0
+    clients.client = "old_versions"
+    with_old_versions(address, clients.kept, jars)
+
+
+def main(jars: Path) -> None:
+    kept, own, ports = Kept(), apache_kafka.free_ports(), apache_kafka.free_ports()
+    clients, sasl, *between = (
+        Tap(port, kafka_port, kept, client)
+        for port, kafka_port, client in zip(ports, own, ("java", "java", "broker", "broker"))
+    )
+    strangers = Tap(ports.strangers, own.sasl, kept, "java_stranger")
+    listening([clients, sasl, *between, strangers])
+    with tempfile.TemporaryDirectory(prefix="golden-") as folder:
+        classes = Path(folder) / "classes"
+        sources = [str(path) for path in JAVA.glob("*.java")]
+        subprocess.run(["javac", "-cp", str(jars / "*"), "-d", str(classes), *sources], check=True)
+        class_path = f"{classes}:{jars / '*'}"
+        with apache_kafka.running(Path(folder), class_path, own, ports):
+            work_all(clients, sasl, strangers, class_path)
+    write_frames(kept.frames())
+    print(len(kept.by_kind), "frames")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -1,41 +1,67 @@
-"""A TCP proxy between a Kafka client and a broker that keeps one small frame of each API, version, direction and client.
+"""A TCP proxy between Kafka clients and a broker that keeps one small frame of each API, version, direction and client.
 
-Frames are kept as they came, without their size: api-vVERSION-request|response-CLIENT.bin. Addresses of brokers in
-answers are rewritten on their way to the client, so that it stays on the tap. Run by capture.py.
+The broker advertises the tap's address, so that clients stay on it. To see old versions in use, a tap can tell clients
+that the broker knows none newer: it lowers what the answers to ApiVersions say. Run by capture.py.
 """
 
 import asyncio
-from pathlib import Path
-from typing import Any
+
+from frame_files import Frame
 
 from barnabas.wire import apis
 from barnabas.wire.frame import FrameReader, RequestHeader, response_body_at
-from barnabas.wire.primitives import Message, field_names
 
 FRAME_BYTES_MAX = 100 << 20
 KEPT_BYTES_MAX = 1200
 RECEIVED_BYTES = 1 << 16
 API_VERSIONS = 18
 UNSUPPORTED_VERSION = b"\x00\x23"
+OLDEST_IN_USE = {10: 2, 17: 1}
+"""Versions of FindCoordinator and SaslHandshake that no client of today goes below."""
+
+
+class Kept:
+    """The best frame so far of each kind."""
+
+    def __init__(self) -> None:
+        self.by_kind: dict[tuple[str, int, str, str], bytes] = {}
+
+    def frames(self) -> list[Frame]:
+        return [Frame(*kind, content) for kind, content in self.by_kind.items()]
+
+    def add(self, key: int, version: int, direction: str, client: str, frame: bytes) -> None:
+        """The largest of the small ones says the most; a large one is kept until a smaller one comes."""
+        kind = apis.BY_KEY[key].module, version, direction, client
+        known = self.by_kind.get(kind)
+        if (
+            known is None
+            or len(known) < len(frame) <= KEPT_BYTES_MAX
+            or (len(known) > KEPT_BYTES_MAX and len(frame) < len(known))
+        ):
+            self.by_kind[kind] = frame
 
 
 class Tap:
-    """One broker behind one listening port."""
+    """One listener of a broker behind one listening port."""
 
-    def __init__(self, kafka: tuple[str, int], folder: Path) -> None:
-        self.kafka = kafka
-        self.folder = folder
-        self.client = "unnamed"
-        self.port = 0
+    def __init__(self, port: int, kafka_port: int, kept: Kept, client: str) -> None:
+        self.port = port
+        self.kafka_port = kafka_port
+        self.kept = kept
+        self.client = client
+        self.versions_back = 0
+        """How many versions of each API the broker seems not to have; the oldest is always left."""
 
-    async def listen(self) -> asyncio.Server:
-        server = await asyncio.start_server(self.connected, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        return server
+    async def listen(self) -> None:
+        await asyncio.start_server(self.connected, "127.0.0.1", self.port)
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        broker_reader, broker_writer = await asyncio.open_connection(*self.kafka)
-        asked: dict[int, tuple[int, int]] = {}
+        try:
+            broker_reader, broker_writer = await asyncio.open_connection("127.0.0.1", self.kafka_port)
+        except OSError:
+            writer.close()  # as a broker that is not up: clients try again
+            return
+        asked: dict[int, tuple[int, int, str]] = {}
         ends = (
             self.requests(reader, broker_writer, asked),
             self.responses(broker_reader, writer, asked),
@@ -49,59 +75,49 @@ class Tap:
                 each.close()
 
     async def requests(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: dict[int, tuple[int, int]]
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        asked: dict[int, tuple[int, int, str]],
     ) -> None:
         frames = FrameReader(FRAME_BYTES_MAX)
         while received := await reader.read(RECEIVED_BYTES):
             for frame in frames.feed(memoryview(received)):
                 header = RequestHeader(frame)
-                asked[header.correlation_id] = header.key, header.version
-                self.keep(header.key, header.version, "request", frame)
+                asked[header.correlation_id] = header.key, header.version, self.client
+                self.kept.add(header.key, header.version, "request", self.client, frame)
             writer.write(received)
             await writer.drain()
         writer.close()
 
     async def responses(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: dict[int, tuple[int, int]]
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        asked: dict[int, tuple[int, int, str]],
     ) -> None:
         frames = FrameReader(FRAME_BYTES_MAX)
         while received := await reader.read(RECEIVED_BYTES):
             for frame in frames.feed(memoryview(received)):
-                key, version = asked.pop(int.from_bytes(frame[:4], "big", signed=True))
-                if key == API_VERSIONS and frame[4:6] == UNSUPPORTED_VERSION:
-                    version = 0
-                self.keep(key, version, "response", frame)
-                sent = self.readdressed(key, version, frame)
+                key, version, client = asked.pop(int.from_bytes(frame[:4], "big", signed=True))
+                sent = frame
+                if key == API_VERSIONS:
+                    version = 0 if frame[4:6] == UNSUPPORTED_VERSION else version
+                    sent = self.lowered(version, frame)
+                self.kept.add(key, version, "response", client, frame)
                 writer.write(len(sent).to_bytes(4, "big") + sent)
             await writer.drain()
         writer.close()
 
-    def keep(self, key: int, version: int, direction: str, frame: bytes) -> None:
-        """The largest of the small ones says the most; a large one is kept until a smaller one comes."""
-        name = f"{apis.BY_KEY[key].module}-v{version}-{direction}-{self.client}.bin"
-        path = self.folder / name
-        known = path.stat().st_size if path.exists() else None
-        if known is None or (
-            known < len(frame) <= KEPT_BYTES_MAX or (known > KEPT_BYTES_MAX and len(frame) < known)
-        ):
-            path.write_bytes(frame)
-
-    def readdressed(self, key: int, version: int, frame: bytes) -> bytes:
-        module = apis.load(key)
-        at = response_body_at(key, version, frame)
-        message = module.decode_response(frame, at, version)
-        if not self.readdress(message):
+    def lowered(self, version: int, frame: bytes) -> bytes:
+        if not self.versions_back:
             return frame
+        at = response_body_at(API_VERSIONS, version, frame)
+        module = apis.load(API_VERSIONS)
+        message = module.decode_response(frame, at, version)
+        message.finalized_features = []  # transactions of today need the versions of today
+        message.finalized_features_epoch = -1
+        for row in message.api_keys:
+            oldest = OLDEST_IN_USE.get(row.api_key, row.min_version)
+            row.max_version = max(oldest, row.max_version - self.versions_back)
         return frame[:at] + bytes(module.encode_response(message, version))
-
-    def readdress(self, value: Any) -> bool:
-        """Whether there was an address of the broker in value; it is the tap's now."""
-        if isinstance(value, list):
-            return True in [self.readdress(item) for item in value]
-        if not isinstance(value, Message):
-            return False
-        changed = True in [self.readdress(getattr(value, name)) for name in field_names(type(value))]
-        if getattr(value, "port", None) == self.kafka[1]:
-            value.port = self.port  # type: ignore[attr-defined]
-            return True
-        return changed
