@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,6 +36,7 @@ main(args=sys.argv[1:])
 
 LAST = "\0last\0"
 STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+ONCE_MORE_S = 2.0
 END_S = 30
 
 
@@ -97,6 +99,13 @@ class Terminal:
 
     def interrupt(self) -> None:
         self.process.send_signal(signal.SIGINT)
+
+    def interrupt_question(self) -> None:
+        """Once more after a while: Python misses a signal that comes when it is just about to wait for a line."""
+        while self.process.poll() is None:
+            self.interrupt()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(ONCE_MORE_S)
 
     def end(self) -> tuple[int, str]:
         """Exit code, and all that was shown without its styles."""

@@ -95,7 +95,7 @@ def test_a_terminal_is_asked_and_its_answer_counts(bootstrap: str, run: Run, top
         with Terminal(bootstrap, "topic", "rm", topic) as terminal:
             terminal.until(f"Remove {topic}? [y/N]")
             if answer == "\x03":
-                terminal.interrupt()  # the terminal would, were it the process's own
+                terminal.interrupt_question()  # the terminal would, were it the process's own
             else:
                 terminal.write(answer)
             ended, shown = terminal.end()
