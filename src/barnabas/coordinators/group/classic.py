@@ -178,9 +178,13 @@ class Classic:
         parked = member.join = Parked()
         member.join_version = version
         self.keep_alive(group, member)
+        was_empty = group.state is State.EMPTY
         if group.state is not State.PREPARING:
             self._prepare_rebalance(group)
-        self._complete_join_if_all_are_here(group)
+        if was_empty and not group.is_delayed:
+            self._complete_join(group)  # without those who were only given an id, as in Kafka
+        else:
+            self._complete_join_if_all_are_here(group)
         return parked
 
     # -- rebalance
@@ -244,6 +248,7 @@ class Classic:
             self._become_empty(group)
             return
         group.protocol = group.select_protocol()
+        group.note_subscriptions()
         group.become(State.COMPLETING, self._clock.wall_ms())
         for member in group.members.values():
             member.has_synced = False
@@ -275,6 +280,7 @@ class Classic:
     def _become_empty(self, group: Group) -> None:
         group.protocol = None
         group.leader = None
+        group.note_subscriptions()
         group.become(State.EMPTY, self._clock.wall_ms())
         self._shard.append([group_fact(group.group_id, group.to_value())])
 

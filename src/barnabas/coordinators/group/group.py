@@ -79,6 +79,9 @@ class Group:
         self.members: dict[str, Member] = {}
         self.static: dict[str, str] = {}
         self.pending: dict[str, Timer] = {}
+        self.subscribed: set[str] | None = (
+            None  # topics of a consumer group's members; None: they are not known
+        )
         self.offsets: dict[tuple[str, int], OffsetCommitValue] = {}
         self.state_since_ms = now_ms
         self.join_timer: Timer | None = None
@@ -154,10 +157,11 @@ class Group:
         )
         return votes.most_common(1)[0][0] if votes else None
 
-    def subscribed_topics(self) -> set[str] | None:
-        """Topics of a consumer group's members; None when they cannot be known."""
-        if self.protocol_type != CONSUMER or not self.protocol:
-            return None
+    def note_subscriptions(self) -> None:
+        """At the beginning of a generation: what members say later counts from the next one on."""
+        self.subscribed = self._subscriptions() if self.protocol_type == CONSUMER else None
+
+    def _subscriptions(self) -> set[str] | None:
         topics: set[str] = set()
         for member in self.members.values():
             metadata = member.metadata(self.protocol)
@@ -217,5 +221,6 @@ class Group:
             self.members[member.member_id] = member
             if member.instance_id is not None:
                 self.static[member.instance_id] = member.member_id
+        self.note_subscriptions()
         self.state = State.STABLE if self.members else State.EMPTY
         self.state_since_ms = value.current_state_timestamp if value.current_state_timestamp >= 0 else now_ms

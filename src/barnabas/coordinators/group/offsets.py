@@ -94,7 +94,7 @@ def delete_facts(
     group: Group, ask: OffsetDeleteRequest, image: Image
 ) -> tuple[list[Record], OffsetDeleteResponse]:
     """Ends of the offsets that may go, and the answer when they are durable: those of topics that no member reads."""
-    subscribed = group.subscribed_topics() if group.state is not State.EMPTY else set()
+    subscribed = group.subscribed if group.state is not State.EMPTY else set()
     if subscribed is None:
         subscribed = {topic.name for topic in ask.topics}
     response = OffsetDeleteResponse()
@@ -179,7 +179,7 @@ def expired(group: Group, now_ms: int, retention_ms: int) -> list[tuple[str, int
     if group.state not in (State.EMPTY, State.STABLE):
         return []
     since_empty = group.state is State.EMPTY and bool(group.protocol_type)
-    subscribed = group.subscribed_topics() if group.state is State.STABLE else set()
+    subscribed = group.subscribed if group.state is State.STABLE else set()
     if subscribed is None:
         return []
 
