@@ -5,9 +5,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from terminal import environment
 
+from barnabas.cli import transport
+from barnabas.cli.output import parse_address
+from barnabas.client.cluster import Unreachable
 from conftest import Run
 
 
@@ -104,12 +111,77 @@ def test_an_error_has_its_code_and_the_next_thing_to_try(
     assert (told.exit_code, hint in told.stderr) == (code, True), told.stderr
 
 
-def test_no_broker_is_said_with_the_remedy(run: Run) -> None:
+@contextmanager
+def answering(*answers: bytes | None) -> Iterator[str]:
+    """Something that listens: to each connection in turn it says this and closes, None: it waits for the peer to go."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            for answer in answers:
+                peer, _ = server.accept()
+                with peer:
+                    peer.recv(1000)
+                    if answer is None:
+                        peer.recv(1000)
+                    else:
+                        peer.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"", "the broker closed the connection"),
+        (b"\0\0\0\x08abc", "the broker closed the connection"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is it a Kafka broker?"),
+        (b"\0\0\0\x02ab", "another request"),
+        (b"\0\0\0\x06\0\0\0\x01ab", "is it a Kafka broker?"),
+        (None, "it says nothing"),
+    ],
+)
+def test_what_is_no_broker_is_said_to_be_none(
+    run: Run, monkeypatch: pytest.MonkeyPatch, answer: bytes | None, told: str
+) -> None:
+    monkeypatch.setattr(transport, "FIRST_ANSWER_TIMEOUT_S", 0.01)
+    with answering(answer) as address:
+        ended = run("topic", "ls", "-b", address)
+    assert ended.exit_code == 1 and f"no answer from {address}: " in ended.stderr and told in ended.stderr
+
+
+def test_no_broker_is_said_with_the_remedy_and_the_next_address_is_tried(run: Run, bootstrap: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        told = run("topic", "ls", "-b", f"127.0.0.1:{taken.getsockname()[1]}")
-    assert told.exit_code == 1
-    assert "barnabas dev" in told.stderr
+        nobody = f"127.0.0.1:{taken.getsockname()[1]}"
+        ended = run("topic", "ls", "-b", nobody)
+        assert (
+            ended.exit_code == 1 and "Connection refused" in ended.stderr and "barnabas dev" in ended.stderr
+        )
+        assert run("topic", "ls", "-b", f"{nobody},{bootstrap}").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("a:1", ("a", 1)),
+        ("a", ("a", 9092)),
+        (":1", ("127.0.0.1", 1)),
+        ("[::1]:1", ("::1", 1)),
+        (" a.b:1 ", ("a.b", 1)),
+    ],
+)
+def test_addresses(text: str, address: tuple[str, int]) -> None:
+    assert parse_address(text) == address
+    assert "no answer from [::1]:1: " in str(Unreachable(("::1", 1), "x"))
+
+
+@pytest.mark.parametrize("text", ["", ",", "a:0", "a:65536", "a:b"])
+def test_what_is_no_address(run: Run, text: str) -> None:
+    ended = run("topic", "ls", "-b", text)
+    assert ended.exit_code == 2 and "HOST:PORT" in ended.stderr
 
 
 def test_ctrl_c_ends_a_live_reader_with_130_and_no_traceback(run: Run, bootstrap: str) -> None:
@@ -123,21 +195,70 @@ def test_ctrl_c_ends_a_live_reader_with_130_and_no_traceback(run: Run, bootstrap
         assert (process.wait(30), process.stderr.read()) == (130, b"")
 
 
-@pytest.mark.parametrize(
-    "args", [["--help"], ["--version"], ["topic", "--help"], ["consume", "--help"], ["log", "--help"]]
-)
-def test_help_imports_nothing_slow(args: list[str]) -> None:
+SLOW = {
+    "asyncio",
+    "concurrent.futures",
+    "email",
+    "http",
+    "logging",
+    "rich",
+    "sqlite3",
+    "ssl",
+    "urllib",
+    "uvloop",
+    "barnabas.adapters",
+    "barnabas.config",
+    "barnabas.coordinators",
+    "barnabas.embedded",
+    "barnabas.node",
+    "barnabas.server",
+}
+"""Each of them costs a command that does not need it more than the command itself."""
+
+
+def modules_of(args: list[str], stdin: bytes, bootstrap: str) -> set[str]:
     script = (
         "import sys\nfrom barnabas.cli.main import main\n"
-        f"sys.argv = ['barnabas', *{args!r}]\n"
-        "try: main()\nexcept SystemExit: pass\n"
-        "print('\\n'.join(sys.modules), file=sys.stderr)"
+        "try: main(args=sys.argv[1:])\n"
+        "finally: print('\\n'.join(sys.modules), file=sys.stderr)"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script, *args],
+        input=stdin,
+        capture_output=True,
+        check=False,
+        timeout=60,
+        env=environment(bootstrap),
     )
-    loaded = set(ended.stderr.split())
-    slow = {"rich", "asyncio", "uvloop", "sqlite3", "barnabas.node", "barnabas.embedded", "barnabas.server"}
-    assert ended.stdout and not loaded & slow
-    if args[0] in ("--help", "--version"):
+    assert ended.returncode == 0, ended.stderr
+    return {name for name in ended.stderr.decode().split("\n") if not name.startswith("click.")}
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--help"],
+        ["--version"],
+        ["topic", "--help"],
+        ["consume", "--help"],
+        ["produce", "--help"],
+        ["group", "--help"],
+        ["topic", "ls"],
+        ["topic", "describe", "fast"],
+        ["consume", "fast", "-o", "start", "-e"],
+        ["consume", "fast", "-g", "g", "-o", "start", "-e"],
+        ["produce", "fast"],
+        ["group", "ls"],
+    ],
+)
+def test_a_command_imports_nothing_slow(run: Run, bootstrap: str, args: list[str]) -> None:
+    run("topic", "create", "fast", "-p", "1", "--if-absent")
+    loaded = modules_of(args, b'{"a": 1}\n', bootstrap)
+    assert {name for name in loaded if name in SLOW or name.partition(".")[0] in SLOW} == set()
+    if args[0].startswith("--"):
         assert not [name for name in loaded if name.startswith(("barnabas.wire", "barnabas.records"))]
+
+
+def test_help_of_commands_that_read_files_imports_no_loop(bootstrap: str) -> None:
+    loaded = modules_of(["log", "--help"], b"", bootstrap)
+    assert not loaded & {"rich", "asyncio", "uvloop", "sqlite3", "barnabas.node", "barnabas.server"}

@@ -8,6 +8,9 @@ from typing import Final
 from barnabas.client.cluster import Address, Unreachable
 
 CONNECT_TIMEOUT_S: Final = 5.0
+FIRST_ANSWER_TIMEOUT_S: Final = 10.0
+"""What listens there may not be a broker, and may never say a word."""
+
 ANSWER_TIMEOUT_S: Final = 90.0
 """Longer than the rebalance time-out, for which a JoinGroup may wait."""
 
@@ -32,17 +35,20 @@ class Sockets:
             size = int.from_bytes(_read(found, 4), "big", signed=True)
             if not 0 < size <= REPLY_BYTES_MAX:
                 raise OSError(f"an answer of {size} bytes; is it a Kafka broker?")
-            return _read(found, size)
+            reply = _read(found, size)
+            found.settimeout(ANSWER_TIMEOUT_S)
+            return reply
         except OSError as error:
             self.forget(address)
-            raise Unreachable(address, error.strerror or str(error) or "time-out", sent=sent) from None
+            reason = "it says nothing" if isinstance(error, TimeoutError) and sent else error.strerror
+            raise Unreachable(address, reason or str(error) or "time-out", sent=sent) from None
         except KeyboardInterrupt:
             self.forget(address)
             raise
 
     def _connect(self, address: Address) -> socket.socket:
         found = socket.create_connection(address, self._connect_timeout_s)
-        found.settimeout(ANSWER_TIMEOUT_S)
+        found.settimeout(FIRST_ANSWER_TIMEOUT_S)
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._open[address] = found
         return found

@@ -38,7 +38,8 @@ class Unreachable(Exception):
     """No broker answered at an address. sent: the request may have reached it all the same."""
 
     def __init__(self, address: Address, reason: str, *, sent: bool = True) -> None:
-        super().__init__(f"no answer from {address[0]}:{address[1]}: {reason}")
+        host, port = address
+        super().__init__(f"no answer from {f'[{host}]' if ':' in host else host}:{port}: {reason}")
         self.address = address
         self.sent = sent
 
