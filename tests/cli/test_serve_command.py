@@ -53,6 +53,26 @@ def test_dev_says_where_it_is_and_what_to_try_and_what_it_says_works(tmp_path: P
     assert "stopping signal=SIGINT" in told and "stopped clean=True" in told and "Traceback" not in told
 
 
+def test_dev_in_memory_leaves_nothing_behind(tmp_path: Path) -> None:
+    command = [*COMMAND, "dev", "--memory", "--port", "0", *QUIET]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment("", {"PYTHONUNBUFFERED": "1"}),
+    ) as process:
+        bootstrap = until(process.stdout, r"Kafka protocol on (\S+)")[1]
+        until(process.stdout, "data +in memory")
+        assert piped(bootstrap, "produce", "t", "--format", "raw", stdin=b"x\n").returncode == 0
+        assert piped(bootstrap, "consume", "t", "-o", "start", "-e", "-f", "%v").stdout == b"x"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert list(tmp_path.iterdir()) == []
+    assert invoked("", ["dev", "--memory", "--data", "x"]).exit_code == 2
+
+
 def test_serve_ends_cleanly_on_sigterm_and_logs_json_if_asked(tmp_path: Path) -> None:
     setting = "barnabas.log.format=json"
     with served("serve", "--data", str(tmp_path), "--port", "0", *QUIET, "--set", setting) as process:

@@ -9,6 +9,7 @@ from barnabas.cli.serving import (
     DEV_DEFAULTS,
     EXIT_NOT_FOUND,
     EXIT_USAGE,
+    MEMORY_DEFAULTS,
     LineWriter,
     NoConfiguration,
     Welcome,
@@ -18,6 +19,8 @@ from barnabas.cli.serving import (
 from barnabas.config.effective import BrokerOptions, described
 from barnabas.config.load import ConfigRefused, Loaded
 from barnabas.config.tables import BROKER, options
+
+DEV_FOLDER = "./.barnabas"
 
 
 def _flags(settings: Sequence[str], port: int | None, host: str) -> dict[str, str]:
@@ -108,9 +111,11 @@ def serve(
     epilog="""\b
 Examples:
   barnabas dev
+  barnabas dev --memory
   barnabas dev --port 19092 --data ./events"""
 )
-@click.option("--data", metavar="FOLDER", default="./.barnabas", show_default=True, help="Data folder.")
+@click.option("--data", metavar="FOLDER", help="Data folder.  [default: ./.barnabas]")
+@click.option("--memory", is_flag=True, help="No folder: what was written goes when the broker stops.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=9092, show_default=True, help="Port for clients."
 )
@@ -118,11 +123,15 @@ Examples:
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A broker option; may be repeated."
 )
-def dev(data: str, port: int, host: str, settings: Sequence[str]) -> None:
+def dev(data: str | None, memory: bool, port: int, host: str, settings: Sequence[str]) -> None:
     """Run a broker for development: no configuration, data in ./.barnabas, groups start at once."""
+    if memory and data is not None:
+        raise click.UsageError("either --data or --memory")
     try:
         loaded = read_configuration(None, _flags(settings, port, host))
     except ConfigRefused as error:
         sys.exit(_refused(error))
     write = LineWriter(sys.stderr, loaded.values.get("barnabas.log.format", "text"))
-    sys.exit(run(loaded, data, DEV_DEFAULTS, write, Welcome(sys.stdout)))
+    folder = None if memory else data or DEV_FOLDER
+    defaults = MEMORY_DEFAULTS if memory else DEV_DEFAULTS
+    sys.exit(run(loaded, folder, defaults, write, Welcome(sys.stdout)))

@@ -23,12 +23,18 @@ from barnabas.node import StartFailed
 from barnabas.running import RunningNode
 
 DEV_DEFAULTS: Final[Mapping[str, str]] = {"group.initial.rebalance.delay.ms": "0"}
+MEMORY_DEFAULTS: Final[Mapping[str, str]] = {**DEV_DEFAULTS, "log.segment.bytes": str(16 * 1024 * 1024)}
+"""Small segments, so that the memory cap has something to let go."""
+
 EXIT_ERROR: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_NOT_FOUND: Final = 3
 EXIT_INTERRUPTED: Final = 130
 GC_THRESHOLD: Final = 50_000
 """Objects made before the collector looks: requests make no cycles, so it rarely has anything to find."""
+
+
+IN_MEMORY: Final = "in memory"
 
 
 class NoConfiguration(ConfigRefused):
@@ -77,12 +83,12 @@ def read_configuration(path: str | None, flags: Mapping[str, str]) -> Loaded:
 
 def run(
     loaded: Loaded,
-    folder: str,
+    folder: str | None,
     defaults: Mapping[str, str],
     write: LineWriter,
     welcome: "Welcome | None" = None,
 ) -> int:
-    """Serve until a signal; returns the exit status."""
+    """Serve until a signal; returns the exit status. folder None: everything in memory."""
     faulthandler.enable()
     with contextlib.suppress(AttributeError, ValueError):
         faulthandler.register(signal.SIGQUIT, all_threads=True)
@@ -101,7 +107,7 @@ def run(
         loop.close()
 
 
-async def _serve(running: RunningNode, folder: str, welcome: "Welcome | None") -> int:
+async def _serve(running: RunningNode, folder: str | None, welcome: "Welcome | None") -> int:
     try:
         await running.started()
     except StartFailed as error:
@@ -120,7 +126,7 @@ async def _serve(running: RunningNode, folder: str, welcome: "Welcome | None") -
         "serving",
         version=__version__,
         listeners=where,
-        data=folder,
+        data=folder or IN_MEMORY,
         metrics=node.metrics_port,
         node=node.node_id,
     )
@@ -153,7 +159,7 @@ class Welcome:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def __call__(self, bound: Mapping[str, tuple[str, int]], folder: str, metrics_port: int) -> None:
+    def __call__(self, bound: Mapping[str, tuple[str, int]], folder: str | None, metrics_port: int) -> None:
         host, port = next(iter(bound.values()))
         address = _address("127.0.0.1" if host in ("0.0.0.0", "::") else host, port)
         command, python = _command("barnabas"), _command("python")
@@ -162,7 +168,7 @@ class Welcome:
         print(
             f"""
 Barnabas {__version__} speaks the Kafka protocol on {address}
-  data     {os.path.abspath(folder)}
+  data     {IN_MEMORY if folder is None else os.path.abspath(folder)}
   metrics  {metrics}
 
 Try, in another terminal:
