@@ -9,8 +9,13 @@ from typing import Final
 
 import pytest
 from covers import TRAFFIC
+from hypothesis import HealthCheck, settings
 
 from barnabas.wire import primitives
+
+# How fast examples are made depends on what else the machine does: no reason to fail.
+settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("calm")
 
 IN_CI: Final = os.environ.get("CI") == "true"
 IS_COMPILED: Final = not primitives.__file__.endswith(".py")

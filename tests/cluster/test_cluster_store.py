@@ -298,7 +298,11 @@ def possible(image: Image, wanted: list[Fact]) -> Decision[None]:
     return Decision(None, facts)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.lists(st.lists(facts_of_any_kind, max_size=4), max_size=8), st.integers(1, 3))
 def test_a_reload_gives_the_image_that_was(new_meta, histories, together):
     meta = new_meta()

@@ -4,7 +4,7 @@ import errno
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_recovery import FIELDS
 from written_log import NOW_MS, Disk, append, everything
@@ -238,7 +238,7 @@ def test_a_repair_that_fails_half_way_leaves_the_log_or_repairs_it(kind: Kind) -
     assert sorted(values(disk)) == [0, 1, 2, 3, 6, 7, 8, 9]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(1, 5), min_size=1, max_size=12),
     st.lists(st.tuples(st.integers(0, 2000), st.binary(min_size=1, max_size=200)), max_size=3),
