@@ -1,10 +1,13 @@
 """The node's own clockwork on virtual time: compaction of internal topics, retention, recovery points."""
 
+import errno
+
 import pytest
 
 from barnabas import errors
 from barnabas.cluster import changes
 from barnabas.partitions.open import OFFSETS_TOPIC
+from barnabas.partitions.partition import Partition
 from barnabas.records.record import Record, all_records, build_batch
 from barnabas.testing.machine import VirtualMachine
 from barnabas.testing.network import Wire
@@ -104,6 +107,51 @@ def damaged_below_its_recovery_point() -> VirtualMachine:
 def files_of(machine: VirtualMachine) -> dict[str, bytes]:
     folder = "/var/data/t-0"
     return {name: machine.disk.read_all(f"{folder}/{name}") for name in machine.disk.list(folder)}
+
+
+def machine_with_two_segments() -> tuple[VirtualMachine, Partition]:
+    machine = booted()
+    made: list[dict[str, int]] = []
+    machine.node.topics.create_automatically(["t"], made.append)
+    machine.time.run_until(lambda: bool(made))
+    partition = machine.node.partitions.get("t", 0)
+    assert partition is not None
+    for _ in range(2):
+        batch = build_batch([Record(None, b"old", machine.time.wall_ms())])
+        partition.append(batch, 0, len(batch), 9, machine.time.wall_ms())
+        machine.time.run_for(61_000)
+    return machine, partition
+
+
+def assert_clock_goes(machine: VirtualMachine) -> None:
+    ticked: list[bool] = []
+    machine.node.waits.call_after(1_000, lambda: ticked.append(True))
+    machine.time.run_for(2_000)
+    assert ticked
+
+
+def test_old_files_that_cannot_be_removed_stop_no_clock() -> None:
+    machine, partition = machine_with_two_segments()
+    machine.disk.fail("unlink", errno.EIO, times=1 << 30, path=".deleted")
+    machine.time.run_for(4_000_000)
+    assert partition.log_start_offset == 2
+    assert_clock_goes(machine)
+
+
+def test_a_deleted_folder_that_cannot_be_removed_stops_no_clock() -> None:
+    machine, partition = machine_with_two_segments()
+    machine.disk.fail("unlink", errno.EIO, times=1 << 30)
+    machine.node.partitions.close_topic("t", partition.topic_id, delete=True)
+    machine.time.run_for(61_000)
+    assert_clock_goes(machine)
+
+
+def test_segments_whose_deletion_failed_go_the_next_time() -> None:
+    machine, partition = machine_with_two_segments()
+    machine.disk.fail("unlink", errno.EIO, times=1, path="leader-epoch-checkpoint")
+    machine.time.run_for(4_500_000)
+    assert partition.log_start_offset == 2
+    assert "00000000000000000000.log" not in machine.disk.list(partition.log.folder)
 
 
 @pytest.mark.parametrize("end", ["stop", "crash"])

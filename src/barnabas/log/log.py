@@ -304,8 +304,8 @@ class Log:
             self._roll(wall_ms)
         gone = self.segments[:count]
         if gone:
+            self.advance_log_start(self.segments[count].base_offset)  # may fail: then they go the next time
             del self.segments[:count]
-            self.advance_log_start(self.segments[0].base_offset)
             for segment in gone:
                 self._rename_away(segment)
         return gone

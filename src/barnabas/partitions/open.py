@@ -214,8 +214,14 @@ class Partitions:
         except WorldError as error:
             self._lines.error("cannot delete a partition's folder", folder=folder, reason=error.what)
             return
-        delay_ms = partition.options.file_delete_delay_ms
-        self._waits.call_after(delay_ms, lambda: self._files.remove_folder(gone))
+
+        def remove() -> None:
+            try:
+                self._files.remove_folder(gone)
+            except WorldError as error:  # the next start removes it
+                self._lines.warning("a deleted folder stays", folder=gone, reason=error.what)
+
+        self._waits.call_after(partition.options.file_delete_delay_ms, remove)
 
     # -- O3
 

@@ -195,8 +195,11 @@ class Upkeep:
         log = partition.log
 
         def unlink() -> None:
-            for segment in gone:
-                log.unlink_deleted(segment)
+            try:
+                for segment in gone:
+                    log.unlink_deleted(segment)
+            except WorldError as error:  # the next start removes what is left
+                self._lines.warning("old files stay", partition=repr(partition), reason=error.what)
 
         self._waits.call_after(partition.options.file_delete_delay_ms, unlink)
 
