@@ -205,8 +205,11 @@ class Wire:
         self._stalled.add(frozenset((one, other)))
 
     def heal(self) -> None:
-        self._stalled.clear()
         self.cut_one_in = 0
+        self.unstall()
+
+    def unstall(self) -> None:
+        self._stalled.clear()
         for connection in list(self._connections.values()):
             connection.move()
 

@@ -1,0 +1,73 @@
+"""What a seed decides before the first millisecond: topic, clients, options, and which faults come."""
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from simulation.process import OLD_VERSIONS, VERSIONS
+
+MACHINE_FAULTS: Final = ("power", "power", "kill", "kill", "restart", "cut", "disk", "disk", "stall", "clock")
+CLIENT_FAULTS: Final = ("pause", "pause", "die", "leave", "enter", "replace", "delete")
+FAULTS_MAX: Final = 8
+LONG_MS: Final = 2_500
+"""Longer than a session or a rebalance may take."""
+
+
+class Plan(NamedTuple):
+    partitions: int
+    producers: int
+    batches: int
+    window: int
+    pace_ms: int
+    """Between two batches of a producer, at most."""
+    readers: int
+    members: int
+    instances: int
+    """So many of the members are static."""
+    solo_commits: int
+    options: Mapping[str, str]
+    has_retention: bool
+    versions: Mapping[int, int]
+    faults: tuple[str, ...]
+    cut_one_in: int
+
+
+def plan_of(chance: random.Random) -> Plan:
+    """Most histories are small: what goes wrong needs two or three things to meet."""
+    draw: Callable[..., int] = chance.choice  # type: ignore[assignment]
+    members = draw((0, 1, 2, 2, 3, 4))
+    is_old = chance.random() < 0.2
+    kinds = MACHINE_FAULTS + (CLIENT_FAULTS if members else ("delete",))
+    has_retention = chance.random() < 0.2
+    options = {
+        "listeners": "PLAINTEXT://127.0.0.1:9092",
+        "barnabas.metrics.port": "-1",
+        "offsets.topic.num.partitions": "1",
+        "group.initial.rebalance.delay.ms": str(draw((0, 0, 100))),
+        "group.min.session.timeout.ms": "100",
+        "log.segment.bytes": str(draw((300, 1_000, 1 << 20))),
+        "log.roll.ms": str(draw((100, 1_000, 600_000))),
+        "log.cleaner.backoff.ms": "100",
+        "log.cleaner.delete.retention.ms": str(draw((0, 86_400_000))),
+        "log.flush.interval.ms": str(draw((100, 100, 1 << 62))),
+        "log.retention.check.interval.ms": "300",
+        "log.segment.delete.delay.ms": str(draw((0, 1_000))),
+    }
+    if has_retention:
+        options["log.retention.bytes"] = str(draw((0, 500, 3_000)))
+    return Plan(
+        partitions=draw((1, 1, 2, 3)),
+        producers=draw((1, 2, 3)),
+        batches=draw((2, 6, 12)),
+        window=draw((1, 1, 3, 5)),
+        pace_ms=draw((10, 40, 300)),
+        readers=draw((0, 1, 2)),
+        members=members,
+        instances=0 if is_old else draw((0, 0, 1, 2)),
+        solo_commits=draw((0, 2, 8)),
+        options=options,
+        has_retention=has_retention,
+        versions=OLD_VERSIONS if is_old else VERSIONS,
+        faults=tuple(chance.choice(kinds) for _ in range(draw((1, 2, 4, FAULTS_MAX)))),
+        cut_one_in=draw((0, 200, 60)),
+    )

@@ -1,0 +1,281 @@
+"""Faults planted into the broker, one rule each: a checker that was never seen red is no checker.
+
+Each patches what one line of the broker does, and names the rules of history.py that may find it.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from barnabas.coordinators import runtime
+from barnabas.coordinators.group import coordinator, offsets
+from barnabas.coordinators.group.classic import Classic
+from barnabas.coordinators.group.group import Group
+from barnabas.coordinators.group.shard import GroupShard
+from barnabas.log import compaction, log, recovery
+from barnabas.log.log import Log
+from barnabas.log.producer_state import ProducerState
+from barnabas.partitions import committer
+from barnabas.partitions.partition import Partition
+from barnabas.partitions.upkeep import Upkeep
+from barnabas.ports import WorldError
+
+Patch = pytest.MonkeyPatch
+LOSES: Final = (
+    "lost",
+    "committed",
+    "watermark",
+    "one value",
+    "holes",
+    "waits",
+    "generation",
+    "one owner",
+    "fenced",
+    "refused",
+)
+"""What a crash makes the broker forget shows at whatever is looked at first."""
+
+
+class Planted(NamedTuple):
+    plant: Callable[[Patch], None]
+    rules: frozenset[str]
+    is_rare: bool
+    """It takes hundreds of histories to show."""
+
+    @property
+    def name(self) -> str:
+        return self.plant.__name__
+
+
+PLANTED: Final[list[Planted]] = []
+
+
+def caught_by(
+    *rules: str, rare: bool = False
+) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
+    def keep(plant: Callable[[Patch], None]) -> Callable[[Patch], None]:
+        PLANTED.append(Planted(plant, frozenset(rules), rare))
+        return plant
+
+    return keep
+
+
+# -- the log
+
+
+@caught_by(*LOSES)
+def reply_before_sync(patch: Patch) -> None:
+    real = committer.run_job
+    patch.setattr(
+        committer,
+        "run_job",
+        lambda loop, lane, writes, size, uncommitted, *, sync, again: real(
+            loop, lane, writes, size, uncommitted, sync=False, again=again
+        ),
+    )
+
+
+@caught_by(*LOSES, rare=True)
+def failed_sync_is_believed(patch: Patch) -> None:
+    real = committer.run_job
+
+    def run(loop: Any, lane: Any, writes: Any, *rest: Any, **named: Any) -> None:
+        for write in writes:
+            write.file = Believing(write.file)
+        real(loop, lane, writes, *rest, **named)
+
+    patch.setattr(committer, "run_job", run)
+
+
+class Believing:
+    """A file whose sync never fails."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def sync(self) -> None:
+        try:
+            self._file.sync()
+        except WorldError:
+            return
+
+
+@caught_by("twice", "order", "one value")
+def retry_not_recognised(patch: Patch) -> None:
+    patch.setattr(ProducerState, "check", lambda self, header: None)
+
+
+@caught_by("twice", "order", "refused")
+def recovery_forgets_producers(patch: Patch) -> None:
+    patch.setattr(
+        log.recovery, "load_producers", lambda files, folder, segments, start, now_ms: ProducerState()
+    )
+
+
+@caught_by(*LOSES)
+def told_when_appended(patch: Patch) -> None:
+    patch.setattr(Partition, "when_committed", lambda self, end_offset, callback: callback(0))
+
+
+@caught_by(*LOSES, rare=True)
+def page_cache_is_taken_for_truth(patch: Patch) -> None:
+    patch.setattr(recovery, "write_again", lambda segment, position: segment.file.sync())
+
+
+@caught_by(*LOSES, "twice", rare=True)
+def reopened_without_truncating(patch: Patch) -> None:
+    """Batches that nobody was told of stay in the way of those that are written again."""
+    patch.setattr(
+        Log,
+        "truncate_to",
+        lambda self, offset, now_ms: setattr(self, "end_offset", min(offset, self.end_offset)),
+    )
+
+
+@caught_by("log start", rare=True)
+def deleting_is_answered_before_it_is_durable(patch: Patch) -> None:
+    real = Upkeep.write_checkpoints
+
+    def write(self: Upkeep, done: Any = None) -> None:
+        if done is not None:
+            done(None)
+        else:
+            real(self)
+
+    patch.setattr(Upkeep, "write_checkpoints", write)
+
+
+@caught_by("log start", "lost", rare=True)
+def retention_takes_one_segment_more(patch: Patch) -> None:
+    real = log.count_expired
+
+    def count(segments: Any, *rest: Any) -> int:
+        found = real(segments, *rest)
+        return min(found + 1, len(segments) - 1) if found else 0
+
+    patch.setattr(log, "count_expired", count)
+
+
+@caught_by("watermark", "lost", "one value", "holes", "refused", rare=True)
+def readers_see_what_is_not_committed(patch: Patch) -> None:
+    real = Partition.plan_fetch
+
+    def plan(self: Partition, *rest: Any) -> Any:
+        kept, self.high_watermark = self.high_watermark, self.log.end_offset
+        try:
+            return real(self, *rest)
+        finally:
+            self.high_watermark = kept
+
+    patch.setattr(Partition, "plan_fetch", plan)
+
+
+# -- the coordinator
+
+
+@caught_by("committed", "skipped")
+def commit_is_answered_before_it_is_durable(patch: Patch) -> None:
+    patch.setattr(coordinator, "durable", lambda shard, response, refused: response)
+
+
+@caught_by("committed", "fenced")
+def fetch_shows_commits_that_are_not_durable(patch: Patch) -> None:
+    patch.setattr(coordinator, "all_durable", lambda shards, response, refused: response)
+
+
+@caught_by("one owner", "generation", "fenced", rare=True)
+def assignment_is_given_before_it_is_durable(patch: Patch) -> None:
+    real = Classic._assign
+
+    def assign(self: Classic, group: Any, ask: Any) -> None:
+        kept = self._shard.when_durable
+        self._shard.when_durable = lambda callback: callback(0)  # type: ignore[method-assign]
+        real(self, group, ask)
+        self._shard.when_durable = kept  # type: ignore[method-assign]
+
+    patch.setattr(Classic, "_assign", assign)
+
+
+@caught_by("fenced", rare=True)
+def any_generation_may_commit(patch: Patch) -> None:
+    real = offsets.commit_fault
+
+    def fault(group: Group | None, ask: Any, version: int) -> int:
+        code = real(group, ask, version)
+        return 0 if code in (22, 25, 82) else code
+
+    patch.setattr(offsets, "commit_fault", fault)
+
+
+@caught_by("fenced", rare=True)
+def a_replaced_static_member_is_not_fenced(patch: Patch) -> None:
+    real = offsets.commit_fault
+
+    def fault(group: Group | None, ask: Any, version: int) -> int:
+        code = real(group, ask, version)
+        return 0 if code == 82 else code
+
+    patch.setattr(offsets, "commit_fault", fault)
+
+
+@caught_by("generation", "one owner", "fenced", "waits")
+def the_generation_does_not_rise(patch: Patch) -> None:
+    real = Classic._join_response
+
+    def respond(self: Classic, group: Group, *rest: Any, **named: Any) -> Any:
+        group.generation = max(1, group.generation - 1)
+        return real(self, group, *rest, **named)
+
+    patch.setattr(Classic, "_join_response", respond)
+
+
+@caught_by("waits", rare=True)
+def sessions_never_end(patch: Patch) -> None:
+    patch.setattr(Classic, "_session_over", lambda self, group, member: None)
+
+
+@caught_by("waits", rare=True)
+def members_that_died_with_the_broker_are_waited_for(patch: Patch) -> None:
+    patch.setattr(Classic, "resume", lambda self, group: None)
+
+
+@caught_by("waits")
+def the_join_phase_has_no_deadline(patch: Patch) -> None:
+    real = Classic._prepare_rebalance
+
+    def prepare(self: Classic, group: Group) -> None:
+        real(self, group)
+        if group.join_timer is not None:
+            group.join_timer.cancel()
+
+    patch.setattr(Classic, "_prepare_rebalance", prepare)
+
+
+@caught_by("committed", "generation", "one owner", "waits", "fenced")
+def loading_stops_at_the_first_slice(patch: Patch) -> None:
+    patch.setattr(runtime, "LOAD_SLICE_BYTES", 200)
+    patch.setattr(GroupShard, "_slice", first_slice)
+
+
+def first_slice(self: GroupShard, offset: int) -> None:
+    content = self.partition.read_bytes(offset, runtime.LOAD_SLICE_BYTES)
+    for header, at in runtime.batches(content):
+        for record in runtime.records_of(content, header, at):
+            self.apply(record)
+    self.loaded = True
+    self._seen_offset = self.partition.high_watermark
+    self.on_loaded()
+
+
+@caught_by("committed", "generation", "one owner", "waits", "skipped", "fenced")
+def compaction_takes_the_newest_record_too(patch: Patch) -> None:
+    real = compaction.last_offsets
+    patch.setattr(
+        compaction,
+        "last_offsets",
+        lambda segments: {key: offset + 1 for key, offset in real(segments).items()},
+    )
