@@ -46,6 +46,23 @@ def test_jsonl_and_pretty_by_name(run: Run, rows: Rows, topic: str) -> None:
     assert shown == f"{topic}[0]@0 2026-01-31 09:00:00.123 k v h=1\n"
 
 
+def test_keys_and_values_decoded(run: Run, rows: Rows, topic: str) -> None:
+    lines = [
+        {"key": "7", "value": '{"a": [1]}'},
+        {"key": None, "value": "text"},
+        {"value": {"base64": "/w=="}},
+    ]
+    run("produce", topic, stdin="".join(json.dumps(row) + "\n" for row in lines))
+
+    def decoded(how: str) -> list[tuple[object, object]]:
+        return [(row["key"], row["value"]) for row in rows("consume", topic, *ALL, "--decode", how)]
+
+    assert decoded("text") == [("7", '{"a": [1]}'), ("NaN", "text"), (None, {"base64": "/w=="})]
+    assert decoded("json") == [(7, {"a": [1]}), ("NaN", "text"), (None, {"base64": "/w=="})]
+    assert decoded("hex") == [("37", b'{"a": [1]}'.hex()), (b"NaN".hex(), b"text".hex()), (None, "ff")]
+    assert run("consume", topic, *ALL, "--decode", "json", "-f", "%v").exit_code == 2
+
+
 def test_nothing_of_a_record_commands_the_terminal(bootstrap: str, run: Run, topic: str) -> None:
     wild = "\x1b[2J\x07\r\n\u202e"
     run(

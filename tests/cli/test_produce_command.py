@@ -10,7 +10,8 @@ import pytest
 from terminal import COMMAND, HASTY, Terminal, environment, piped
 
 import barnabas
-from barnabas.cli.produce import Pace, Rate
+from barnabas.cli.produce import Rate, Rated, Replay
+from barnabas.records.record import Record
 from conftest import Rows, Run
 
 ALL = ("-o", "start", "-e")
@@ -110,6 +111,8 @@ def test_a_tombstone_has_the_key_and_null(
     [
         ((), b'{"a": 1}\n{"a": \n', "line 2: this is not JSON"),
         ((), b'{"a": 1}\n[1' + b"[" * 200_000, "line 2: this is not JSON"),
+        ((), b'{"a": 1}\nNaN\n', "line 2: this is not JSON"),
+        ((), b'{"a": 1}\n[1e999]\n', "line 2: this is not JSON"),
         ((), b'{"a": 1}\n\xff\n', "line 2: this is not UTF-8"),
         ((), b'{"a": 1}\n{"value": 1, "timestamp": "noon"}\n', "line 2: timestamp"),
         ((), b'{"a": 1}\n{"value": "\\ud800"}\n', "line 2: half of a surrogate"),
@@ -199,23 +202,69 @@ def test_rates(text: str) -> None:
         Rate().convert("100/fortnight", None, None)
 
 
-def test_a_pace_is_kept_and_what_was_late_is_made_up_for() -> None:
-    now_s = [100.0]
-    told: list[object] = []
+class Clock:
+    """Moves by sleeping. told: what was done, in order."""
 
-    def sleep_s(span_s: float) -> None:
-        told.append(round(span_s, 3))
-        now_s[0] += span_s
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.told: list[object] = []
 
-    pace = Pace(4.0, lambda: told.append("sent"), lambda: now_s[0], sleep_s)
+    def sleep(self, span_s: float) -> None:
+        self.told.append(round(span_s, 3))
+        self.now_s += span_s
+
+    def flush(self) -> None:
+        self.told.append("sent")
+
+
+def test_a_rate_is_kept_and_what_was_late_is_made_up_for() -> None:
+    clock = Clock()
+    pace = Rated(4.0, clock.flush, lambda: clock.now_s, clock.sleep)
     for _ in range(3):
-        pace.step()
-    assert told == ["sent", 0.25, "sent", 0.25]
-    now_s[0] += 1.0
-    told.clear()
+        pace.step(Record(None, b""))
+    assert clock.told == ["sent", 0.25, "sent", 0.25]
+    clock.now_s += 1.0
+    clock.told.clear()
     for _ in range(5):
-        pace.step()
-    assert told == ["sent", 0.25] and now_s[0] == 101.75
+        pace.step(Record(None, b""))
+    assert clock.told == ["sent", 0.25] and clock.now_s == 101.75
+
+
+def test_a_replay_waits_as_the_timestamps_do() -> None:
+    clock = Clock()
+    pace = Replay(clock.flush, lambda: clock.now_s, clock.sleep)
+    for timestamp in (5000, 6500, 6500, 6000, 6510, 7000):
+        pace.step(Record(None, b"", timestamp))
+    assert clock.told == ["sent", 1.5, "sent", 0.5]
+
+
+def test_a_rate_and_a_replay_hold_records_back_and_lose_none(run: Run, topic: str) -> None:
+    text = "".join(json.dumps({"value": str(at), "timestamp": 1000 + at}) + "\n" for at in range(5))
+    assert run("produce", topic, "--rate", "1000000/s", stdin=text).exit_code == 0
+    assert run("produce", topic, "--replay-original-speed", stdin=text).exit_code == 0
+    assert values(run, topic, "%v") == "0123401234"
+    assert run("produce", topic, "--replay-original-speed", "--rate", "1", stdin="").exit_code == 2
+
+
+def test_what_kcat_wrote_is_taken(run: Run, rows: Rows, topic: str) -> None:
+    line = '{"topic":"x","partition":3,"offset":9,"tstype":"create","ts":1000,"broker":0,"headers":["a","1","b",null],"key":"k","payload":"v"}'
+    bare = '{"topic":"x","partition":3,"offset":9,"tstype":"create","ts":1001,"broker":0,"key":null,"payload":null}'
+    assert run("produce", topic, "--format", "kcat", stdin=f"{line}\n{bare}\n").exit_code == 0
+    assert [
+        (row["key"], row["value"], row["timestamp"], row.get("headers"))
+        for row in rows("consume", topic, *ALL)
+    ] == [
+        ("k", "v", 1000, [["a", "1"], ["b", None]]),
+        (None, None, 1001, None),
+    ]
+    for wrong in (
+        "[]",
+        '{"key": 1}',
+        '{"payload": "x", "headers": ["a"]}',
+        '{"payload": "x", "headers": [1, "a"]}',
+    ):
+        ended = run("produce", topic, "--format", "kcat", stdin=wrong)
+        assert ended.exit_code == 1 and "line 1: " in ended.stderr
 
 
 def test_a_slow_writer_behind_a_pipe_does_not_hold_its_records_back(run: Run, bootstrap: str) -> None:

@@ -5,6 +5,7 @@ import json
 import pytest
 from terminal import Terminal, piped
 
+import barnabas
 from conftest import Rows, Run
 
 
@@ -159,3 +160,64 @@ def test_the_brokers_own_topics_are_listed_on_request(run: Run, rows: Rows, topi
     run("consume", topic, "-g", "any", "-e")
     names = {row["topic"] for row in rows("topic", "ls", "--internal")}
     assert names - {row["topic"] for row in rows("topic", "ls")} == {"__consumer_offsets"}
+
+
+def test_a_copy_has_all_that_a_record_has(run: Run, rows: Rows) -> None:
+    run("topic", "create", "origin", "-p", "3", "--set", "cleanup.policy=compact")
+    text = "".join(
+        json.dumps({"key": f"k{at}", "value": str(at), "timestamp": 1000 + at, "headers": [["h", str(at)]]})
+        + "\n"
+        for at in range(50)
+    )
+    run("produce", "origin", stdin=text)
+    ended = run("topic", "copy", "origin", "copied", "--compression", "zstd")
+    assert (ended.exit_code, ended.stderr) == (0, "50 records copied to copied\n")
+
+    def content(topic: str) -> list[dict[str, object]]:
+        found = rows("consume", topic, "-o", "start", "-e")
+        return sorted(({**row, "topic": "t"} for row in found), key=str)
+
+    assert content("copied") == content("origin")
+    options = {row["option"]: row for row in rows("topic", "describe", "copied", "--options")}
+    assert options["cleanup.policy"] == {"option": "cleanup.policy", "value": "compact", "set_by": "topic"}
+    run("topic", "create", "narrower", "-p", "1")
+    assert run("topic", "copy", "origin", "narrower", "-o", "@1010:@1020").exit_code == 0
+    assert sorted(int(str(row["value"])) for row in content("narrower")) == list(range(10, 20))
+
+
+def test_a_copy_goes_to_another_cluster(run: Run, topic: str) -> None:
+    run("produce", topic, "--format", "raw", stdin="a\nb\n")
+    with barnabas.Broker() as other:
+        assert run("topic", "copy", topic, topic, "--to-bootstrap", other.bootstrap).exit_code == 0
+        assert [found.value for found in other.records(topic)] == ["a", "b"]
+    assert run("topic", "copy", topic, topic).exit_code == 2
+    assert run("topic", "copy", "nowhere", "copy").exit_code == 3
+
+
+def test_analyze_and_skew(run: Run, rows: Rows) -> None:
+    run("topic", "create", "looked-at", "-p", "2")
+    text = [{"key": f"k{at % 2}", "value": "{}" if at else None, "timestamp": 1000 * at} for at in range(5)]
+    lines = "".join(json.dumps(row) + "\n" for row in text)
+    run("produce", "looked-at", "-p", "1", "--compression", "lz4", stdin=lines)
+    run("produce", "looked-at", "-p", "1", "--format", "raw", stdin="text\n")
+    empty, full = rows("topic", "analyze", "looked-at")
+    assert (empty["records"], empty["per_second"], empty["codecs"]) == (0, None, [])
+    per_second = full.pop("per_second")
+    assert 0 <= per_second < 1, "the last one has the time of now"
+    assert full == {
+        "partition": 1,
+        "records": 6,
+        "batch_records": 3.0,
+        "codecs": ["lz4", "none"],
+        "key_bytes": 2.0,
+        "value_bytes": 2.4,
+        "keys": 2,
+        "null_keys": 1,
+        "null_values": 1,
+        "json_values": 4,
+    }
+    assert rows("topic", "analyze", "looked-at", "-n", "1")[1]["records"] == 1
+    assert rows("topic", "skew", "looked-at") == [
+        {"partition": 1, "offsets": 6, "percent": 100.0, "of_average": 2.0},
+        {"partition": 0, "offsets": 0, "percent": 0.0, "of_average": 0.0},
+    ]

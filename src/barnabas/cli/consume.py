@@ -34,6 +34,7 @@ def matcher(key: str | None, headers: dict[str, str]) -> Callable[[Record], bool
 Examples:
   barnabas consume clicks                          what comes from now on
   barnabas consume clicks -o start -e              everything there is, then stop
+  barnabas consume clicks -o start -e --decode json | jq .value.page
   barnabas consume clicks -o -50 -f '%o %k %v\\n'
   barnabas consume clicks -o @-1h:end --key 'user-*'
   barnabas consume clicks -o @2026-01-31T09:00..+1h -n 10
@@ -53,6 +54,11 @@ Fields of -f: """
     "pattern",
     help="pretty, jsonl, or a format string; default: pretty on a terminal, else jsonl.",
 )
+@click.option(
+    "--decode",
+    type=click.Choice(["text", "json", "hex"]),
+    help="How keys and values stand in JSON Lines; default: text.",
+)
 @click.option("-n", "--count", type=click.IntRange(1), help="Stop after this many records.")
 @click.option("-e", "--exit", "exits", is_flag=True, help="Stop at what is the end now.")
 @click.option(
@@ -71,6 +77,7 @@ def consume(
     topics: Sequence[str],
     where: str,
     pattern: str | None,
+    decode: str | None,
     count: int | None,
     exits: bool,
     timeout_ms: int | None,
@@ -83,7 +90,7 @@ def consume(
     start, stop = parse_range(where, time.time_ns() // 1_000_000)
     if stop is None and exits:
         stop = Where("end")
-    show = format_of(pattern, sys.stdout.isatty())
+    show = format_of(pattern, decode, sys.stdout.isatty())
     matches = matcher(key, settings_of(headers))
     out = Output()
     source = Source(connect(bootstrap), topics, start, stop, group, out.flush, timeout_ms)

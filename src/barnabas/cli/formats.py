@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from barnabas.cli.lines import to_line
+from barnabas.cli.lines import DECODERS, to_line
 from barnabas.cli.output import colourful, printable
 from barnabas.records.record import Record
 
@@ -31,11 +31,21 @@ FIELD_NAMES: Final = (
 )
 
 
-def format_of(pattern: str | None, terminal: bool) -> Show:
-    """pattern: `pretty`, `jsonl` or a format string; None: pretty on a terminal. Raises click.BadParameter."""
+def format_of(pattern: str | None, decode: str | None, terminal: bool) -> Show:
+    """pattern: `pretty`, `jsonl` or a format string; None: pretty on a terminal. decode: one of DECODERS, for jsonl.
+
+    Raises click.BadParameter.
+    """
     if pattern is None:
-        return pretty if terminal else json_line
-    return {"pretty": pretty, "jsonl": json_line}.get(pattern) or formatter(pattern)
+        pattern = "pretty" if terminal and decode is None else "jsonl"
+    if pattern == "jsonl":
+        decoder = DECODERS[decode or "text"]
+        return lambda topic, partition, record: (
+            to_line(topic, partition, record, decoder).encode("utf-8", "surrogatepass") + b"\n"
+        )
+    if decode is not None:
+        raise click.BadParameter("--decode goes with JSON Lines: -f jsonl")
+    return pretty if pattern == "pretty" else formatter(pattern)
 
 
 def formatter(pattern: str) -> Show:
@@ -57,10 +67,6 @@ def formatter(pattern: str) -> Show:
     return lambda topic, partition, record: b"".join(
         part if isinstance(part, bytes) else part(topic, partition, record) for part in parts
     )
-
-
-def json_line(topic: str, partition: int, record: Record) -> bytes:
-    return to_line(topic, partition, record).encode() + b"\n"
 
 
 def pretty(topic: str, partition: int, record: Record) -> bytes:

@@ -3,6 +3,7 @@
 jsonl   a line is a record as `consume` writes it (cli/lines.py), or any JSON that is the value as it stands
 csv     a row is a JSON object; the first row has the names
 raw     a line is a value, or a key and a value with a separator between
+kcat    a line is a record as `kcat -C -J` writes it
 """
 
 import csv
@@ -13,7 +14,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 import click
 
-from barnabas.cli.lines import BadLine, content_of, own_record, parse_json
+from barnabas.cli.lines import BadLine, content_of, kcat_record, own_record, parse_json
 from barnabas.cli.places import parse_time
 from barnabas.records.record import Record
 
@@ -130,7 +131,11 @@ def _json_record(line: bytes, form: Form, now_ms: int) -> tuple[Record, int | No
         raise BadLine("this is not UTF-8") from None
     row = parse_json(text)
     fields = form.fields
-    record = None if fields.shape_the_record() else own_record(row, now_ms, tombstone=form.tombstone)
+    record: Record | None
+    if form.name == "kcat":
+        record = kcat_record(row, now_ms)
+    else:
+        record = None if fields.shape_the_record() else own_record(row, now_ms, tombstone=form.tombstone)
     if record is None:
         return _row_record(row, line, form, now_ms)
     if form.tombstone:

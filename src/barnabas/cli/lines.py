@@ -7,6 +7,8 @@ Headers are a list of [name, content], as a name may come twice.
 
 import base64
 import json
+from collections.abc import Callable
+from math import isfinite
 from typing import Any, Final
 
 from barnabas.records.record import Header, Record
@@ -31,14 +33,44 @@ def shown(content: bytes | None) -> object:
         return {"base64": base64.b64encode(content).decode()}
 
 
-def to_line(topic: str, partition: int, record: Record) -> str:
+def _json(text: str | bytes) -> object:
+    """Raises ValueError also for what only Python takes for JSON (NaN), or cannot hold (1e999)."""
+    return json.loads(text, parse_constant=_finite, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"{text} is no number of JSON")
+    return number
+
+
+def parsed(content: bytes | None) -> object:
+    """shown(), and JSON as what it is."""
+    try:
+        return _json(content or b"")
+    except (ValueError, RecursionError):
+        return shown(content)
+
+
+def in_hex(content: bytes | None) -> str | None:
+    return None if content is None else content.hex()
+
+
+DECODERS: Final[dict[str, Callable[[bytes | None], object]]] = {"text": shown, "json": parsed, "hex": in_hex}
+"""How keys and values appear in JSON Lines. `produce` takes the first two back."""
+
+
+def to_line(
+    topic: str, partition: int, record: Record, decode: Callable[[bytes | None], object] = shown
+) -> str:
     row: dict[str, Any] = {
         "topic": topic,
         "partition": partition,
         "offset": record.offset,
         "timestamp": record.timestamp,
-        "key": shown(record.key),
-        "value": shown(record.value),
+        "key": decode(record.key),
+        "value": decode(record.value),
     }
     if record.headers:
         row["headers"] = [[name, shown(content)] for name, content in record.headers]
@@ -70,7 +102,7 @@ def _utf8(text: str) -> bytes:
 def parse_json(text: str) -> object:
     """Raises BadLine."""
     try:
-        return json.loads(text)
+        return _json(text)
     except json.JSONDecodeError as error:
         raise BadLine(f"this is not JSON: {error.msg} at column {error.colno}") from None
     except (ValueError, RecursionError) as error:
@@ -91,6 +123,25 @@ def own_record(row: object, now_ms: int, *, tombstone: bool = False) -> Record |
         raise BadLine("timestamp is to be a number of milliseconds")
     headers = _headers(row.get("headers", []))
     return Record(content_of(row.get("key")), content_of(row.get("value")), timestamp, headers)
+
+
+def kcat_record(row: object, now_ms: int) -> Record:
+    """{"ts": ms, "headers": [name, content, name, content…], "key": …, "payload": …} and what is of no use here."""
+    if not isinstance(row, dict) or "payload" not in row:
+        raise BadLine("no payload: is it from kcat -C -J?")
+    flat = row.get("headers", [])
+    if not isinstance(flat, list) or len(flat) % 2:
+        raise BadLine("headers are to be a list of names and contents in turn")
+    pairs = [list(pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
+    own = {
+        "key": row.get("key"),
+        "value": row["payload"],
+        "headers": pairs,
+        "timestamp": row.get("ts", now_ms),
+    }
+    record = own_record(own, now_ms)
+    assert record is not None, "it has a value and our fields"
+    return record
 
 
 def _headers(given: object) -> tuple[Header, ...]:

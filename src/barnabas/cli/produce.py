@@ -5,7 +5,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import click
 
@@ -23,7 +23,7 @@ from barnabas.cli.output import (
 )
 from barnabas.cli.progress import Progress, progress_of
 from barnabas.client.produce import Producer
-from barnabas.records.record import Header
+from barnabas.records.record import Header, Record
 
 ACKS: Final = {"all": -1, "1": 1, "0": 0}
 PROGRESS_STEP: Final = 1000
@@ -51,29 +51,54 @@ class Rate(click.ParamType[float]):
 
 
 class Pace:
-    """Lets so many records a second through. What was late is made up for."""
+    """Holds records back until they are due. What was late is made up for."""
 
     def __init__(
         self,
-        per_s: float,
         flush: Callable[[], None],
         now_s: Callable[[], float] = time.monotonic,
         sleep_s: Callable[[float], None] = time.sleep,
     ) -> None:
         """flush: sends what was let through, before there is a wait."""
-        self._step_s = 1 / per_s
         self._flush = flush
         self._now_s = now_s
         self._sleep_s = sleep_s
-        self._due_s = now_s()
+        self._begun_s = now_s()
+        self._passed = 0
 
-    def step(self) -> None:
+    def step(self, record: Record) -> None:
         """Before each record."""
-        ahead_s = self._due_s - self._now_s()
+        ahead_s = self._begun_s + self._due_s(record) - self._now_s()
         if ahead_s > AHEAD_S_MAX:
             self._flush()
             self._sleep_s(ahead_s)
-        self._due_s += self._step_s
+        self._passed += 1
+
+    def _due_s(self, record: Record) -> float:
+        """How long after the beginning."""
+        raise NotImplementedError
+
+
+class Rated(Pace):
+    """So many records a second."""
+
+    def __init__(self, per_s: float, *rest: Any) -> None:
+        super().__init__(*rest)
+        self._step_s = 1 / per_s
+
+    def _due_s(self, record: Record) -> float:
+        return self._passed * self._step_s
+
+
+class Replay(Pace):
+    """As fast as the records once came, by their timestamps."""
+
+    _first_ms: int | None = None
+
+    def _due_s(self, record: Record) -> float:
+        if self._first_ms is None:
+            self._first_ms = record.timestamp
+        return (record.timestamp - self._first_ms) / 1000
 
 
 class Feed:
@@ -113,7 +138,7 @@ class Feed:
         lines = Lines(source, self._producer.flush)
         for _, record, partition in records_from(lines, self._form, _now_ms):
             if self._pace is not None:
-                self._pace.step()
+                self._pace.step(record)
             if self._headers:
                 record.headers = (*record.headers, *self._headers)
             self._producer.add(record, self._partition if partition is None else partition)
@@ -150,8 +175,8 @@ def _told(producer: Producer, topic: str) -> str:
 
 
 def _form(name: str, fields: Fields, separator: str | None, tombstone: bool) -> Form:
-    if name == "raw" and (fields.shape_the_record() or fields.partition):
-        raise click.UsageError("raw lines have no fields: --key-field and its like go with jsonl and csv")
+    if name in ("raw", "kcat") and (fields.shape_the_record() or fields.partition):
+        raise click.UsageError(f"--key-field and its like go with jsonl and csv, not with {name}")
     if name != "raw" and separator is not None:
         raise click.UsageError(
             "--key-separator goes with --format raw; otherwise name the key with --key-field"
@@ -178,10 +203,10 @@ Examples:
 @click.option(
     "--format",
     "form_name",
-    type=click.Choice(["jsonl", "csv", "raw"]),
+    type=click.Choice(["jsonl", "csv", "raw", "kcat"]),
     default="jsonl",
     show_default=True,
-    help="raw: each line is a value. csv: each row becomes a JSON object.",
+    help="raw: a line is a value. csv: a row becomes a JSON object. kcat: what kcat -J writes.",
 )
 @click.option("--key-field", metavar="NAME", help="The field or column that is the key.")
 @click.option("--value-field", metavar="NAME", help="The one that is the value; default: the whole row.")
@@ -199,6 +224,7 @@ Examples:
 )
 @click.option("-p", "--partition", type=click.IntRange(0), help="Default: by key, or in turn.")
 @click.option("--rate", type=Rate(), metavar="N[/s|m|h]", help="No more records than that.")
+@click.option("--replay-original-speed", "replay", is_flag=True, help="As fast as their timestamps say.")
 @click.option(
     "--compression",
     type=click.Choice(["none", "gzip", "snappy", "lz4", "zstd"]),
@@ -231,6 +257,7 @@ def produce(
     headers: Sequence[str],
     partition: int | None,
     rate: float | None,
+    replay: bool,
     compression: str,
     acks: str,
     progress_form: str | None,
@@ -239,10 +266,14 @@ def produce(
     """Write records from files or stdin to a topic. Takes back what `barnabas consume` wrote."""
     fields = Fields(key_field, value_field, timestamp_field, partition_field, tuple(header_fields))
     form = _form(form_name, fields, key_separator, tombstone)
+    if replay and rate is not None:
+        raise click.UsageError("either --rate or --replay-original-speed")
     extra = tuple((name, value.encode()) for name, value in settings_of(headers).items())
     paths = _readable(files)
     producer = Producer(connect(bootstrap), topic, acks=ACKS[acks], codec=compression)
-    pace = None if rate is None else Pace(rate, producer.flush)
+    pace: Pace | None = None if rate is None else Rated(rate, producer.flush)
+    if replay:
+        pace = Replay(producer.flush)
     try:
         with progress_of(progress_form, paths) as progress:
             feed = Feed(producer, form, extra, partition, pace, progress)

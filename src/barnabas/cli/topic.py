@@ -7,7 +7,9 @@ from typing import Any
 import click
 
 from barnabas import errors
+from barnabas.cli.analyze import analyze, skew
 from barnabas.cli.commands import Commands
+from barnabas.cli.copy import copy
 from barnabas.cli.names import topic_argument, topics_argument
 from barnabas.cli.output import (
     EXIT_NOT_FOUND,
@@ -289,3 +291,7 @@ def trim(
     for row in rows:
         admin.trim(cluster, topic, row["partition"], row["new_start"])
     click.echo(f"{topic}: the oldest records of {counted(len(rows), 'partition')} are deleted", err=True)
+
+
+for command in (analyze, skew, copy):
+    topic.add_command(command)

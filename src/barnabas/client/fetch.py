@@ -1,10 +1,11 @@
 """A reader: positions per partition, whole fetches, records decoded whatever their codec."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from barnabas import errors
 from barnabas.client.cluster import TRIES_MAX, Address, Cluster, Refused, Unreachable
+from barnabas.records.batch import BatchHeader
 from barnabas.records.record import Record, batches, records_of
 from barnabas.wire.messages import fetch, list_offsets
 
@@ -49,8 +50,15 @@ def _offset_at(cluster: Cluster, place: Place, timestamp: int) -> int:
 class Reader:
     """Reads the places in `positions`, each from its offset on; a place may be dropped at any time."""
 
-    def __init__(self, cluster: Cluster, positions: dict[Place, int]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        positions: dict[Place, int],
+        on_batch: Callable[[Place, BatchHeader], None] = lambda place, header: None,
+    ) -> None:
+        """on_batch: told of each batch whose records are handed out."""
         self._cluster = cluster
+        self._on_batch = on_batch
         self.positions = positions
 
     def poll(self, wait_ms: int) -> Iterator[tuple[Place, Record]]:
@@ -108,6 +116,7 @@ class Reader:
             if header.is_control:
                 dropped.discard(header.producer_id)
             elif not (header.is_transactional and header.producer_id in dropped):
+                self._on_batch(place, header)
                 for record in records_of(content, header, at):
                     if place not in self.positions:
                         return
