@@ -49,7 +49,7 @@ def test_jsonl_and_pretty_by_name(run: Run, rows: Rows, topic: str) -> None:
 def test_keys_and_values_decoded(run: Run, rows: Rows, topic: str) -> None:
     lines = [
         {"key": "7", "value": '{"a": [1]}'},
-        {"key": None, "value": "text"},
+        {"key": "NaN", "value": "text"},
         {"value": {"base64": "/w=="}},
     ]
     run("produce", topic, stdin="".join(json.dumps(row) + "\n" for row in lines))
