@@ -145,6 +145,15 @@ def test_producer_state_comes_back_from_the_log_when_the_snapshot_does_not(disk:
     assert (producer.epoch, producer.last_sequence, len(producer.batches)) == (2, 6, 5)
 
 
+@pytest.mark.parametrize("log_start", [1, 2])
+def test_deleted_records_are_still_known_as_retries(disk: Disk, log_start: int) -> None:
+    """DeleteRecords moved the log start into, or behind, the only batch of a producer that had not heard of its success."""
+    log = disk.log()
+    append(log, [b"v", b"w"], producer_id=9, producer_epoch=0, base_sequence=0)
+    again = disk.log(log_start_offset=log_start)
+    assert again.producers.by_id[9].last_sequence == 1
+
+
 def test_a_clean_restart_reads_no_batch_but_the_tail(os_disk: Disk) -> None:
     log = os_disk.log(index_interval_bytes=1000)
     for number in range(500):

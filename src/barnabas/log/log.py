@@ -108,9 +108,7 @@ class Log:
                 self._start_anew(self.log_start_offset)
         self.epochs.truncate_to(self.end_offset)
         self.recovery_point = self.end_offset if clean else min(recovery_point, self.end_offset)
-        self.producers = recovery.load_producers(
-            files, self.folder, self.segments, self.log_start_offset, now_ms
-        )
+        self.producers = recovery.load_producers(files, self.folder, self.segments, now_ms)
 
     def _start_anew(self, offset: int) -> None:
         """Deleting records was durable, the records were not: no offset is given twice (L3)."""
@@ -341,9 +339,7 @@ class Log:
         self.recovery_point = min(self.recovery_point, self.end_offset)
         self.cleaned_offset = min(self.cleaned_offset, self.end_offset)
         self.epochs.truncate_to(offset)
-        self.producers = recovery.load_producers(
-            self._pool.files, self.folder, self.segments, self.log_start_offset, now_ms
-        )
+        self.producers = recovery.load_producers(self._pool.files, self.folder, self.segments, now_ms)
 
     def _drop_strays(self) -> None:
         """L5. Files of a roll, or of a truncation, that failed half way."""

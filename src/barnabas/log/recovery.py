@@ -264,10 +264,11 @@ def drop_files(files: Files, folder: str, base: int) -> None:
         files.unlink(f"{folder}/{names.segment_name(base, suffix)}")
 
 
-def load_producers(
-    files: Files, folder: str, segments: list[Segment], log_start_offset: int, now_ms: int
-) -> ProducerState:
-    """The newest good snapshot at or below the end, then the headers behind it."""
+def load_producers(files: Files, folder: str, segments: list[Segment], now_ms: int) -> ProducerState:
+    """The newest good snapshot at or below the end, then the headers behind it.
+
+    Those of records that were deleted count as long as they are there: their producer may not have heard of its success.
+    """
     end = segments[-1].end_offset if segments else 0
     bases = sorted(
         (
@@ -277,7 +278,7 @@ def load_producers(
         ),
         reverse=True,
     )
-    state, offset = ProducerState(), log_start_offset
+    state, offset = ProducerState(), 0
     for base in bases:
         path = f"{folder}/{names.segment_name(base, names.SNAPSHOT_SUFFIX)}"
         loaded = ProducerState.load(files.read_all(path), now_ms) if base <= end else None

@@ -111,9 +111,7 @@ def retry_not_recognised(patch: Patch) -> None:
 
 @caught_by("twice", "order", "refused")
 def recovery_forgets_producers(patch: Patch) -> None:
-    patch.setattr(
-        log.recovery, "load_producers", lambda files, folder, segments, start, now_ms: ProducerState()
-    )
+    patch.setattr(log.recovery, "load_producers", lambda files, folder, segments, now_ms: ProducerState())
 
 
 @caught_by(*LOSES)
