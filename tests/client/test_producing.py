@@ -1,6 +1,7 @@
 """Where keys go, what is tried again, and what is not: canned answers instead of a broker."""
 
 import pytest
+from canned import CannedTransport
 from kafka.partitioner.default import murmur2 as theirs
 
 from barnabas import errors
@@ -9,41 +10,21 @@ from barnabas.client.member import assign_range
 from barnabas.client.produce import Producer, murmur2
 from barnabas.records.batch import read_header
 from barnabas.records.record import Record
-from barnabas.wire import apis
-from barnabas.wire.frame import RequestHeader
-from barnabas.wire.messages import api_versions, init_producer_id, metadata, produce
+from barnabas.wire.messages import init_producer_id, metadata, produce
 
 
-class Canned:
+class Canned(CannedTransport):
     """A broker with one topic of one partition that answers Produce with the given codes, in order; None: no answer."""
 
     def __init__(self, codes: list[int | None], records_max: int = 0) -> None:
         """records_max: batches of more are too large."""
+        super().__init__()
         self.codes = codes
         self.records_max = records_max
         self.sequences: list[int] = []
         self.counts: list[int] = []
-        self.slept = 0
 
-    def exchange(self, address: Address, frame: bytes, answered: bool) -> bytes:
-        header = RequestHeader(frame[4:])
-        module = apis.load(header.key)
-        ask = module.decode_request(frame[4:], header.body_at, header.version)
-        reply = self._answer(header.key, ask, address)
-        head = header.correlation_id.to_bytes(4, "big")
-        if header.key != 18 and header.version >= apis.BY_KEY[header.key].flexible_from:
-            head += b"\x00"
-        return head + module.encode_response(reply, header.version)
-
-    def _answer(self, key: int, ask: object, address: Address) -> object:
-        if key == 18:
-            rows = [
-                api_versions.ApiVersion(
-                    api_key=row.key, min_version=row.version_min, max_version=row.version_max
-                )
-                for row in apis.BY_KEY.values()
-            ]
-            return api_versions.ApiVersionsResponse(api_keys=rows)
+    def answer(self, key: int, ask: object, address: Address) -> object:
         if key == 22:
             return init_producer_id.InitProducerIdResponse(producer_id=7, producer_epoch=0)
         if key == 3:
@@ -66,15 +47,6 @@ class Canned:
         return produce.ProduceResponse(
             responses=[produce.TopicProduceResponse(name="t", partition_responses=[row])]
         )
-
-    def forget(self, address: Address) -> None:
-        pass
-
-    def sleep_ms(self, wait_ms: int) -> None:
-        self.slept += wait_ms
-
-    def wall_ms(self) -> int:
-        return 0
 
 
 def send_twice(codes: list[int | None], acks: int = -1) -> Canned:
@@ -133,8 +105,8 @@ def test_a_record_too_large_by_itself_ends_it_and_keeps_the_count_true() -> None
 class Interrupted(Canned):
     """Ctrl-C comes while the first answer is waited for."""
 
-    def _answer(self, key: int, ask: object, address: Address) -> object:
-        answer = super()._answer(key, ask, address)
+    def answer(self, key: int, ask: object, address: Address) -> object:
+        answer = super().answer(key, ask, address)
         if key == 0 and len(self.counts) == 1:
             raise KeyboardInterrupt
         return answer

@@ -22,29 +22,53 @@ Place = tuple[str, int]
 
 
 def offsets_at(cluster: Cluster, places: Iterable[Place], timestamp: int) -> dict[Place, int]:
-    """The offset at a time (ms), LATEST or EARLIEST for each place; -1 where no record is that late."""
-    return {place: _offset_at(cluster, place, timestamp) for place in places}
+    """The offset at a time (ms), LATEST or EARLIEST for each place; -1 where no record is that late.
+
+    One request per leader. Raises Refused with the first code that does not pass.
+    """
+    wanted = list(places)
+    found: dict[Place, int] = {}
+    left, code = wanted, errors.NONE
+    for tried in range(TRIES_MAX):
+        if tried:
+            cluster.pause()
+        for place, row in _rows_of(cluster, left, timestamp):
+            if row.error_code == errors.NONE:
+                found[place] = row.offset
+                continue
+            code = row.error_code
+            if code not in errors.RETRIABLE:
+                raise Refused(code, f"{place[0]}[{place[1]}]")
+            cluster.stale(place[0])
+        left = [place for place in wanted if place not in found]
+        if not left:
+            return {place: found[place] for place in wanted}
+    raise Refused(code, f"{left[0][0]}[{left[0][1]}]")
 
 
-def _offset_at(cluster: Cluster, place: Place, timestamp: int) -> int:
-    topic, partition = place
-    row = list_offsets.ListOffsetsPartition(partition_index=partition, timestamp=timestamp)
-    ask = list_offsets.ListOffsetsRequest(
-        replica_id=-1,
-        isolation_level=READ_COMMITTED,
-        topics=[list_offsets.ListOffsetsTopic(name=topic, partitions=[row])],
-    )
-    code = errors.NONE
-    for _ in range(TRIES_MAX):
-        result = cluster.ask(2, ask, cluster.leader(topic, partition)).topics[0].partitions[0]
-        code = result.error_code
-        if code == errors.NONE:
-            return int(result.offset)
-        if code not in errors.RETRIABLE:
-            break
-        cluster.stale(topic)
-        cluster.pause()
-    raise Refused(code, f"{topic}[{partition}]")
+def _rows_of(cluster: Cluster, places: list[Place], timestamp: int) -> Iterator[tuple[Place, Any]]:
+    for leader, own in by_leader(cluster, places).items():
+        topics: dict[str, list[list_offsets.ListOffsetsPartition]] = {}
+        for topic, partition in own:
+            row = list_offsets.ListOffsetsPartition(partition_index=partition, timestamp=timestamp)
+            topics.setdefault(topic, []).append(row)
+        ask = list_offsets.ListOffsetsRequest(
+            replica_id=-1,
+            isolation_level=READ_COMMITTED,
+            topics=[
+                list_offsets.ListOffsetsTopic(name=name, partitions=rows) for name, rows in topics.items()
+            ],
+        )
+        for answer in cluster.ask(2, ask, leader).topics:
+            for part in answer.partitions:
+                yield (answer.name, part.partition_index), part
+
+
+def by_leader(cluster: Cluster, places: Iterable[Place]) -> dict[Address, list[Place]]:
+    found: dict[Address, list[Place]] = {}
+    for place in places:
+        found.setdefault(cluster.leader(*place), []).append(place)
+    return found
 
 
 class Reader:
@@ -66,10 +90,7 @@ class Reader:
 
         Raises Refused, or Unreachable when a leader does not answer; polling again then looks for the new one.
         """
-        by_leader: dict[Address, list[Place]] = {}
-        for place in self.positions:
-            by_leader.setdefault(self._cluster.leader(*place), []).append(place)
-        for leader, places in by_leader.items():
+        for leader, places in by_leader(self._cluster, self.positions).items():
             try:
                 reply = self._cluster.ask(1, self._request(places, wait_ms), leader)
             except Unreachable:
