@@ -144,10 +144,12 @@ class Group:
 
     def supports(self, protocol_type: str, protocols: list[tuple[str, bytes]]) -> bool:
         """Whether a member with these protocols may be in the group."""
-        if not self.members:
+        if self.state is State.EMPTY:
             return bool(protocol_type) and bool(protocols)
-        names = {name for name, _ in protocols}
-        return protocol_type == self.protocol_type and not names.isdisjoint(self.common_protocols())
+        if protocol_type != self.protocol_type:
+            return False
+        common = self.common_protocols()
+        return not self.members or any(name in common for name, _ in protocols)
 
     def select_protocol(self) -> str | None:
         """Each member votes for the first of its protocols that all have; the most votes win, then the first vote."""
