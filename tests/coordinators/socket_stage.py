@@ -74,6 +74,10 @@ class SocketStage(Stage):
             assert time.monotonic() < deadline, "the broker does not get ready"
             time.sleep(0.05)
 
+    def waiting(self, api: str) -> set[str]:
+        """The clients that an answer of this API is due to."""
+        return {each.name for each in self._asked if each.api.__name__.endswith(f".{api}")}
+
     # -- requests
 
     def post(self, name: str, api: ModuleType, request: Any, version: int) -> socket.socket:

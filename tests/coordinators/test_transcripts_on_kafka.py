@@ -1,27 +1,31 @@
 """Apache Kafka 4.3 answers the transcripts as we do: every field of every response, and who has to wait.
 
-Played to one node after the other, all transcripts at once, each with a group of its own. Not compared are the order in lists
-(Kafka's is that of its hash maps), what says `ours`, and what needs a world of our making: crashes, held disks, days.
+Played to one node after the other, all transcripts at once, each with a group of its own; after them random walks. Not compared
+are the order in lists (Kafka's is that of its hash maps), what says `ours`, and what needs a world of our making: crashes, held
+disks, days.
 """
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from socket_stage import SocketStage
 from test_group_transcripts import FOLDER
-from transcript import Answer, commands_of, duration_ms, is_ours, options_of
+from transcript import MADE_ID, Answer, Stage, commands_of, duration_ms, is_ours, options_of
 from virtual_stage import VirtualStage
+from walks import Walk
 
 from kafka_node import is_there, kafka_node
 
 TICKS_MS_MAX = 25_000
-NODES = [
-    {"group.max.size": "3", "offset.metadata.max.bytes": "15"},
-    {"group.initial.rebalance.delay.ms": "3000"},
-]
+SMALL = {"group.max.size": "3", "offset.metadata.max.bytes": "15"}
+NODES = [SMALL, {"group.initial.rebalance.delay.ms": "3000"}]
+WALKS = range(32)
+STEPS = 40
+Pair = tuple[VirtualStage, SocketStage]
 
 pytestmark = [
     pytest.mark.java,
@@ -54,30 +58,67 @@ def test_every_response_is_that_of_apache_kafka(node: dict[str, str], tmp_path: 
     paths = played(node)
     assert paths, "no transcript is played to this node"
     with kafka_node(tmp_path, node) as address, ThreadPoolExecutor(len(paths)) as pool:
-        found = list(pool.map(lambda path: list(differences(path, address)), paths))
+        found = list(pool.map(lambda path: differences(path, address), paths))
+        if node == SMALL:
+            found += pool.map(lambda seed: strayed(seed, address), WALKS)
     told = [line for lines in found for line in lines]
     assert not told, "\n" + "\n".join(told)
 
 
-def differences(path: Path, address: tuple[str, int]) -> Iterator[str]:
-    """What the node answers otherwise than the virtual stage, in lines to read."""
-    ours = VirtualStage(options_of(path))
-    kafkas = SocketStage(address, path.stem)
+@contextmanager
+def both(options: dict[str, str], address: tuple[str, int], name: str) -> Iterator[Pair]:
+    kafkas = SocketStage(address, name)
     try:
         kafkas.prepare()
-        for command, _ in commands_of(path):
-            kafkas.expected = ours.run(command)
-            kafkas.run(command)
-            mine, theirs = gist(ours), gist(kafkas)
-            if mine != theirs:
-                yield f"{path.stem} > {command}"
-                yield from (f"  ours   {line}" for line in mine if line not in theirs)
-                yield from (f"  Kafka  {line}" for line in theirs if line not in mine)
+        yield VirtualStage(options), kafkas
     finally:
         kafkas.close()
 
 
-def gist(stage: VirtualStage | SocketStage) -> list[str]:
+def differences(path: Path, address: tuple[str, int]) -> list[str]:
+    """What the node answers otherwise than the virtual stage, in lines to read."""
+    told: list[str] = []
+    with both(options_of(path), address, path.stem) as pair:
+        for command, _ in commands_of(path):
+            lines = compared(pair, command)
+            told += [f"{path.stem} > {command}", *lines] if lines else []
+    return told
+
+
+def strayed(seed: int, address: tuple[str, int]) -> list[str]:
+    """The walk up to the first difference, or nothing. Who leads when the leader left is up to Kafka's hash map: there it ends."""
+    walk, commands = Walk(seed), list[str]()
+    with both(SMALL, address, f"walk-{seed}") as pair:
+        for _ in range(STEPS):
+            commands.append(walk.step(pair[1].waiting("join_group"), pair[1].waiting("sync_group")))
+            lines = compared(pair, commands[-1])
+            if leaders(pair[0]) != leaders(pair[1]):
+                return []
+            if lines:
+                return [f"walk {seed}", *(f"  > {each}" for each in commands), *lines]
+    return []
+
+
+def compared(pair: Pair, command: str) -> list[str]:
+    ours, kafkas = pair
+    kafkas.expected = ours.run(command)
+    kafkas.run(command)
+    mine, theirs = gist(ours), gist(kafkas)
+    return [
+        *(f"  ours   {line}" for line in mine if line not in theirs),
+        *(f"  Kafka  {line}" for line in theirs if line not in mine),
+    ]
+
+
+def leaders(stage: Stage) -> set[str]:
+    """As the answers to those who joined name them; each is shown by the name of its client's first id."""
+    joined = [each.fields for each in stage.answers if each.api == "join_group"]
+    return {
+        MADE_ID.sub("", each["leader"]).rstrip("0123456789") for each in joined if each["error_code"] == 0
+    }
+
+
+def gist(stage: Stage) -> list[str]:
     waits = [line for line in stage.lines if line.endswith(" waits")]
     return sorted([*waits, *(told(each) for each in stage.answers)])
 

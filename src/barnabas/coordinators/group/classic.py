@@ -74,6 +74,8 @@ class Classic:
         ask = joining.ask
         if not self._has_room(group, ask.member_id):
             group.forget_pending(ask.member_id)
+            if ask.member_id in group.members:
+                group.remove(group.members[ask.member_id])
             return refuse_join(errors.GROUP_MAX_SIZE_REACHED, "", joining.version)
         if not group.supports(ask.protocol_type, joining.protocols):
             return refuse_join(errors.INCONSISTENT_GROUP_PROTOCOL, ask.member_id, joining.version)
