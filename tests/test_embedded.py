@@ -3,10 +3,11 @@
 import asyncio
 from pathlib import Path
 
+import kafka
 import pytest
 
 import barnabas
-from barnabas.embedded import BrokerError
+from barnabas import BrokerError
 
 
 def test_records_come_back_as_they_went_in() -> None:
@@ -17,6 +18,19 @@ def test_records_come_back_as_they_went_in() -> None:
         assert (first.key, first.value, first.headers) == ("u1", {"page": "/"}, {"h": b"1"})
         assert second.value == b"\xff\xfe" and second.offset == 1
         assert broker.records("nothing") == []
+
+
+def test_a_key_goes_where_clients_put_it() -> None:
+    with barnabas.Broker(topics={"t": 5}) as broker:
+        producer = kafka.KafkaProducer(bootstrap_servers=broker.bootstrap)
+        theirs = {}
+        for key in [f"k{number}" for number in range(20)]:
+            broker.produce("t", "ours", key=key)
+            theirs[key] = producer.send("t", b"theirs", key=key.encode()).get(10).partition
+        ours = {found.key: found.partition for found in broker.records("t") if found.value == "ours"}
+        assert ours == theirs and len(set(ours.values())) > 1
+        assert broker.produce("t", "no key") == len(broker.records("t", 0)) - 1
+        producer.close()
 
 
 def test_wait_for_finds_what_comes_later_and_says_what_did_not() -> None:

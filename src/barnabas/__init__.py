@@ -3,16 +3,19 @@
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from barnabas.embedded import AsyncBroker as AsyncBroker
     from barnabas.embedded import Broker as Broker
+    from barnabas.embedded import BrokerError as BrokerError
+    from barnabas.embedded import Message as Message
 
 __version__: Final = "0.1.0"
-__all__ = ["Broker", "__version__"]
+__all__ = ["AsyncBroker", "Broker", "BrokerError", "Message", "__version__"]
 
 
 def __getattr__(name: str) -> object:
-    """Broker is imported on first use: `import barnabas` stays instant for the command line."""
-    if name == "Broker":
-        from barnabas.embedded import Broker
+    """Imported on first use: `import barnabas` stays instant for the command line."""
+    if name in __all__:
+        from barnabas import embedded
 
-        return Broker
+        return getattr(embedded, name)
     raise AttributeError(f"module 'barnabas' has no attribute {name!r}")

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Final, Self, TypeVar
 
 from barnabas.adapters.loop import new_event_loop
+from barnabas.client.produce import partition_of
 from barnabas.cluster.changes import TopicResult
 from barnabas.node import Node, StartFailed
 from barnabas.partitions.partition import Partition
@@ -229,17 +230,20 @@ class Broker:
         *,
         key: Payload = None,
         headers: Iterable[tuple[str, bytes | None]] = (),
-        partition: int = 0,
+        partition: int | None = None,
         timestamp: int | None = None,
     ) -> int:
-        """Append one record and return its offset once it is committed. The topic is made when it is absent."""
+        """Append one record and return its offset once it is committed. The topic is made when it is absent.
+
+        Without a partition the key chooses, as in Kafka's clients; without a key it is 0.
+        """
         record = Record(
             payload(key),
             payload(value),
             time.time_ns() // 1_000_000 if timestamp is None else timestamp,
             tuple[Header, ...](headers),
         )
-        found = self._partition(topic, partition, create=True)
+        found = self._partition(topic, partition, record.key)
         batch = build_batch([record])
 
         def append(done: Callable[[int], None]) -> None:
@@ -309,11 +313,14 @@ class Broker:
     def _partitions(self, topic: str) -> list[Partition]:
         return self._call(lambda done: done(list(self._node.partitions.by_name(topic) or ())))
 
-    def _partition(self, topic: str, index: int, *, create: bool) -> Partition:
+    def _partition(self, topic: str, index: int | None, key: bytes | None) -> Partition:
+        """The topic is made when it is absent."""
         found = self._partitions(topic)
-        if not found and create:
+        if not found:
             self._create(topic)
             found = self._partitions(topic)
+        if index is None:
+            index = 0 if key is None or not found else partition_of(key, len(found))
         if not 0 <= index < len(found):
             raise BrokerError(f"there is no partition {index} of {topic}")
         return found[index]
@@ -373,7 +380,7 @@ class AsyncBroker:
         *,
         key: Payload = None,
         headers: Iterable[tuple[str, bytes | None]] = (),
-        partition: int = 0,
+        partition: int | None = None,
         timestamp: int | None = None,
     ) -> int:
         produce = partial(self._broker.produce, topic, value, key=key, headers=headers)

@@ -28,7 +28,7 @@ from barnabas.cli import source
 from barnabas.cli.main import main
 from barnabas.client import cluster
 cluster.RETRY_WAIT_MS = 1
-source.BEAT_MS = source.COMMIT_MS = 100
+source.BEAT_MS = source.COMMIT_MS = source.LOOK_MS = 100
 main(args=sys.argv[1:])
 """,
 ]

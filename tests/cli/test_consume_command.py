@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from terminal import COMMAND, HASTY, Terminal, environment, piped
+from terminal import COMMAND, HASTY, Terminal, environment, invoked, piped
 
 import barnabas
 from barnabas.cli.formats import moment, pretty
@@ -235,6 +235,30 @@ def test_a_broker_that_stays_away_is_an_error_after_what_came(broker: barnabas.B
         told = process.stderr.read()
         assert (process.wait(30), process.stdout.read()) == (1, "")
     assert told.startswith("barnabas: no answer from 127.0.0.1:") and "barnabas dev" in told
+
+
+@pytest.mark.parametrize("options", [(), ("-g", "growing")])
+def test_a_partition_that_is_added_is_read(broker: barnabas.Broker, options: tuple[str, ...]) -> None:
+    broker.produce("t", "old")
+    env = environment(broker.bootstrap)
+    command = [*HASTY, "consume", "t", "-o", "start", "-n", "2", "-f", r"%p%v\n", *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == "0old\n"
+        assert invoked(broker.bootstrap, ["topic", "add-partitions", "t", "--total", "2"]).exit_code == 0
+        broker.produce("t", "new", partition=1)
+        assert process.communicate(timeout=60) == ("1new\n", "")
+        assert process.returncode == 0
+
+
+def test_a_group_whose_next_record_was_deleted_goes_on_behind_it(run: Run, topic: str) -> None:
+    run("produce", topic, "--format", "raw", stdin="0\n1\n2\n3\n")
+    group = ("-g", f"{topic}-group", "-o", "start")
+    assert run("consume", topic, *group, "-n", "1", "-f", "%v").stdout == "0"
+    run("topic", "trim", topic, "--to", "3", "--yes")
+    assert run("consume", topic, *group, "-e", "-f", "%v").stdout == "3"
 
 
 def test_a_topic_removed_under_a_reader_is_an_error(broker: barnabas.Broker) -> None:

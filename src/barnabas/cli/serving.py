@@ -174,7 +174,7 @@ Barnabas {__version__} speaks the Kafka protocol on {address}
 Try, in another terminal:
   echo '{{"hello": "world"}}' | {command} produce{option} greetings
   {command} consume{option} greetings -o start -e
-  {python} -c "from kafka import KafkaProducer as P; p = P(bootstrap_servers='{address}'); p.send('greetings', b'hi').get(9)"   # pip install kafka-python
+  {python} -c "from kafka import KafkaProducer as P; p = P(bootstrap_servers='{address}'); p.send('greetings', b'hi').get(9)"   # needs: {python} -m pip install kafka-python
 
 Ctrl-C stops it.
 """,

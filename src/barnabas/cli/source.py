@@ -10,7 +10,7 @@ from typing import Final
 
 from barnabas.cli.places import Where, resolve
 from barnabas.client.cluster import TRIES_MAX, Cluster, Unreachable
-from barnabas.client.fetch import Place, Reader
+from barnabas.client.fetch import EARLIEST, Place, Reader, offsets_at
 from barnabas.client.groups import committed
 from barnabas.client.member import Member
 from barnabas.records.record import Record
@@ -18,6 +18,9 @@ from barnabas.records.record import Record
 WAIT_MS: Final = 500
 BEAT_MS: Final = 3000
 COMMIT_MS: Final = 5000
+LOOK_MS: Final = 10_000
+"""How long a partition that was added may go unseen."""
+
 FAR: Final = 1 << 63
 
 
@@ -52,6 +55,8 @@ class Source:
         self._done: dict[Place, int] = {}
         self._committed: dict[Place, int] = {}
         self._beat_at = self._commit_at = 0.0
+        self._look_at = _now_ms() + LOOK_MS
+        self._counts: dict[str, int] = {}
         self._deadline = None if timeout_ms is None else _now_ms() + timeout_ms
         self.timed_out = False
 
@@ -65,6 +70,7 @@ class Source:
                     self._begin()
                 yield from self._poll()
                 self._keep_membership()
+                self._look_for_partitions()
                 lost = 0
             except Unreachable:
                 lost += 1
@@ -97,17 +103,18 @@ class Source:
             self._member.leave()
 
     def _begin(self) -> None:
+        self._counts = {topic: self._cluster.partitions(topic) for topic in self._topics}
         if self._member is None or self._group is None:
-            places = [
-                (topic, index) for topic in self._topics for index in range(self._cluster.partitions(topic))
-            ]
+            places = [(topic, index) for topic, count in self._counts.items() for index in range(count)]
             positions = resolve(self._cluster, places, self._start, reached=True)
         else:
             places = self._member.join()
             self._committed = committed(self._cluster, self._group)
             fresh = [place for place in places if place not in self._committed]
             positions = resolve(self._cluster, fresh, self._start, reached=True)
-            positions.update({place: self._committed[place] for place in places if place not in fresh})
+            known = [place for place in places if place in self._committed]
+            starts = offsets_at(self._cluster, known, EARLIEST)
+            positions.update({place: max(self._committed[place], starts[place]) for place in known})
         if self._stop is not None:
             later = [place for place in places if place not in self._stops]
             self._stops.update(resolve(self._cluster, later, self._stop))
@@ -139,6 +146,23 @@ class Source:
             if not self._member.beat():
                 self._commit()
                 self._joined = False
+
+    def _look_for_partitions(self) -> None:
+        """Those that were added since are read from their start; a group's leader then shares them out."""
+        if self._stop is not None or _now_ms() < self._look_at:
+            return
+        self._look_at = _now_ms() + LOOK_MS
+        for topic in self._topics:
+            self._cluster.stale(topic)
+        counts = {topic: self._cluster.partitions(topic) for topic in self._topics}
+        if self._member is None:
+            for topic, count in counts.items():
+                added = [(topic, index) for index in range(self._counts[topic], count)]
+                self._reader.positions.update(offsets_at(self._cluster, added, EARLIEST))
+        elif counts != self._counts:
+            self._commit()
+            self._joined = False
+        self._counts = counts
 
     def _commit(self) -> None:
         moved = {

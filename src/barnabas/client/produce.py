@@ -42,6 +42,11 @@ def murmur2(key: bytes) -> int:
     return hashed ^ hashed >> 15
 
 
+def partition_of(key: bytes, count: int) -> int:
+    """Where every client of Kafka puts a key."""
+    return (murmur2(key) & 0x7FFFFFFF) % count
+
+
 class Producer:
     """Writes to one topic. flush() makes sure; close is not needed.
 
@@ -88,7 +93,7 @@ class Producer:
     def add(self, record: Record, partition: int | None = None) -> None:
         """Take a record; sends when a batch is full. A key chooses the partition, else batches take turns."""
         if partition is None:
-            partition = self._turn if record.key is None else (murmur2(record.key) & 0x7FFFFFFF) % self._count
+            partition = self._turn if record.key is None else partition_of(record.key, self._count)
         elif not 0 <= partition < self._count:
             raise Refused(
                 errors.UNKNOWN_TOPIC_OR_PARTITION,
