@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 FAST := not java and not clients and not seeds and not faults
 
-.PHONY: run demo test test-compiled check static format build bench lock docs
+.PHONY: run demo test test-compiled check static format build bench bench-kafka lock docs
 
 run: .venv/run.stamp
 	exec $(BIN)/barnabas dev
@@ -43,6 +43,10 @@ test-compiled: build .venv-compiled/dev.stamp
 
 bench: .venv/dev.stamp
 	$(BIN)/python -m bench
+
+# Beside Apache Kafka 4.3, which it fetches and starts (Java, Maven): writes docs/performance.md. OPTIONS="--quick", "--only fetch", "--resume"
+bench-kafka: .venv/dev.stamp
+	$(BIN)/python -m bench.compare $(OPTIONS)
 
 # What is generated: the messages of the protocol, the tables of options and the reference pages.
 docs: .venv/dev.stamp

@@ -1,4 +1,4 @@
-"""`barnabas serve` in a process of its own, and what it costs: CPU, memory, time to start."""
+"""A broker in a process of its own, and what it costs: CPU, memory, time to start and to stop."""
 
 import os
 import re
@@ -9,62 +9,167 @@ import threading
 import time
 from pathlib import Path
 
-from barnabas.wire import apis
-from barnabas.wire.frame import request_head, response_body_at
 from barnabas.wire.messages.create_topics import CreatableTopic, CreateTopicsRequest
+from barnabas.wire.messages.delete_topics import DeleteTopicsRequest
+from barnabas.wire.messages.list_offsets import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
+from barnabas.wire.messages.metadata import MetadataRequest, MetadataRequestTopic
 
-from .load import Stream
+from . import requests
+from .stream import process_cpu_us
 
-CPU_CLOCK_SCHED = 2
 PAGE = os.sysconf("SC_PAGE_SIZE")
+START_S = STOP_S = 300.0
+POLL_S = 0.002
+COMPILED_PYTHON = Path(".venv-compiled/bin/python")
 
 
-class RunningBroker:
-    """On a free port. started_ms: from the start of the process to the line that says where it listens."""
+class Running:
+    """started_ms: from the start of the process to its first answer to Metadata. stopped_ms: from SIGTERM to its end."""
 
-    def __init__(self, folder: Path, durability: str) -> None:
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-        begun = time.perf_counter()
-        command = [sys.executable, "-m", "barnabas.cli.main", "serve", "--port", "0", "--data", str(folder)]
-        command += ["--set", f"barnabas.durability={durability}", "--set", "barnabas.metrics.port=-1"]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-        assert self.process.stderr is not None
-        for text in self.process.stderr:
-            found = re.search(r"listeners=PLAINTEXT://127\.0\.0\.1:(\d+)", text)
-            if found:
-                self.port = int(found[1])
-                break
-        else:
-            raise SystemExit("the broker did not start")
-        self.started_ms = (time.perf_counter() - begun) * 1000
-        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+    process: "subprocess.Popen[str]"
+    port: int
+    started_ms = stopped_ms = 0.0
 
-    def cpu_us(self) -> float:
-        """User and system time of all its threads: Linux's CPU clock of another process."""
-        return time.clock_gettime_ns(~self.process.pid << 3 | CPU_CLOCK_SCHED) / 1000
-
-    def resident_bytes(self) -> int:
-        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * PAGE
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
     @property
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    def cpu_us(self) -> float:
+        return process_cpu_us(self.pid)
+
+    def resident_bytes(self) -> int:
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE
+
+    def wait_until_it_answers(self, begun: float) -> None:
+        try:
+            self._wait_for_an_answer(begun)
+        except BaseException:  # also Ctrl-C: nobody else knows of the process yet
+            self.interrupt()
+            raise
+        self.started_ms = (time.perf_counter() - begun) * 1000
+
+    def _wait_for_an_answer(self, begun: float) -> None:
+        question = MetadataRequest([], False)
+        while True:
+            try:
+                if requests.ask(self.port, requests.METADATA, question, START_S).brokers:
+                    return
+            except OSError:
+                pass
+            if self.process.poll() is not None:
+                raise SystemExit(f"{type(self).__name__} ended at its start")
+            if time.perf_counter() - begun > START_S:
+                raise SystemExit(f"{type(self).__name__} did not answer in {START_S:.0f} s")
+            time.sleep(POLL_S)
+
     def create(self, names: list[str], partitions: int) -> None:
+        """Returns when all of them serve."""
+        self.create_with_leaders(names, partitions)
+        self.wait_until_served(names, partitions)
+
+    def wait_until_served(self, names: list[str], partitions: int) -> None:
+        """Metadata may name a leader a moment before that leader knows of it."""
+        topics = [
+            ListOffsetsTopic(
+                name, [ListOffsetsPartition(number, timestamp=-1) for number in range(partitions)]
+            )
+            for name in names
+        ]
+        while True:
+            answer = requests.ask(self.port, requests.LIST_OFFSETS, ListOffsetsRequest(topics=topics))
+            if not any(part.error_code for topic in answer.topics for part in topic.partitions):
+                return
+            time.sleep(POLL_S)
+
+    def create_with_leaders(self, names: list[str], partitions: int) -> None:
+        """Returns when Metadata names a leader for all of them; nothing has asked their logs for anything."""
         message = CreateTopicsRequest([CreatableTopic(name, partitions, 1) for name in names], 60_000, False)
-        body = apis.load(19).encode_request(message, 5)
-        stream = Stream("127.0.0.1", self.port, [])
-        stream.socket.sendall(request_head(19, 5, 1, "bench", len(body)) + body)
-        content = b""
-        while len(content) < 4 or len(content) < 4 + int.from_bytes(content[:4], "big"):
-            content += stream.socket.recv(1 << 20)
-        stream.socket.close()
-        frame = content[4:]
-        response = apis.load(19).decode_response(frame, response_body_at(19, 5, frame), 5)
-        bad = [topic.error_message for topic in response.topics if topic.error_code]
+        answer = requests.ask(self.port, requests.CREATE_TOPICS, message)
+        bad = [topic.error_message or topic.error_code for topic in answer.topics if topic.error_code]
         if bad:
-            raise SystemExit(bad[0])
+            raise SystemExit(f"{type(self).__name__}: {bad[0]}")
+        self.wait_for_leaders(names, partitions)
+
+    def wait_for_leaders(self, names: list[str], partitions: int) -> None:
+        question = MetadataRequest([MetadataRequestTopic(name=name) for name in names], False)
+        wanted = len(names) * partitions
+        while True:
+            answer = requests.ask(self.port, requests.METADATA, question)
+            led = [part for topic in answer.topics for part in topic.partitions if part.error_code == 0]
+            if len(led) == wanted:
+                return
+            time.sleep(POLL_S)
+
+    def delete(self, names: list[str]) -> None:
+        requests.ask(
+            self.port, requests.DELETE_TOPICS, DeleteTopicsRequest(topic_names=names, timeout_ms=60_000)
+        )
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        self.process.send_signal(number)
-        self.process.wait(60)
+        """SIGKILL follows when it does not end."""
+        begun = time.perf_counter()
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.stopped_ms = (time.perf_counter() - begun) * 1000
+
+    def interrupt(self) -> None:
+        """For the end of an interrupted run: it has little time to end as it likes."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+class RunningBroker(Running):
+    """`barnabas serve` on a free port. python: the interpreter, by default that of the bench."""
+
+    def __init__(self, folder: Path, durability: str, python: Path | None = None) -> None:
+        self.folder = folder
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+        if python is not None:  # its barnabas is installed, not that of a checkout
+            environment.pop("PYTHONPATH", None)
+        begun = time.perf_counter()
+        command = [str(python or sys.executable), "-m", "barnabas.cli.main", "serve", "--port", "0"]
+        command += ["--data", str(folder), "--set", f"barnabas.durability={durability}"]
+        command += ["--set", "barnabas.metrics.port=-1", "--set", "group.initial.rebalance.delay.ms=0"]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+        assert self.process.stderr is not None
+        said = []
+        for text in self.process.stderr:
+            said.append(text)
+            found = re.search(r"listeners=PLAINTEXT://127\.0\.0\.1:(\d+)", text)
+            if found:
+                break
+        else:
+            raise SystemExit("the broker did not start: " + "".join(said[-5:]))
+        self.port = int(found[1])
+        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+        self.wait_until_it_answers(begun)
+
+
+def compiled_python() -> Path | None:
+    """The interpreter of the environment that holds the compiled wheel (`make test-compiled` fills it), if it is there."""
+    if not COMPILED_PYTHON.exists():
+        return None
+    question = "import barnabas.records.record as module; print(module.__file__)"
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [COMPILED_PYTHON.absolute(), "-c", question],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    return COMPILED_PYTHON.absolute() if done.stdout.strip().endswith(".so") else None

@@ -1,32 +1,49 @@
-"""librdkafka end to end: messages a second, CPU of the broker and of the client a message, latency to the report."""
+"""Lines with librdkafka: messages a second, CPU of the broker a message, latency to the report and to the consumer."""
 
-import statistics
+import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Message, Producer
 
-from .broker import RunningBroker
+from .broker import Running
+from .raw import with_topic
+from .site import Figures, Site
 
 QUEUE_MESSAGES = 1_000_000
+PARTITIONS = 4
+FLUSH_S = 120
 CONSUMER = {
     "enable.auto.commit": False,
     "auto.offset.reset": "earliest",
     "fetch.queue.backoff.ms": 1,  # its default of 1,000 makes a fast broker look slow
     "queued.max.messages.kbytes": 1 << 20,
 }
+GROUPS = itertools.count()
+LATENCY_S = 5.0
+ROUND_TRIPS_A_SECOND = 100
 
 
+@dataclass
 class Cost:
     """What a stretch of work took."""
 
-    def __init__(self) -> None:
-        self.seconds = self.broker_us = self.client_us = 0.0
+    seconds: float = 0.0
+    broker_us: float = 0.0
+    client_us: float = 0.0
+
+    def figures(self, messages: int) -> Figures:
+        return {
+            "messages_s": messages / self.seconds,
+            "cpu_us": self.broker_us / messages,
+            "client_us": self.client_us / messages,
+        }
 
 
 @contextmanager
-def cost_of(broker: RunningBroker) -> Iterator[Cost]:
+def cost_of(broker: Running) -> Iterator[Cost]:
     cost = Cost()
     broker_us, client_ns, begun = broker.cpu_us(), time.process_time_ns(), time.perf_counter()
     yield cost
@@ -35,16 +52,10 @@ def cost_of(broker: RunningBroker) -> Iterator[Cost]:
     cost.broker_us = broker.cpu_us() - broker_us
 
 
-def produce(broker: RunningBroker, topic: str, size: int, count: int) -> Cost:
+def send_all(broker: Running, topic: str, size: int, count: int) -> Cost:
     """count messages as fast as they go, acks=all, linger 5 ms; ends when all are acknowledged."""
-    producer = Producer(
-        {
-            "bootstrap.servers": broker.bootstrap,
-            "acks": "all",
-            "linger.ms": 5,
-            "queue.buffering.max.messages": QUEUE_MESSAGES,
-        }
-    )
+    settings = {"acks": "all", "linger.ms": 5, "queue.buffering.max.messages": QUEUE_MESSAGES}
+    producer = Producer({"bootstrap.servers": broker.bootstrap, **settings})
     value = b"x" * size
     with cost_of(broker) as cost:
         for number in range(count):
@@ -56,71 +67,128 @@ def produce(broker: RunningBroker, topic: str, size: int, count: int) -> Cost:
                     producer.poll(0.01)
             if number % 1000 == 0:
                 producer.poll(0)
-        left = producer.flush(120)
+        left = producer.flush(FLUSH_S)
     assert left == 0, f"{left} messages were not acknowledged"
     return cost
 
 
-def consume(broker: RunningBroker, topic: str, count: int) -> Cost:
-    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": f"bench-{topic}", **CONSUMER})
+def read_all(broker: Running, topic: str, count: int) -> Cost:
+    consumer = Consumer(
+        {"bootstrap.servers": broker.bootstrap, "group.id": f"bench-{topic}-{next(GROUPS)}", **CONSUMER}
+    )
     consumer.subscribe([topic])
     got = len(consumer.consume(1, 60))  # the group has formed
     with cost_of(broker) as cost:
         while got < count:
-            messages = consumer.consume(min(10_000, count - got), 10)
+            messages = consumer.consume(min(10_000, count - got), 30)
             assert messages, f"{got} of {count} messages came"
             got += len(messages)
     consumer.close()
     return cost
 
 
-def report_latency(
-    broker: RunningBroker, topic: str, rate: int, seconds: float
-) -> tuple[float, float, float]:
-    """Microseconds from produce to the delivery report at a steady rate: p50, p99, and broker CPU a message."""
+def produce(size: int, count: int) -> Callable[[Site], Figures]:
+    def run(site: Site) -> Figures:
+        messages = max(int(count * site.scale.messages), 1000)
+
+        def body(topic: str) -> Figures:
+            site.warm_up(
+                f"librdkafka produce {size}", lambda left: send_all(site.broker, topic, size, messages)
+            )
+            return send_all(site.broker, topic, size, messages).figures(messages)
+
+        return with_topic(site, PARTITIONS, body)
+
+    return run
+
+
+def consume(size: int, count: int) -> Callable[[Site], Figures]:
+    """The group joins anew each time; what is counted begins with its first message."""
+
+    def run(site: Site) -> Figures:
+        messages = max(int(count * site.scale.messages), 1000)
+
+        def body(topic: str) -> Figures:
+            send_all(site.broker, topic, size, messages)
+            site.warm_up(f"librdkafka consume {size}", lambda left: read_all(site.broker, topic, messages))
+            return read_all(site.broker, topic, messages).figures(messages)
+
+        return with_topic(site, PARTITIONS, body)
+
+    return run
+
+
+def latencies(taken: list[float]) -> Figures:
+    taken.sort()
+    return {
+        name: taken[int(len(taken) * share)] * 1e6
+        for name, share in (("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999))
+    }
+
+
+def until_report(rate: int) -> Callable[[Site], Figures]:
+    """From produce to the delivery report at a steady rate, linger 0."""
+
+    def run(site: Site) -> Figures:
+        count = int(rate * max(LATENCY_S * site.scale.messages, 0.3))
+
+        def body(topic: str) -> Figures:
+            site.warm_up("reports", lambda left: _reported(site.broker, topic, rate, int(rate * left) + 1))
+            return _reported(site.broker, topic, rate, count)
+
+        return with_topic(site, PARTITIONS, body)
+
+    return run
+
+
+def _reported(broker: Running, topic: str, rate: int, count: int) -> Figures:
     producer = Producer({"bootstrap.servers": broker.bootstrap, "acks": "all", "linger.ms": 0})
     taken: list[float] = []
-    count = int(rate * seconds)
+
+    def reporter(sent: float) -> Callable[[object, Message], None]:
+        return lambda error, message: taken.append(time.perf_counter() - sent)
+
     producer.produce(topic, b"x")
-    producer.flush(30)
+    producer.flush(FLUSH_S)
     with cost_of(broker) as cost:
         begun = time.perf_counter()
         for number in range(count):
             due = begun + number / rate
             while (left := due - time.perf_counter()) > 0:
                 producer.poll(left)
-            sent = time.perf_counter()
-            producer.produce(
-                topic, b"x" * 100, on_delivery=lambda *_, sent=sent: taken.append(time.perf_counter() - sent)
-            )
+            producer.produce(topic, b"x" * 100, on_delivery=reporter(time.perf_counter()))
             producer.poll(0)
-        producer.flush(30)
-    taken.sort()
-    return (
-        statistics.median(taken) * 1e6,
-        taken[int(len(taken) * 0.99)] * 1e6,
-        cost.broker_us / count,
-    )
+        assert producer.flush(FLUSH_S) == 0, "messages were not acknowledged"
+    return {**latencies(taken), "cpu_us": cost.broker_us / count}
 
 
-def print_lines(broker: RunningBroker, scale: float) -> None:
-    for size, count in ((100, 1_000_000), (1024, 400_000)):
-        count = int(count * scale)
-        topic = f"clients-{size}"
-        broker.create([topic], 4)
-        for name, cost in (
-            ("produce", produce(broker, topic, size, count)),
-            ("consume", consume(broker, topic, count)),
-        ):
-            print(
-                f"librdkafka {name} {size:4} B {count / cost.seconds:11,.0f} messages/s"
-                f" {cost.broker_us / count:7.2f} us broker {cost.client_us / count:6.2f} us client a message",
-                flush=True,
-            )
-    broker.create(["latency"], 4)
-    for rate in (100, 1000, 5000):
-        median, slow, cost_us = report_latency(broker, "latency", rate, 5 * scale)
-        print(
-            f"produce to report {rate:5}/s {median:9,.0f} us p50 {slow:8,.0f} us p99 {cost_us:8.1f} us broker a message",
-            flush=True,
-        )
+def round_trip(site: Site) -> Figures:
+    """From produce to the moment the consumer has it, a hundred a second."""
+    count = int(ROUND_TRIPS_A_SECOND * max(LATENCY_S * site.scale.messages, 0.3))
+
+    def body(topic: str) -> Figures:
+        consumer = Consumer({"bootstrap.servers": site.broker.bootstrap, "group.id": topic, **CONSUMER})
+        producer = Producer({"bootstrap.servers": site.broker.bootstrap, "acks": "all", "linger.ms": 0})
+        consumer.subscribe([topic])
+        producer.produce(topic, b"first")
+        producer.flush(FLUSH_S)
+        assert consumer.poll(60) is not None, "nothing came"
+
+        def trips(how_many: int) -> list[float]:
+            taken = []
+            for _ in range(how_many):
+                sent = time.perf_counter()
+                producer.produce(topic, b"x" * 100)
+                producer.poll(0)
+                assert consumer.poll(60) is not None, "a message did not come"
+                taken.append(time.perf_counter() - sent)
+                time.sleep(max(sent + 1 / ROUND_TRIPS_A_SECOND - time.perf_counter(), 0))
+            return taken
+
+        site.warm_up("round trips", lambda left: trips(int(ROUND_TRIPS_A_SECOND * left) + 1))
+        taken = trips(count)
+        consumer.close()
+        producer.flush(FLUSH_S)
+        return latencies(taken)
+
+    return with_topic(site, PARTITIONS, body)

@@ -21,7 +21,7 @@ from barnabas.telemetry import Log, Telemetry, silent
 from barnabas.wire.frame import request_head
 from barnabas.wire.messages import create_topics
 
-from .load import fetch_request, produce_request
+from .requests import fetch_request, produce_request
 
 FRAMES_A_TURN = 8
 CONNECTIONS = 4

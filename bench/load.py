@@ -1,126 +1,146 @@
-"""A load generator over raw sockets: requests are encoded once and sent again and again, so the broker is what is measured.
+"""A load over raw sockets: requests are encoded once and sent again and again, so the broker is what is measured.
 
-Each connection keeps `in_flight` requests unanswered. Runs in a process of its own, so that its CPU is not the broker's.
+`drive` gives it to the generator in C (load.c, compiled on first use) and, without a C compiler, to the one in Python
+(stream.py), which costs more than a fast broker: its rates are then its own limit.
 """
 
-import selectors
-import socket
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import functools
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
 
-from barnabas.records.record import Record, build_batch
-from barnabas.wire import apis
-from barnabas.wire.frame import request_head
-from barnabas.wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
-from barnabas.wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
-from barnabas.wire.primitives import Records
-
-PRODUCE_VERSION = 9
-FETCH_VERSION = 11
-RECEIVE_BYTES = 1 << 20
+SOURCE = Path(__file__).with_name("load.c")
 
 
-Payload = Callable[[int, int], Sequence[bytes]]
-"""(connection, count) → what the connection sends, again and again from the first on; count are enough for a round."""
+@dataclass(frozen=True)
+class Load:
+    """Who sends what. contents: of each connection, its requests one after another.
 
+    once: they are sent once (their sequences or session epochs go on), else again from the first on. codes: where
+    answers have error codes. rate: requests a second at set times, 0 for as fast as answers come.
+    """
 
-@dataclass
-class Line:
-    """One line of the bench: what is sent, by how many."""
-
-    name: str
-    connections: int
+    contents: Sequence[bytes]
     in_flight: int
+    codes: tuple[int, ...] = ()
+    once: bool = False
+    rate: float = 0.0
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a part lasts: until either is reached. 0 is no limit; both 0: the part is left out."""
+
+    requests: int = 0
+    seconds: float = 0.0
+
+
+NOTHING = Limits()
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What the counted part took. broker_us: CPU of the broker's threads, client_us: of the generator."""
+
     requests: int
-    payload: Payload
+    seconds: float
+    errors: int
+    first_error: int
+    answer_bytes: int
+    p50_us: float
+    p99_us: float
+    p999_us: float
+    longest_us: float
+    broker_us: float
+    client_us: float
+
+    @property
+    def rate(self) -> float:
+        return self.requests / self.seconds
+
+    @property
+    def cpu_us(self) -> float:
+        """Of the broker, a request."""
+        return self.broker_us / self.requests
 
 
-def produce_message(
-    topic: str, partitions: Iterable[int], batch_bytes: int, now_ms: int, **producer: int
-) -> ProduceRequest:
-    """One record in one batch for each partition. producer: id, epoch and sequence of an idempotent one."""
-    batch = build_batch([Record(None, b"x" * max(batch_bytes - 75, 1), now_ms)], **producer)
-    asked = [PartitionProduceData(partition, Records(batch)) for partition in partitions]
-    return ProduceRequest(None, -1, 30_000, [TopicProduceData(topic, partition_data=asked)])
+class Target(Protocol):
+    """A broker on this machine."""
+
+    port: int
+
+    @property
+    def pid(self) -> int: ...
 
 
-def produce_request(topic: str, partition: int, batch_bytes: int, now_ms: int, **producer: int) -> bytes:
-    message = produce_message(topic, [partition], batch_bytes, now_ms, **producer)
-    body = apis.load(0).encode_request(message, PRODUCE_VERSION)
-    return request_head(0, PRODUCE_VERSION, 1, "bench", len(body)) + body
+class LoadFailed(Exception):
+    """The broker answered with errors, or not at all."""
 
 
-def fetch_request(topic: str, partition: int, max_bytes: int) -> bytes:
-    part = FetchPartition(partition, fetch_offset=0, partition_max_bytes=max_bytes)
-    message = FetchRequest(
-        max_wait_ms=500, min_bytes=1, max_bytes=max_bytes, topics=[FetchTopic(topic, partitions=[part])]
-    )
-    body = apis.load(1).encode_request(message, FETCH_VERSION)
-    return request_head(1, FETCH_VERSION, 1, "bench", len(body)) + body
+def drive(target: Target, load: Load, counted: Limits, warm: Limits = NOTHING) -> Taken:
+    """Raises LoadFailed when an answer of the counted part is an error."""
+    program = generator()
+    if program is None:
+        from .stream import drive_in_python
+
+        taken = drive_in_python(target, load, counted, warm)
+    else:
+        taken = _drive_in_c(program, target, load, counted, warm)
+    if taken.errors:
+        raise LoadFailed(
+            f"{taken.errors} of {taken.requests} answers are errors, the first code {taken.first_error}"
+        )
+    if not taken.requests:
+        raise LoadFailed("no request was counted: the warm part used them up")
+    return taken
 
 
-class Stream:
-    """One connection: sends its payload in order, counts answers by their length prefix."""
-
-    def __init__(self, host: str, port: int, payload: Sequence[bytes]) -> None:
-        self.socket = socket.create_connection((host, port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._payload = payload
-        self._next = 0
-        self._held = bytearray()
-        self._skip = 0
-
-    def send(self, count: int) -> None:
-        if len(self._payload) == 1:
-            self.socket.sendall(self._payload[0] * count)
-            return
-        chosen = [self._payload[at % len(self._payload)] for at in range(self._next, self._next + count)]
-        self._next += count
-        self.socket.sendall(b"".join(chosen))
-
-    def answers(self) -> int:
-        """Answers that are complete by what has arrived."""
-        content = self.socket.recv(RECEIVE_BYTES)
-        if not content:
-            raise ConnectionError("the broker closed the connection")
-        self._held += content
-        count = 0
-        while True:
-            if self._skip:
-                taken = min(self._skip, len(self._held))
-                del self._held[:taken]
-                self._skip -= taken
-                if self._skip:
-                    return count
-                count += 1
-            if len(self._held) < 4:
-                return count
-            self._skip = int.from_bytes(self._held[:4], "big")
-            del self._held[:4]
+def _drive_in_c(program: Path, target: Target, load: Load, counted: Limits, warm: Limits) -> Taken:
+    command = [str(program), "127.0.0.1", str(target.port), "--pid", str(target.pid)]
+    command += ["--in-flight", str(load.in_flight), "--threads", str(load.threads), "--rate", str(load.rate)]
+    command += ["--requests", str(counted.requests), "--seconds", str(counted.seconds)]
+    command += ["--warm-requests", str(warm.requests), "--warm-seconds", str(warm.seconds)]
+    command += ["--once"] if load.once else []
+    command += ["--codes", ",".join(map(str, load.codes))] if load.codes else []
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=memory) as folder:
+        written: dict[bytes, str] = {}
+        for number, content in enumerate(load.contents):
+            name = written.setdefault(content, f"{folder}/{number}")
+            if name.endswith(f"/{number}"):
+                Path(name).write_bytes(content)
+            command.append(name)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LoadFailed(done.stderr.strip())
+    return Taken(**json.loads(done.stdout))
 
 
-def run(host: str, port: int, line: Line, requests: int) -> float:
-    """Sends requests in all; returns the seconds they took."""
-    each = -(-requests // line.connections) + line.in_flight
-    streams = [Stream(host, port, line.payload(number, each)) for number in range(line.connections)]
-    chooser = selectors.DefaultSelector()
-    sent = answered = 0
-    begun = time.perf_counter()
-    for stream in streams:
-        chooser.register(stream.socket, selectors.EVENT_READ, stream)
-        stream.send(line.in_flight)
-        sent += line.in_flight
-    while answered < requests:
-        for key, _ in chooser.select():
-            stream = key.data
-            count = stream.answers()
-            answered += count
-            more = min(count, requests - sent) if sent < requests else 0
-            if more > 0:
-                stream.send(more)
-                sent += more
-    seconds = time.perf_counter() - begun
-    for stream in streams:
-        stream.socket.close()
-    return seconds
+@functools.cache
+def generator() -> Path | None:
+    """load.c, compiled into the user's cache; None without a C compiler."""
+    compiler = shutil.which("cc")
+    if compiler is None or os.environ.get("BENCH_GENERATOR") == "python":
+        return None
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "barnabas"
+    program = cache / f"load-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}"
+    if not program.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        part = program.with_suffix(f".{os.getpid()}")
+        subprocess.run(
+            [compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", part, SOURCE], check=True
+        )
+        part.rename(program)
+    return program
+
+
+def at_rate(load: Load, rate: float) -> Load:
+    return replace(load, rate=rate)

@@ -1,71 +1,109 @@
-"""Many partitions and many idle connections: what each weighs, and how long a start with them takes."""
+"""Lines of many: partitions, idle connections, members of a group; and what a broker costs that does nothing."""
 
+import os
+import resource
 import signal
-import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
-from barnabas.wire import apis
-from barnabas.wire.frame import request_head
+from . import requests
+from .broker import Running
+from .load import Limits, Load, drive
+from .raw import now_ms
+from .site import Figures, Site
 
-from .broker import RunningBroker
-from .load import PRODUCE_VERSION, Stream, produce_message
-
-TOPICS, PARTITIONS = 100, 100
-DIRTY = 1000
-IDLE = 1000
+PARTITIONS = 100
+TOPICS_A_REQUEST = 10
+DIRTY_TOPICS = 10
 BATCH_BYTES = 1024
+IDLE_PROCESSES = 2
+SETTLE_S = 1.0
 
 
-def many_partitions(folder: Path) -> None:
-    """100 topics of 100 partitions: make them, weigh them, start again; then write to 1,000 and pull the plug."""
-    broker = RunningBroker(folder, "cache")
-    idle = broker.resident_bytes()
-    begun = time.perf_counter()
-    for number in range(TOPICS // 10):
-        broker.create([f"many-{number}-{each}" for each in range(10)], PARTITIONS)
-    made = time.perf_counter() - begun
-    weight = (broker.resident_bytes() - idle) / (TOPICS * PARTITIONS)
+def start_and_stop(site: Site) -> Figures:
+    """An empty folder: start to the first answer, memory a second later, clean stop."""
+    broker = site.start(site.folder / site.fresh_name("empty"))
+    time.sleep(SETTLE_S)
+    resident = broker.resident_bytes()
     broker.stop()
-    again = RunningBroker(folder, "cache")
-    write_to_many(again.port)
-    again.stop(signal.SIGKILL)
-    dirty = RunningBroker(folder, "cache")
-    dirty.stop()
-    clean = RunningBroker(folder, "cache")
-    clean.stop()
-    print(
-        f"10,000 partitions        created in {made:.2f} s, {weight:.0f} bytes each; start without logs"
-        f" {again.started_ms:.0f} ms, after SIGKILL with {DIRTY} dirty {dirty.started_ms:.0f} ms,"
-        f" clean with {DIRTY} logs {clean.started_ms:.0f} ms",
-        flush=True,
-    )
+    return {
+        "start_ms": broker.started_ms,
+        "stop_ms": broker.stopped_ms,
+        "resident_mib": resident / (1 << 20),
+    }
 
 
-def write_to_many(port: int) -> None:
-    """A batch for each of 1,000 partitions, one request a topic; waits for the answers."""
-    now_ms = int(time.time() * 1000)
-    requests = []
-    for number in range(DIRTY // PARTITIONS):
-        message = produce_message(f"many-{number}-0", range(PARTITIONS), BATCH_BYTES, now_ms)
-        body = apis.load(0).encode_request(message, PRODUCE_VERSION)
-        requests.append(request_head(0, PRODUCE_VERSION, 1, "bench", len(body)) + body)
-    stream = Stream("127.0.0.1", port, requests)
-    stream.send(len(requests))
-    answered = 0
-    while answered < len(requests):
-        answered += stream.answers()
-    stream.socket.close()
+def many_partitions(site: Site) -> Figures:
+    """Topics of 100 partitions: make them, weigh them, start again; then write to 1,000 and pull the plug.
 
-
-def idle_connections(broker: RunningBroker) -> None:
+    A start lasts until Metadata names a leader for every partition and those of the 1,000 answer for their logs.
+    """
+    folder = site.folder / site.fresh_name("many")
+    names = [f"many-{number}" for number in range(site.scale.topics)]
+    count = len(names) * PARTITIONS
+    broker = site.start(folder)
+    time.sleep(SETTLE_S)
     before = broker.resident_bytes()
-    peers = [socket.create_connection(("127.0.0.1", broker.port)) for _ in range(IDLE)]
-    request = request_head(18, 0, 1, "idle", 0)
-    for peer in peers:  # each has been served once: what it weighs is a connection in use, now silent
-        peer.sendall(request)
-        peer.recv(1 << 16)
-    weight = (broker.resident_bytes() - before) / IDLE
-    for peer in peers:
-        peer.close()
-    print(f"{IDLE:,} idle connections    {weight:,.0f} bytes each", flush=True)
+    begun = time.perf_counter()
+    for at in range(0, len(names), TOPICS_A_REQUEST):
+        broker.create_with_leaders(names[at : at + TOPICS_A_REQUEST], PARTITIONS)
+    figures = {"create_s": time.perf_counter() - begun}
+    figures["bytes_each"] = (broker.resident_bytes() - before) / count
+    broker.stop()
+    broker, figures["restart_ms"] = _start_with(site, folder, names)
+    _write_to_some(broker, names[:DIRTY_TOPICS])
+    broker.stop(signal.SIGKILL)
+    broker, figures["restart_killed_ms"] = _start_with(site, folder, names)
+    broker.stop()
+    return figures
+
+
+def _start_with(site: Site, folder: Path, names: list[str]) -> tuple[Running, float]:
+    begun = time.perf_counter()
+    broker = site.start(folder)
+    broker.wait_for_leaders(names, PARTITIONS)
+    broker.wait_until_served(names[:DIRTY_TOPICS], PARTITIONS)
+    return broker, (time.perf_counter() - begun) * 1000
+
+
+def _write_to_some(broker: Running, names: list[str]) -> None:
+    """A batch for each partition of the topics, one request a topic; waits for the answers."""
+    content = b"".join(
+        requests.encode(
+            requests.PRODUCE, requests.produce_message(name, range(PARTITIONS), BATCH_BYTES, now_ms())
+        )
+        for name in names
+    )
+    codes = requests.produce_codes(names[0], PARTITIONS)
+    drive(broker, Load([content], 1, codes, once=True), Limits(requests=len(names)))
+
+
+def idle_connections(site: Site) -> Figures:
+    """Each has been served once: what it weighs is a connection in use, now silent. They come from two processes."""
+    figures = {}
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # the broker's too, as it is started from here
+    broker = site.start(site.folder / site.fresh_name("idle"))
+    try:
+        for count in site.scale.idle:
+            before = broker.resident_bytes()
+            clients = [_idle_process(broker.port, count // IDLE_PROCESSES) for _ in range(IDLE_PROCESSES)]
+            for client in clients:
+                assert client.stdout is not None and client.stdout.readline(), "a client could not connect"
+            figures[f"idle_{count}_bytes"] = (broker.resident_bytes() - before) / count
+            for client in clients:
+                client.communicate("")
+            time.sleep(SETTLE_S)
+    finally:
+        broker.stop()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return figures
+
+
+def _idle_process(port: int, count: int) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "bench.idle", str(port), str(count)]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ.copy()
+    )

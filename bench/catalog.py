@@ -1,0 +1,268 @@
+"""Every line of the bench: what it measures, how its figures are shown, and the goal it has beside Apache Kafka."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import clients, cold, groups, raw, scale
+from .site import Figures, Site
+
+KB = 1024
+CACHE, SYNC = "cache", "sync"
+BOTH = (CACHE, SYNC)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """digits: behind the point. more: more is better."""
+
+    label: str
+    digits: int = 0
+    more: bool = False
+
+
+METRICS = {
+    "requests_s": Metric("requests/s", more=True),
+    "messages_s": Metric("messages/s", more=True),
+    "cpu_us": Metric("broker CPU µs", 1),
+    "client_us": Metric("client CPU µs", 1),
+    "p50_us": Metric("p50 µs"),
+    "p99_us": Metric("p99 µs"),
+    "p999_us": Metric("p99.9 µs"),
+    "alone_p99_us": Metric("p99 µs alone"),
+    "read_mb_s": Metric("cold read MB/s", more=True),
+    "join_s": Metric("seconds", 2),
+    "start_ms": Metric("start ms"),
+    "stop_ms": Metric("stop ms"),
+    "resident_mib": Metric("idle RSS MiB", 1),
+    "create_s": Metric("create s", 2),
+    "bytes_each": Metric("bytes each"),
+    "restart_ms": Metric("restart ms"),
+    "restart_killed_ms": Metric("restart after SIGKILL ms"),
+    "idle_1000_bytes": Metric("bytes each of 1,000"),
+    "idle_10000_bytes": Metric("bytes each of 10,000"),
+    "idle_200_bytes": Metric("bytes each of 200"),
+}
+
+
+@dataclass(frozen=True)
+class Goal:
+    """ratio: of Barnabas to Kafka in that metric, at least (more is better) or at most. most: a bound of the figure
+    itself. of_unflushed: beside Kafka that does not flush, though Barnabas syncs."""
+
+    metric: str
+    ratio: float
+    mode: str = CACHE
+    most: float | None = None
+    of_unflushed: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """alone: it starts brokers of its own while no other runs."""
+
+    key: str
+    group: str
+    name: str
+    measure: Callable[[Site], Figures]
+    shown: tuple[str, ...]
+    goals: tuple[Goal, ...] = ()
+    modes: tuple[str, ...] = BOTH
+    alone: bool = False
+
+
+PRODUCE, WIDE, FETCH, GROUPS = "Produce", "Produce of many partitions", "Fetch", "Groups"
+LIBRDKAFKA, LATENCY = "librdkafka, flat out", "librdkafka, latency"
+ALONE, MANY, CONNECTIONS, COLD = "Start, stop, memory", "10,000 partitions", "Idle connections", "Cold reads"
+GROUPS_IN_ORDER = (
+    PRODUCE,
+    WIDE,
+    FETCH,
+    LIBRDKAFKA,
+    LATENCY,
+    GROUPS,
+    COLD,
+    ALONE,
+    CONNECTIONS,
+    MANY,
+)
+RAW = ("requests_s", "cpu_us", "p50_us", "p99_us", "p999_us")
+CLIENT = ("messages_s", "cpu_us")
+WAITED = ("p50_us", "p99_us", "p999_us")
+
+LINES = (
+    Line(
+        "start",
+        ALONE,
+        "start, stop, idle",
+        scale.start_and_stop,
+        ("start_ms", "stop_ms", "resident_mib"),
+        (Goal("start_ms", 1 / 10), Goal("resident_mib", 1 / 8)),
+        (CACHE,),
+        alone=True,
+    ),
+    Line(
+        "connections",
+        CONNECTIONS,
+        "idle connections",
+        scale.idle_connections,
+        ("idle_1000_bytes", "idle_10000_bytes", "idle_200_bytes"),
+        (),
+        (CACHE,),
+        alone=True,
+    ),
+    Line(
+        "partitions",
+        MANY,
+        "100 topics of 100 partitions",
+        scale.many_partitions,
+        ("create_s", "bytes_each", "restart_ms", "restart_killed_ms"),
+        (
+            Goal("create_s", 1 / 8),
+            Goal("bytes_each", 1 / 15),
+            Goal("restart_ms", 1 / 10),
+            Goal("restart_killed_ms", 1 / 8),
+        ),
+        (CACHE,),
+        alone=True,
+    ),
+    Line(
+        "produce-1k-4x8",
+        PRODUCE,
+        "1 KB, 4 × 8",
+        raw.produce(4, 8, KB),
+        RAW,
+        (
+            Goal("requests_s", 7),
+            Goal("cpu_us", 1 / 8, most=9),
+            Goal("requests_s", 6, SYNC),
+            Goal("requests_s", 1, SYNC, of_unflushed=True),
+        ),
+    ),
+    Line(
+        "produce-1k-32x1",
+        PRODUCE,
+        "1 KB, 32 × 1",
+        raw.produce(32, 1, KB),
+        RAW,
+        (Goal("requests_s", 2.5), Goal("requests_s", 8, SYNC)),
+    ),
+    Line(
+        "produce-1k-1x1",
+        PRODUCE,
+        "1 KB, 1 × 1",
+        raw.produce(1, 1, KB),
+        RAW,
+        (Goal("requests_s", 1.5), Goal("requests_s", 1.3, SYNC)),
+    ),
+    Line(
+        "idempotent",
+        PRODUCE,
+        "1 KB idempotent, 4 × 5",
+        raw.idempotent(4, 5, KB),
+        RAW,
+        (Goal("requests_s", 6), Goal("cpu_us", 1 / 8, most=9)),
+    ),
+    Line(
+        "produce-16k",
+        PRODUCE,
+        "16 KB, 4 × 5",
+        raw.produce(4, 5, 16 * KB),
+        RAW,
+        (Goal("requests_s", 3), Goal("cpu_us", 1 / 3)),
+    ),
+    Line(
+        "produce-100k",
+        PRODUCE,
+        "100 KB, 4 × 5",
+        raw.produce(4, 5, 100 * KB),
+        RAW,
+        (Goal("requests_s", 1.5), Goal("cpu_us", 1 / 2)),
+    ),
+    Line(
+        "produce-1m",
+        PRODUCE,
+        "1 MB, 2 × 2",
+        raw.produce(2, 2, 1_048_000),
+        RAW,
+        (Goal("requests_s", 1.2), Goal("cpu_us", 0.8)),
+    ),
+    Line(
+        "produce-rate", PRODUCE, "1 KB at 1,000/s, 4 connections", raw.produce(4, 64, KB, rate=1000), RAW[1:]
+    ),
+    Line("produce-10", WIDE, "10 partitions of 1 KB, 4 × 5", raw.produce(4, 5, KB, partitions=10), RAW),
+    Line("produce-100", WIDE, "100 partitions of 1 KB, 4 × 2", raw.produce(4, 2, KB, partitions=100), RAW),
+    Line("fetch-1k", FETCH, "1 KB, 4 × 1", raw.fetch(4, KB + 76), RAW, (Goal("requests_s", 5),), (CACHE,)),
+    Line("fetch-64k", FETCH, "64 KB, 4 × 1", raw.fetch(4, 64 * KB), RAW, (Goal("requests_s", 3),), (CACHE,)),
+    Line("fetch-1m", FETCH, "1 MB, 2 × 1", raw.fetch(2, KB * KB), RAW, (Goal("requests_s", 1.5),), (CACHE,)),
+    Line(
+        "fetch-100",
+        FETCH,
+        "100 partitions of 1 KB, with sessions, 4 × 1",
+        raw.fetch_with_sessions(4),
+        RAW,
+        (),
+        (CACHE,),
+    ),
+    Line("commits", GROUPS, "OffsetCommit, 4 × 8", raw.commit_offsets(4, 8), RAW),
+    Line("join", GROUPS, "1,000 members join one group", groups.join_together, ("join_s", "cpu_us")),
+    Line(
+        "client-produce-100",
+        LIBRDKAFKA,
+        "produce 100 B",
+        clients.produce(100, 1_000_000),
+        CLIENT,
+        (Goal("messages_s", 1.5), Goal("cpu_us", 1 / 4)),
+    ),
+    Line(
+        "client-consume-100",
+        LIBRDKAFKA,
+        "consume 100 B",
+        clients.consume(100, 1_000_000),
+        CLIENT,
+        (Goal("messages_s", 1.5), Goal("cpu_us", 1 / 4)),
+        (CACHE,),
+    ),
+    Line(
+        "client-produce-1k",
+        LIBRDKAFKA,
+        "produce 1 KB",
+        clients.produce(KB, 400_000),
+        CLIENT,
+        (Goal("messages_s", 1.5), Goal("cpu_us", 1 / 4)),
+    ),
+    Line(
+        "client-consume-1k",
+        LIBRDKAFKA,
+        "consume 1 KB",
+        clients.consume(KB, 400_000),
+        CLIENT,
+        (Goal("cpu_us", 1),),
+        (CACHE,),
+    ),
+    Line("report-100", LATENCY, "produce to report, 100/s", clients.until_report(100), WAITED),
+    Line(
+        "report-1000",
+        LATENCY,
+        "produce to report, 1,000/s",
+        clients.until_report(1000),
+        WAITED,
+        (Goal("p50_us", 0.9), Goal("p99_us", 0.4), Goal("p50_us", 0.9, SYNC), Goal("p99_us", 0.4, SYNC)),
+    ),
+    Line("report-5000", LATENCY, "produce to report, 5,000/s", clients.until_report(5000), WAITED),
+    Line("round-trip", LATENCY, "produce to consumer, 100/s", clients.round_trip, WAITED),
+    Line(
+        "cold",
+        COLD,
+        "produce 1 KB at 1,000/s beside a cold read",
+        cold.produce_beside_cold_reads,
+        (*WAITED, "alone_p99_us", "read_mb_s"),
+    ),
+)
+
+
+def chosen(word: str | None) -> list[Line]:
+    """Lines whose key, group or name holds the word."""
+    if word is None:
+        return list(LINES)
+    wanted = word.lower()
+    return [line for line in LINES if wanted in f"{line.key} {line.group} {line.name}".lower()]

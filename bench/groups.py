@@ -1,0 +1,117 @@
+"""A thousand members join one group: how long until all of them are in one generation and have their assignment.
+
+The members speak the classic protocol as a client does: join, sync, heartbeat, and join again when a rebalance is on.
+The group begins without the initial delay, so the first members form generations of their own, which the others break.
+"""
+
+import selectors
+import socket
+import time
+
+from barnabas.wire.messages.heartbeat import HeartbeatRequest
+from barnabas.wire.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse
+from barnabas.wire.messages.sync_group import SyncGroupRequest, SyncGroupRequestAssignment
+
+from . import requests
+from .raw import wait_for_coordinator
+from .site import Figures, Site
+
+REBALANCE_IN_PROGRESS, MEMBER_ID_REQUIRED = 27, 79
+SESSION_MS, REBALANCE_MS = 45_000, 300_000
+HEARTBEAT_S = 0.5
+GIVE_UP_S = 300.0
+
+
+class Member:
+    """One client of the group."""
+
+    def __init__(self, port: int, group: str) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.group = group
+        self.member_id = ""
+        self.generation = -1
+        self.settled = False
+        self.group_size = 0
+        self.heartbeat_at = float("inf")
+        self._asked = requests.JOIN_GROUP
+        self._held = bytearray()
+
+    def join(self) -> None:
+        self.settled = False
+        protocols = [JoinGroupRequestProtocol("range", b"\0\0\0\0\0\0")]
+        message = JoinGroupRequest(
+            self.group, SESSION_MS, REBALANCE_MS, self.member_id, None, "consumer", protocols
+        )
+        self._ask(requests.JOIN_GROUP, message)
+
+    def beat(self) -> None:
+        self.heartbeat_at = float("inf")
+        self._ask(requests.HEARTBEAT, HeartbeatRequest(self.group, self.generation, self.member_id))
+
+    def _ask(self, key: int, message: object) -> None:
+        self._asked = key
+        self.socket.sendall(requests.encode(key, message))
+
+    def receive(self) -> None:
+        content = self.socket.recv(1 << 20)
+        if not content:
+            raise ConnectionError("the broker closed a member's connection")
+        self._held += content
+        if len(self._held) < 4 or len(self._held) < 4 + int.from_bytes(self._held[:4], "big"):
+            return
+        frame = bytes(self._held[4:])
+        self._held.clear()
+        answer = requests.decode(self._asked, frame)
+        if answer.error_code == MEMBER_ID_REQUIRED:
+            self.member_id = answer.member_id
+            self.join()
+        elif answer.error_code == REBALANCE_IN_PROGRESS:
+            self.join()
+        elif answer.error_code:
+            raise AssertionError(f"a member was answered error {answer.error_code}")
+        elif self._asked == requests.JOIN_GROUP:
+            self._sync(answer)
+        else:
+            self.settled = True
+            self.heartbeat_at = time.perf_counter() + HEARTBEAT_S
+
+    def _sync(self, joined: JoinGroupResponse) -> None:
+        self.member_id, self.generation = joined.member_id, joined.generation_id
+        self.group_size = len(joined.members)
+        assigned = [SyncGroupRequestAssignment(member.member_id, b"\0" * 10) for member in joined.members]
+        self._ask(
+            requests.SYNC_GROUP,
+            SyncGroupRequest(self.group, self.generation, self.member_id, assignments=assigned),
+        )
+
+
+def join_together(site: Site) -> Figures:
+    group = site.fresh_name("joining")
+    wait_for_coordinator(site.broker.port, group)
+    members = [Member(site.broker.port, group) for _ in range(site.scale.members)]
+    before, begun = site.broker.cpu_us(), time.perf_counter()
+    with selectors.DefaultSelector() as chooser:
+        for member in members:
+            chooser.register(member.socket, selectors.EVENT_READ, member)
+            member.join()
+        while not _are_one_generation(members):
+            now = time.perf_counter()
+            if now - begun > GIVE_UP_S:
+                raise AssertionError(f"{site.scale.members} members did not come together")
+            for member in members:
+                if member.heartbeat_at <= now:
+                    member.beat()
+            for key, _ in chooser.select(HEARTBEAT_S / 10):
+                key.data.receive()
+        seconds = time.perf_counter() - begun
+    cpu_us = site.broker.cpu_us() - before
+    for member in members:
+        member.socket.close()
+    return {"join_s": seconds, "cpu_us": cpu_us / len(members), "generations": float(members[0].generation)}
+
+
+def _are_one_generation(members: list[Member]) -> bool:
+    if not members[0].settled or not all(member.settled for member in members):
+        return False
+    generations = {member.generation for member in members}
+    return len(generations) == 1 and max(member.group_size for member in members) == len(members)

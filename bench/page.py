@@ -1,0 +1,190 @@
+"""docs/performance.md from the figures: `python -m bench.page [--out docs]` writes it anew without measuring."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from .catalog import BOTH, CACHE, GROUPS_IN_ORDER, LINES, METRICS, SYNC, Line
+from .judge import ratio_of, times, verdicts
+from .plot import Row, bars
+from .results import BARNABAS, KAFKA, Results
+
+PAGE, FOLDER = "performance.md", "performance"
+FIGURES, WHERE = "figures.json", "where.json"
+OWN_LOAD = 3.0
+"""Load average that the measurements before may have left."""
+
+HEAD = """\
+# Performance beside Apache Kafka
+
+Written by `make bench-kafka`; the figures of every measurement are in [{folder}/{figures}]({folder}/{figures}). Absolute figures hold for
+this machine and this hour only: what counts is the ratio of two figures that were taken in turn in one run.
+"""
+
+HOW = """\
+## How it was measured
+
+- Both brokers run on this machine, on loopback, beside the clients that load them: they share its cores. Apache Kafka 4.3 is one
+  KRaft node with 1 GB of heap and G1, log4j at WARN, else its defaults; Barnabas has its defaults.
+- Two modes, in both of which `acks=all`. **cache**: Kafka's defaults beside `barnabas.durability=cache`: a record is acknowledged when
+  the kernel has it. **sync**: Kafka with `log.flush.interval.messages=1` beside `barnabas.durability=sync`: it is on the disk.
+- A line is measured in turn: Kafka, Barnabas, Barnabas, Kafka, and so on; what is shown is the median of the rounds, metric by metric.
+  Before a round, everything written is synced, so that nobody pays for the other's pages. A Produce line has a topic of its own that goes afterwards.
+- Before the first line of a kind Kafka gets 20 s of that load uncounted (a JVM becomes fast with time), Barnabas 2 s.
+- *4 × 8* is four connections with eight unanswered requests each. Requests are encoded once and sent again and again by
+  `bench/load.c`; Produce requests are version 9 with one batch of one record a partition, Fetch requests version 11, at offsets all over a log that is in memory.
+- CPU is user and system time of all threads of the broker, by request or message.
+- From 16 KB on a virtual machine's fresh pages can cost more than the broker does: the first touch of a page that its host has taken back.
+  Such lines repeat within ±1.5× only.
+- One worker. Two workers come with their own lines once Barnabas has them.
+"""
+
+
+def write(out: Path, results: Results) -> None:
+    folder = out / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = [HEAD.format(folder=FOLDER, figures=FIGURES), _taken(results), _goals(results)]
+    for mode in BOTH:
+        parts += _mode(results, mode, folder)
+    where = folder / WHERE
+    if where.exists():
+        parts.append(_where(json.loads(where.read_text())))
+    parts.append(HOW)
+    (out / PAGE).write_text("\n".join(part for part in parts if part))
+
+
+def _taken(results: Results) -> str:
+    if not results.runs:
+        return "Nothing has been measured yet.\n"
+    days = sorted(run.taken_at for run in results.runs)
+    rows = {"Taken": f"{days[0]} to {days[-1]} UTC", **results.machine}
+    busiest = max(run.load_average for run in results.runs)
+    text = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+    note = ""
+    if any(run.quick for run in results.runs):
+        note += "\n**A smoke run is among the figures** (`--quick`): each measurement lasted a fraction of a second. They show that the lines work, not how fast.\n"
+    if busiest > OWN_LOAD:
+        note += f"\n**Other work ran beside it**: the load average before a measurement was up to {busiest:.1f}.\n"
+    return f"| | |\n|---|---|\n{text}{note}"
+
+
+def _goals(results: Results) -> str:
+    lines = []
+    met = asked = 0
+    for line in LINES:
+        for mode in line.modes:
+            for verdict in verdicts(results, line, mode):
+                asked += 1
+                met += bool(verdict.met)
+                if not verdict.met:
+                    lines.append(f"- {line.group}, {line.name} ({mode}): {verdict.text()}\n")
+    missing = "Not met or not measured:\n\n" + "".join(lines) if lines else ""
+    return f"\n## Goals\n\n{met} of {asked} are met. {missing}"
+
+
+def _mode(results: Results, mode: str, folder: Path) -> list[str]:
+    beside = {
+        CACHE: "Apache Kafka beside `cache`",
+        SYNC: "Apache Kafka flushing every message beside `sync`",
+    }
+    parts = [f"\n## {beside[mode]}\n"]
+    for name, title, text in _plots(results, mode):
+        (folder / name).write_text(text)
+        parts.append(f"![{title}]({FOLDER}/{name})\n")
+    for group in GROUPS_IN_ORDER:
+        lines = [line for line in LINES if line.group == group and mode in line.modes]
+        lines = [line for line in lines if _is_measured(results, line, mode)]
+        if lines:
+            parts.append(_table(results, group, lines, mode))
+    return parts if len(parts) > 1 else []
+
+
+def _is_measured(results: Results, line: Line, mode: str) -> bool:
+    return any(
+        results.median(line.key, mode, who) or results.failure(line.key, mode, who)
+        for who in (KAFKA, BARNABAS)
+    )
+
+
+def _table(results: Results, group: str, lines: list[Line], mode: str) -> str:
+    """A column block for each contender: the metrics of the group, then ratios and goals."""
+    keys = list(dict.fromkeys(key for line in lines for key in line.shown))
+    measured = [results.median(line.key, mode, who) for line in lines for who in (KAFKA, BARNABAS)]
+    keys = [key for key in keys if any(key in figures for figures in measured)]
+    head = " · ".join(METRICS[key].label for key in keys)
+    rows = [
+        f"| {line.name} | {_cell(results, line, mode, KAFKA, keys)} | {_cell(results, line, mode, BARNABAS, keys)} "
+        f"| {_ratios(results, line, mode, keys)} | {'<br>'.join(one.text() for one in verdicts(results, line, mode))} |\n"
+        for line in lines
+    ]
+    return (
+        f"### {group}\n\nCells: {head}.\n\n"
+        f"| line | Apache Kafka | Barnabas | Barnabas / Kafka | goal |\n|---|---|---|---|---|\n"
+        + "".join(rows)
+    )
+
+
+def _cell(results: Results, line: Line, mode: str, who: str, keys: list[str]) -> str:
+    figures = results.median(line.key, mode, who)
+    if not figures:
+        return results.failure(line.key, mode, who) or "–"
+    text = " · ".join(f"{figures[key]:,.{METRICS[key].digits}f}" if key in figures else "–" for key in keys)
+    count = results.count(line.key, mode, who)
+    return text if count >= 3 else f"{text} ({count} round{'s' if count > 1 else ''})"
+
+
+def _ratios(results: Results, line: Line, mode: str, keys: list[str]) -> str:
+    found = []
+    for key in keys:
+        ratio = ratio_of(results, line, mode, key)
+        found.append("–" if ratio is None else times(ratio))
+    return " · ".join(found)
+
+
+def _plots(results: Results, mode: str) -> list[tuple[str, str, str]]:
+    """(file, title, SVG): how many times Kafka's rate, and the 99th percentile of both."""
+    rates, waits = [], []
+    for line in LINES:
+        if mode not in line.modes:
+            continue
+        metric = next((key for key in ("requests_s", "messages_s") if key in line.shown), None)
+        ratio = ratio_of(results, line, mode, metric) if metric else None
+        label = f"{line.group.partition(',')[0]}: {line.name}"
+        if ratio:
+            goals = [goal.ratio for goal in line.goals if goal.metric == metric and goal.mode == mode]
+            rates.append(Row(label, (ratio,), goals[0] if goals else None))
+        kafka = results.median(line.key, mode, KAFKA).get("p99_us")
+        ours = results.median(line.key, mode, BARNABAS).get("p99_us")
+        if kafka and ours and "p99_us" in line.shown:
+            waits.append(Row(label, (ours, kafka)))
+    found = []
+    if rates:
+        title = f"Rate, Barnabas to Kafka ({mode})"
+        found.append((f"rate-{mode}.svg", title, bars(title, ["Barnabas / Kafka"], rates, "×", origin=1.0)))
+    if waits:
+        title = f"99th percentile, microseconds ({mode})"
+        found.append((f"p99-{mode}.svg", title, bars(title, ["Barnabas", "Apache Kafka"], waits)))
+    return found
+
+
+def _where(content: dict[str, Any]) -> str:
+    """What bench.where has found: {"how": text, "loads": [names], "steps": {step: [microseconds]}, "total": [..]}."""
+    loads, steps, total = content["loads"], content["steps"], content["total"]
+    head = f"| microseconds of CPU a request | {' | '.join(loads)} |\n|---|{'---|' * len(loads)}\n"
+    rows = "".join(
+        f"| {step} | {' | '.join(f'{value:.2f}' for value in values)} |\n" for step, values in steps.items()
+    )
+    sums = f"| **all** | {' | '.join(f'**{value:.2f}**' for value in total)} |\n"
+    return f"\n## Where each microsecond goes\n\n{content['how']}\n\n{head}{rows}{sums}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("docs"))
+    out = parser.parse_args().out
+    write(out, Results(out / FOLDER / FIGURES))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""Lines over raw sockets: Produce, Fetch and OffsetCommit in many shapes, by the load generator."""
+
+import time
+from collections.abc import Callable
+
+from barnabas.wire.messages.find_coordinator import FindCoordinatorRequest
+from barnabas.wire.messages.heartbeat import HeartbeatRequest
+
+from . import requests
+from .load import Limits, Load, drive
+from .site import Figures, Site
+
+PARTITIONS = 4
+WIDE = 100
+KB = 1024
+IDEMPOTENT_REQUESTS = 12_000
+SESSION_REQUESTS = 4_000
+READ_BATCHES = 4096
+WIDE_BATCHES = 4
+RETRY_S = 0.1
+UNKNOWN_MEMBER_ID = 25
+
+Measure = Callable[[Site], Figures]
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def measure(site: Site, kind: str, load: Callable[[], Load], counted: Limits | None = None) -> Figures:
+    site.warm_up(kind, lambda left: drive(site.broker, load(), Limits(seconds=left)))
+    taken = drive(site.broker, load(), counted or site.scale.counted, site.scale.warm)
+    return {
+        "requests_s": taken.rate,
+        "cpu_us": taken.cpu_us,
+        "p50_us": taken.p50_us,
+        "p99_us": taken.p99_us,
+        "p999_us": taken.p999_us,
+        "client_us": taken.client_us / taken.requests,
+        "answer_bytes": taken.answer_bytes / taken.requests,
+    }
+
+
+def with_topic(site: Site, partitions: int, body: Callable[[str], Figures]) -> Figures:
+    """A topic of its own that goes afterwards, so that no line pays for the files of another."""
+    name = site.fresh_name("line")
+    site.broker.create([name], partitions)
+    try:
+        return body(name)
+    finally:
+        site.broker.delete([name])
+
+
+def produce(
+    connections: int, in_flight: int, size: int, *, partitions: int = 1, rate: float = 0.0, kind: str = ""
+) -> Measure:
+    """partitions: of one request. With one, connections are dealt over four."""
+
+    def load(topic: str) -> Load:
+        if partitions == 1:
+            asked = [[number % PARTITIONS] for number in range(connections)]
+        else:
+            asked = [list(range(partitions))] * connections
+        contents = [
+            requests.encode(requests.PRODUCE, requests.produce_message(topic, each, size, now_ms()))
+            for each in asked
+        ]
+        return Load(contents, in_flight, requests.produce_codes(topic, partitions), rate=rate)
+
+    def run(site: Site) -> Figures:
+        return with_topic(
+            site,
+            max(partitions, PARTITIONS),
+            lambda topic: measure(site, kind or f"produce {size}", lambda: load(topic)),
+        )
+
+    return run
+
+
+def idempotent(connections: int, in_flight: int, size: int) -> Measure:
+    """Each connection is a producer of its own, whose sequences go on."""
+
+    def load(topic: str, number: int) -> Load:
+        first_id = 1_000_000 + number * connections
+        contents = [
+            b"".join(
+                requests.produce_request(
+                    topic,
+                    each % PARTITIONS,
+                    size,
+                    now_ms(),
+                    producer_id=first_id + each,
+                    producer_epoch=0,
+                    base_sequence=at,
+                )
+                for at in range(IDEMPOTENT_REQUESTS)
+            )
+            for each in range(connections)
+        ]
+        return Load(contents, in_flight, requests.produce_codes(topic), once=True)
+
+    def run(site: Site) -> Figures:
+        def body(topic: str) -> Figures:
+            return measure(site, "idempotent", lambda: load(topic, int(site.fresh_name("id").split("-")[1])))
+
+        return with_topic(site, PARTITIONS, body)
+
+    return run
+
+
+def something_to_read(site: Site) -> str:
+    """A topic with some thousand batches of 1 KB in each of four partitions."""
+    topic = site.topic("to-read", PARTITIONS)
+    if site.once("filled to-read"):
+        contents = [
+            requests.produce_request(topic, number, KB, now_ms()) * READ_BATCHES
+            for number in range(PARTITIONS)
+        ]
+        drive(
+            site.broker,
+            Load(contents, 8, requests.produce_codes(topic), once=True),
+            Limits(requests=READ_BATCHES * PARTITIONS),
+        )
+    return topic
+
+
+def fetch(connections: int, size: int) -> Measure:
+    """One partition a request, at offsets all over the log."""
+
+    def run(site: Site) -> Figures:
+        topic = something_to_read(site)
+        step = max(size // KB, 1)
+        offsets = range(0, READ_BATCHES - step + 1, max(step, 8))
+        contents = [
+            b"".join(requests.fetch_request(topic, number % PARTITIONS, size, offset) for offset in offsets)
+            for number in range(connections)
+        ]
+        load = Load(contents, 1, requests.fetch_codes(topic))
+        return measure(site, f"fetch {size}", lambda: load)
+
+    return run
+
+
+def fetch_with_sessions(connections: int) -> Measure:
+    """1 KB from each of 100 partitions a request; the request itself names none of them, for the session knows them."""
+
+    def load(site: Site, topic: str) -> Load:
+        contents = []
+        for _ in range(connections):
+            first = requests.fetch_message(topic, range(WIDE), KB + 100, session=(0, 0))
+            session = requests.ask(site.broker.port, requests.FETCH, first).session_id
+            assert session, "the broker gave no session"
+            contents.append(
+                b"".join(
+                    requests.encode(
+                        requests.FETCH, requests.fetch_message(topic, [], 0, session=(session, epoch))
+                    )
+                    for epoch in range(1, SESSION_REQUESTS + 1)
+                )
+            )
+        return Load(contents, 1, requests.fetch_codes(topic)[:1], once=True)
+
+    def run(site: Site) -> Figures:
+        topic = site.topic("to-read-wide", WIDE)
+        if site.once("filled to-read-wide"):
+            content = requests.encode(
+                requests.PRODUCE, requests.produce_message(topic, range(WIDE), KB, now_ms())
+            )
+            filling = Load([content * WIDE_BATCHES], 1, requests.produce_codes(topic, WIDE), once=True)
+            drive(site.broker, filling, Limits(requests=WIDE_BATCHES))
+        return measure(site, "sessions", lambda: load(site, topic))
+
+    return run
+
+
+def commit_offsets(connections: int, in_flight: int) -> Measure:
+    def run(site: Site) -> Figures:
+        topic = site.topic("committed", PARTITIONS)
+        groups = [f"commits-{number}" for number in range(connections)]
+        for group in groups:
+            wait_for_coordinator(site.broker.port, group)
+        contents = [requests.commit_request(group, topic, 0) for group in groups]
+        load = Load(contents, in_flight, requests.commit_codes(topic))
+        return measure(site, "commits", lambda: load)
+
+    return run
+
+
+def wait_for_coordinator(port: int, group: str) -> None:
+    """A heartbeat of nobody is answered with "unknown member" once the group's coordinator serves."""
+    while True:
+        found = requests.ask(port, requests.FIND_COORDINATOR, FindCoordinatorRequest(group))
+        if not found.error_code:
+            answer = requests.ask(port, requests.HEARTBEAT, HeartbeatRequest(group, 0, "nobody"))
+            if answer.error_code == UNKNOWN_MEMBER_ID:
+                return
+        time.sleep(RETRY_S)

@@ -1,0 +1,97 @@
+"""Where a line is measured: one contender, its folder, its running broker, and what was made ready there before."""
+
+import itertools
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .broker import Running
+from .load import Limits
+
+Figures = dict[str, float]
+"""What was measured, by the key of its metric."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured: a whole run, or a smoke run that only shows that all lines work."""
+
+    seconds: float = 2.5
+    warm_seconds: float = 0.5
+    messages: float = 1.0
+    cold_bytes: int = 1 << 30
+    members: int = 1000
+    topics: int = 100
+    idle: tuple[int, ...] = (1000, 10_000)
+
+    @property
+    def counted(self) -> Limits:
+        return Limits(seconds=self.seconds)
+
+    @property
+    def warm(self) -> Limits:
+        return Limits(seconds=self.warm_seconds)
+
+
+QUICK = Scale(0.3, 0.1, 0.02, 1 << 26, 100, 2, (200,))
+
+
+@dataclass
+class Site:
+    """_start: a new broker of the contender in a folder. first_warm_seconds: load of a kind that goes before its first line."""
+
+    name: str
+    folder: Path
+    _start: Callable[[Path], Running]
+    first_warm_seconds: float
+    scale: Scale
+    _broker: Running | None = None
+    _started: list[Running] = field(default_factory=list)
+    _ready: set[str] = field(default_factory=set)
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    @property
+    def broker(self) -> Running:
+        """The broker that the lines share."""
+        if self._broker is None:
+            self._broker = self.start(self.folder / "shared")
+        return self._broker
+
+    def start(self, folder: Path) -> Running:
+        broker = self._start(folder)
+        self._started.append(broker)
+        return broker
+
+    def once(self, what: str) -> bool:
+        """True the first time: for what is made ready once for the shared broker."""
+        if what in self._ready:
+            return False
+        self._ready.add(what)
+        return True
+
+    def fresh_name(self, word: str) -> str:
+        return f"{word}-{next(self._numbers)}"
+
+    def topic(self, name: str, partitions: int) -> str:
+        if self.once(f"topic {name}"):
+            self.broker.create([name], partitions)
+        return name
+
+    def warm_up(self, kind: str, work: Callable[[float], object]) -> None:
+        """Once for each kind of load: a JVM is fast only after some time of the same work. work takes the seconds left."""
+        if not self.once(f"warm {kind}"):
+            return
+        end = time.monotonic() + self.first_warm_seconds
+        while (left := end - time.monotonic()) > 0:
+            work(left)
+
+    def close(self) -> None:
+        """No broker of it runs afterwards, whatever happened; their folders go too."""
+        for broker in self._started:
+            broker.interrupt()
+        self._started.clear()
+        self._broker = None
+        self._ready.clear()
+        shutil.rmtree(self.folder, ignore_errors=True)

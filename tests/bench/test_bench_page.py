@@ -1,0 +1,114 @@
+"""What is kept of a run and what the page says of it."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from bench.catalog import LINES, METRICS, Goal, chosen
+from bench.judge import verdicts
+from bench.plot import Row, bars
+from bench.results import BARNABAS, KAFKA, Results, Run
+
+from bench import page
+
+
+def run(line: str, who: str, number: int, mode: str = "cache", failure: str = "", **figures: float) -> Run:
+    return Run(line, mode, who, number, figures, False, "2026-01-01 00:00", 0.5, failure)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    return Results(tmp_path / "performance" / "figures.json")
+
+
+def test_every_metric_of_a_line_and_a_goal_is_known_and_keys_are_unique() -> None:
+    assert len({line.key for line in LINES}) == len(LINES)
+    for line in LINES:
+        assert set(line.shown) <= set(METRICS), line.key
+        assert {goal.metric for goal in line.goals} <= set(line.shown), line.key
+        assert {goal.mode for goal in line.goals} <= set(line.modes), line.key
+
+
+def test_lines_are_chosen_by_a_word_of_key_group_or_name() -> None:
+    assert {line.group for line in chosen("librdkafka")} == {"librdkafka, flat out", "librdkafka, latency"}
+    assert [line.key for line in chosen("64 kb")] == ["fetch-64k"]
+    assert chosen("no such line") == []
+
+
+def test_a_run_that_was_cut_off_is_read_again_and_a_failure_is_measured_anew(results: Results) -> None:
+    results.add(run("fetch-64k", KAFKA, 0, requests_s=10))
+    results.add(run("fetch-64k", BARNABAS, 0, failure="closed"))
+    again = Results(results.path)
+    assert again.has("fetch-64k", "cache", KAFKA, 0) and not again.has("fetch-64k", "cache", KAFKA, 1)
+    assert not again.has("fetch-64k", "cache", BARNABAS, 0)
+    again.forget(["fetch-64k"], ["sync"])
+    assert len(again.runs) == 2
+    again.forget(["fetch-64k"], ["cache"])
+    assert again.runs == []
+
+
+def test_the_median_is_taken_metric_by_metric(results: Results) -> None:
+    for number, (rate, cpu) in enumerate([(1, 9), (5, 7), (3, 8)]):
+        results.add(run("fetch-64k", KAFKA, number, requests_s=rate, cpu_us=cpu))
+    assert results.median("fetch-64k", "cache", KAFKA) == {"requests_s": 3, "cpu_us": 8}
+    assert results.median("fetch-64k", "cache", BARNABAS) == {}
+
+
+@pytest.mark.parametrize(
+    ("rate", "cpu", "met"),
+    [(700, 8, [True, True]), (699, 8, [False, True]), (700, 9.5, [True, False]), (700, 8.01, [True, False])],
+)
+def test_a_goal_is_met_from_its_ratio_on_and_within_its_bound(
+    results: Results, rate: float, cpu: float, met: list[bool]
+) -> None:
+    kafka_cpu = 100 if cpu > 9 else 64
+    results.add(run("produce-1k-4x8", KAFKA, 0, requests_s=100, cpu_us=kafka_cpu))
+    results.add(run("produce-1k-4x8", BARNABAS, 0, requests_s=rate, cpu_us=cpu))
+    (line,) = chosen("produce-1k-4x8")
+    assert [verdict.met for verdict in verdicts(results, line, "cache")] == met
+
+
+def test_sync_is_also_held_against_kafka_that_does_not_flush(results: Results) -> None:
+    results.add(run("produce-1k-4x8", KAFKA, 0, requests_s=100))
+    results.add(run("produce-1k-4x8", KAFKA, 0, mode="sync", requests_s=10))
+    results.add(run("produce-1k-4x8", BARNABAS, 0, mode="sync", requests_s=90))
+    (line,) = chosen("produce-1k-4x8")
+    flushed, unflushed = verdicts(results, line, "sync")
+    assert (flushed.ratio, flushed.met, unflushed.ratio, unflushed.met) == (9.0, True, 0.9, False)
+    assert "of Kafka unflushed" in unflushed.text() and "**missed**" in unflushed.text()
+
+
+def test_the_page_has_medians_ratios_verdicts_and_failures(results: Results, tmp_path: Path) -> None:
+    for number in range(3):
+        results.add(run("fetch-64k", KAFKA, number, requests_s=1000, cpu_us=100, p99_us=500))
+        results.add(run("fetch-64k", BARNABAS, number, requests_s=4000, cpu_us=25, p99_us=100))
+    results.add(run("fetch-1k", BARNABAS, 0, failure="the broker closed the connection"))
+    page.write(tmp_path, results)
+    text = (tmp_path / "performance.md").read_text()
+    assert "| 64 KB, 4 × 1 | 1,000 · 100.0 · 500 | 4,000 · 25.0 · 100 | 4.00× · 0.25× · 0.20× |" in text
+    assert "requests/s ≥ 3×: 4.00×, met" in text and "the broker closed the connection" in text
+    assert "Flush" not in text and "smoke run" not in text
+    assert (tmp_path / "performance" / "rate-cache.svg").exists()
+
+
+def test_a_page_without_figures_says_so(results: Results, tmp_path: Path) -> None:
+    page.write(tmp_path, results)
+    assert "Nothing has been measured yet" in (tmp_path / "performance.md").read_text()
+
+
+def test_a_plot_is_well_formed_and_its_bars_grow_from_the_origin_to_either_side() -> None:
+    rows = [Row("one & all", (2.0,), goal=3.0), Row("twenty", (20.0,)), Row("half", (0.5,))]
+    root = ElementTree.fromstring(bars("A & B <ratio>", ["x"], rows, origin=1.0))
+    drawn = [
+        (float(each.get("x", 0)), float(each.get("width", 0))) for each in root if each.get("height") == "8"
+    ]
+    (more, more_width), (most, most_width), (less, less_width) = drawn
+    assert more == most == pytest.approx(less + less_width), "all touch the origin"
+    assert most_width > more_width > 0
+
+
+def test_a_goal_with_a_missing_figure_is_neither_met_nor_missed(results: Results) -> None:
+    (line,) = chosen("fetch-64k")
+    (verdict,) = verdicts(results, line, "cache")
+    assert verdict.goal == Goal("requests_s", 3) and verdict.met is None
+    assert verdict.text().endswith("not measured")
