@@ -299,27 +299,25 @@ class GroupCoordinator:
         )
 
     def list_groups(self, ask: ListGroupsRequest, version: int, caller: Asking) -> ListGroupsResponse:
+        if not all(shard.loaded for shard in self._shards.values()):
+            return ListGroupsResponse(error_code=errors.COORDINATOR_LOAD_IN_PROGRESS)
         states = {state.lower() for state in ask.states_filter}
         types = {kind.lower() for kind in ask.types_filter}
-        response = ListGroupsResponse()
-        for shard in self._shards.values():
-            if not shard.loaded:
-                response.error_code = errors.COORDINATOR_LOAD_IN_PROGRESS
-                continue
-            for group in shard.groups.values():
-                if states and group.state.value.lower() not in states:
-                    continue
-                if types and CLASSIC not in types:
-                    continue
-                response.groups.append(
-                    ListedGroup(
-                        group_id=group.group_id,
-                        protocol_type=group.protocol_type or "",
-                        group_state=group.state.value,
-                        group_type=CLASSIC,
-                    )
+        if types and CLASSIC not in types:
+            return ListGroupsResponse()
+        return ListGroupsResponse(
+            groups=[
+                ListedGroup(
+                    group_id=group.group_id,
+                    protocol_type=group.protocol_type or "",
+                    group_state=group.state.value,
+                    group_type=CLASSIC,
                 )
-        return response
+                for shard in self._shards.values()
+                for group in shard.groups.values()
+                if not states or group.state.value.lower() in states
+            ]
+        )
 
     def delete_groups(
         self, ask: DeleteGroupsRequest, version: int, caller: Asking
