@@ -3,7 +3,6 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import aiokafka
@@ -11,6 +10,7 @@ import kafka
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin import NewTopic as AioNewTopic
+from client_tools import WAIT_S, YOUNG_MS, until
 from confluent_kafka import (
     Consumer,
     ConsumerGroupTopicPartitions,
@@ -35,29 +35,6 @@ RECORDS: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]] = [
     (b"long", bytes(range(256)) * 200, []),
     ("Schlüssel".encode(), "Größe ☃".encode(), [("ü", b"\xff\x00")]),
 ]
-WAIT_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[barnabas.Broker]:
-    with barnabas.Broker(data=tmp_path_factory.mktemp("clients")) as running:
-        yield running
-
-
-@pytest.fixture
-def topic(broker: barnabas.Broker, request: pytest.FixtureRequest) -> str:
-    name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
-    broker.create_topic(name, 4)
-    return name
-
-
-def until(holds: Callable[[], object], what: str) -> None:
-    """Bounded: a client that gets nowhere fails the test."""
-    deadline = time.monotonic() + WAIT_S
-    while not holds():
-        time.sleep(0.01)
-        assert time.monotonic() < deadline, f"in vain: {what}"
-
 
 # -- records, codec by codec
 
@@ -413,14 +390,14 @@ def test_confluent_deletes_records_and_lists_offsets(
     broker: barnabas.Broker, admin: confluent.AdminClient, topic: str
 ) -> None:
     for number in range(10):
-        broker.produce(topic, f"{number}", timestamp=1_700_000_000_000 + number * 1000)
+        broker.produce(topic, f"{number}", timestamp=YOUNG_MS + number * 1000)
     gone = settled(admin.delete_records([TopicPartition(topic, 0, 4)]))
     assert next(iter(gone.values())).low_watermark == 4
     asked = {
         "earliest": (confluent.OffsetSpec.earliest(), 4),
         "latest": (confluent.OffsetSpec.latest(), 10),
         "greatest": (confluent.OffsetSpec.max_timestamp(), 9),
-        "by time": (confluent.OffsetSpec.for_timestamp(1_700_000_006_500), 7),
+        "by time": (confluent.OffsetSpec.for_timestamp(YOUNG_MS + 6500), 7),
     }
     for name, (spec, offset) in asked.items():
         found = settled(admin.list_offsets({TopicPartition(topic, 0): spec}))

@@ -35,8 +35,6 @@ import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 
 /** Topics, options, offsets, records and the cluster, as Kafka's admin client sees them. */
 final class AdminChecks {
-    private static final long TIME = 1_700_000_000_000L;
-
     static void addTo(Map<String, JavaChecks.Check> checks) {
         checks.put("admin: topics are made and described", AdminChecks::makesTopics);
         checks.put("admin: topics that are refused", AdminChecks::refusesTopics);
@@ -103,7 +101,7 @@ final class AdminChecks {
         Clients.refused(UnknownTopicOrPartitionException.class, () -> Clients.got(clients.admin.deleteTopics(List.of("java-deleted")).all()));
         Clients.refused(UnknownTopicIdException.class, () -> Clients.got(clients.admin.deleteTopics(TopicCollection.ofTopicIds(List.of(id))).all()));
         clients.topic("java-deleted", 1);
-        clients.fill("java-deleted", 0, 1, TIME, 1);
+        clients.fill("java-deleted", 0, 1, Clients.TIME, 1);
     }
 
     private static void addsPartitions(Clients clients) throws Exception {
@@ -112,7 +110,7 @@ final class AdminChecks {
         Clients.same(3, described(clients, topic).partitions().size());
         Clients.refused(InvalidPartitionsException.class,
             () -> Clients.got(clients.admin.createPartitions(Map.of(topic, NewPartitions.increaseTo(2))).all()));
-        clients.fill(topic, 2, 1, TIME, 1);
+        clients.fill(topic, 2, 1, Clients.TIME, 1);
     }
 
     private static void alter(Clients clients, ConfigResource resource, AlterConfigOp.OpType type, String name, String value) throws Exception {
@@ -176,7 +174,7 @@ final class AdminChecks {
 
     private static void deletesRecords(Clients clients) throws Exception {
         TopicPartition part = new TopicPartition(clients.topic("java-delete-records", 1), 0);
-        clients.fill(part.topic(), 0, 10, TIME, 1);
+        clients.fill(part.topic(), 0, 10, Clients.TIME, 1);
         Clients.same(4L, Clients.got(clients.admin.deleteRecords(Map.of(part, RecordsToDelete.beforeOffset(4))).lowWatermarks().get(part)).lowWatermark());
         try (Consumer<String, String> consumer = clients.consumer(null)) {
             consumer.assign(List.of(part));
@@ -189,20 +187,20 @@ final class AdminChecks {
 
     private static void listsOffsets(Clients clients) throws Exception {
         TopicPartition part = new TopicPartition(clients.topic("java-list-offsets", 1), 0);
-        clients.fill(part.topic(), 0, 10, TIME, 1000);
+        clients.fill(part.topic(), 0, 10, Clients.TIME, 1000);
         Map<OffsetSpec, Long> expected = Map.of(OffsetSpec.earliest(), 0L, OffsetSpec.latest(), 10L, OffsetSpec.maxTimestamp(), 9L,
-            OffsetSpec.forTimestamp(TIME + 6500), 7L, OffsetSpec.forTimestamp(TIME + 9001), -1L, OffsetSpec.earliestLocal(), 0L,
+            OffsetSpec.forTimestamp(Clients.TIME + 6500), 7L, OffsetSpec.forTimestamp(Clients.TIME + 9001), -1L, OffsetSpec.earliestLocal(), 0L,
             OffsetSpec.latestTiered(), -1L, OffsetSpec.earliestPendingUpload(), -1L);
         for (Map.Entry<OffsetSpec, Long> each : expected.entrySet()) {
             long offset = Clients.got(clients.admin.listOffsets(Map.of(part, each.getKey())).all()).get(part).offset();
             Clients.holds(offset == each.getValue(), each.getKey().getClass().getSimpleName() + " is " + each.getValue() + ", found " + offset);
         }
-        Clients.same(TIME + 9000, Clients.got(clients.admin.listOffsets(Map.of(part, OffsetSpec.maxTimestamp())).all()).get(part).timestamp());
+        Clients.same(Clients.TIME + 9000, Clients.got(clients.admin.listOffsets(Map.of(part, OffsetSpec.maxTimestamp())).all()).get(part).timestamp());
     }
 
     private static void logFolders(Clients clients) throws Exception {
         TopicPartition part = new TopicPartition(clients.topic("java-folders", 1), 0);
-        clients.fill(part.topic(), 0, 10, TIME, 1);
+        clients.fill(part.topic(), 0, 10, Clients.TIME, 1);
         int id = Clients.got(clients.admin.describeCluster().controller()).id();
         Map<String, LogDirDescription> folders = Clients.got(clients.admin.describeLogDirs(List.of(id)).allDescriptions()).get(id);
         Clients.same(1, folders.size());
@@ -217,7 +215,7 @@ final class AdminChecks {
 
     private static void producers(Clients clients) throws Exception {
         TopicPartition part = new TopicPartition(clients.topic("java-producers", 1), 0);
-        clients.fill(part.topic(), 0, 10, TIME, 1);
+        clients.fill(part.topic(), 0, 10, Clients.TIME, 1);
         PartitionProducerState state = Clients.got(clients.admin.describeProducers(List.of(part)).partitionResult(part));
         Clients.same(1, state.activeProducers().size());
         Clients.same(9, state.activeProducers().get(0).lastSequence());

@@ -75,7 +75,7 @@ final class AdminGroupChecks {
         String topic = clients.topic("java-group-offsets", 2);
         TopicPartition first = new TopicPartition(topic, 0);
         TopicPartition second = new TopicPartition(topic, 1);
-        clients.fill(topic, 0, 5, 1_700_000_000_000L, 1);
+        clients.fill(topic, 0, 5, Clients.TIME, 1);
         Clients.got(clients.admin.alterConsumerGroupOffsets(topic, Map.of(first, new OffsetAndMetadata(3, "set"), second, new OffsetAndMetadata(0))).all());
         Map<TopicPartition, OffsetAndMetadata> offsets = offsetsOf(clients, topic);
         Clients.same(Set.of(first, second), offsets.keySet());

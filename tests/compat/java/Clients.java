@@ -27,6 +27,8 @@ import org.apache.kafka.common.serialization.StringSerializer;
 final class Clients implements AutoCloseable {
     static final Duration WAIT = Duration.ofSeconds(30);
     static final Duration SHORT = Duration.ofMillis(50);
+    /** When records were made: so young that no retention takes them away. */
+    static final long TIME = System.currentTimeMillis() - 3_600_000;
 
     final String address;
     final Admin admin;

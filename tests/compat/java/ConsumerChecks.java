@@ -14,8 +14,6 @@ import org.apache.kafka.common.TopicPartition;
 
 /** Places in a log: where a consumer may go, what it is told, what it may ask. */
 final class ConsumerChecks {
-    private static final long TIME = 1_700_000_000_000L;
-
     static void addTo(Map<String, JavaChecks.Check> checks) {
         checks.put("consumer: seek and position", ConsumerChecks::seek);
         checks.put("consumer: offsets for times", ConsumerChecks::offsetsForTimes);
@@ -32,7 +30,7 @@ final class ConsumerChecks {
 
     private static void seek(Clients clients) throws Exception {
         TopicPartition part = new TopicPartition(clients.topic("java-seek", 1), 0);
-        clients.fill(part.topic(), 0, 10, TIME, 1000);
+        clients.fill(part.topic(), 0, 10, Clients.TIME, 1000);
         try (Consumer<String, String> consumer = clients.consumer(null)) {
             consumer.assign(List.of(part));
             Clients.same(0L, consumer.position(part));
@@ -55,22 +53,22 @@ final class ConsumerChecks {
 
     private static void offsetsForTimes(Clients clients) throws Exception {
         String topic = clients.topic("java-times", 2);
-        clients.fill(topic, 0, 10, TIME, 1000);
+        clients.fill(topic, 0, 10, Clients.TIME, 1000);
         TopicPartition filled = new TopicPartition(topic, 0);
         TopicPartition empty = new TopicPartition(topic, 1);
         try (Consumer<String, String> consumer = clients.consumer(null)) {
-            Map<TopicPartition, OffsetAndTimestamp> found = consumer.offsetsForTimes(Map.of(filled, TIME + 6500, empty, TIME));
+            Map<TopicPartition, OffsetAndTimestamp> found = consumer.offsetsForTimes(Map.of(filled, Clients.TIME + 6500, empty, Clients.TIME));
             Clients.same(7L, found.get(filled).offset());
-            Clients.same(TIME + 7000, found.get(filled).timestamp());
+            Clients.same(Clients.TIME + 7000, found.get(filled).timestamp());
             Clients.same(null, found.get(empty));
             Clients.same(0L, consumer.offsetsForTimes(Map.of(filled, 0L)).get(filled).offset());
-            Clients.same(null, consumer.offsetsForTimes(Map.of(filled, TIME + 9001)).get(filled));
+            Clients.same(null, consumer.offsetsForTimes(Map.of(filled, Clients.TIME + 9001)).get(filled));
         }
     }
 
     private static void beginningAndEnd(Clients clients) throws Exception {
         String topic = clients.topic("java-ends", 2);
-        clients.fill(topic, 0, 3, TIME, 1);
+        clients.fill(topic, 0, 3, Clients.TIME, 1);
         TopicPartition filled = new TopicPartition(topic, 0);
         TopicPartition empty = new TopicPartition(topic, 1);
         try (Consumer<String, String> consumer = clients.consumer(null)) {
@@ -81,8 +79,8 @@ final class ConsumerChecks {
 
     private static void pause(Clients clients) throws Exception {
         String topic = clients.topic("java-pause", 2);
-        clients.fill(topic, 0, 5, TIME, 1);
-        clients.fill(topic, 1, 5, TIME, 1);
+        clients.fill(topic, 0, 5, Clients.TIME, 1);
+        clients.fill(topic, 1, 5, Clients.TIME, 1);
         TopicPartition first = new TopicPartition(topic, 0);
         TopicPartition second = new TopicPartition(topic, 1);
         try (Consumer<String, String> consumer = clients.consumer(null)) {
@@ -96,7 +94,7 @@ final class ConsumerChecks {
 
     private static void noReset(Clients clients) throws Exception {
         TopicPartition part = new TopicPartition(clients.topic("java-no-reset", 1), 0);
-        clients.fill(part.topic(), 0, 2, TIME, 1);
+        clients.fill(part.topic(), 0, 2, Clients.TIME, 1);
         try (Consumer<String, String> consumer = clients.consumer("java-no-reset", "auto.offset.reset", "none")) {
             consumer.assign(List.of(part));
             Clients.refused(NoOffsetForPartitionException.class, () -> Clients.read(consumer, 1));
@@ -119,7 +117,7 @@ final class ConsumerChecks {
 
     private static void smallFetches(Clients clients) throws Exception {
         TopicPartition part = new TopicPartition(clients.topic("java-small-fetches", 1), 0);
-        clients.fill(part.topic(), 0, 500, TIME, 1);
+        clients.fill(part.topic(), 0, 500, Clients.TIME, 1);
         try (Consumer<String, String> consumer = clients.consumer(null, "fetch.max.bytes", "1", "max.partition.fetch.bytes", "1", "max.poll.records", "7")) {
             consumer.assign(List.of(part));
             Clients.holds(consumer.poll(Clients.WAIT).count() <= 7, "at most max.poll.records");
@@ -134,7 +132,7 @@ final class ConsumerChecks {
 
     private static void readCommitted(Clients clients) throws Exception {
         TopicPartition part = new TopicPartition(clients.topic("java-read-committed", 1), 0);
-        clients.fill(part.topic(), 0, 20, TIME, 1);
+        clients.fill(part.topic(), 0, 20, Clients.TIME, 1);
         try (Consumer<String, String> consumer = clients.consumer(null, "isolation.level", "read_committed")) {
             consumer.assign(List.of(part));
             Clients.same(Clients.numbers(0, 20), Clients.values(Clients.read(consumer, 20)));
@@ -163,7 +161,7 @@ final class ConsumerChecks {
                 return consumer.assignment().size() == 1;
             }, "the topic there is");
             clients.topic("java-pattern-2", 2);
-            clients.fill("java-pattern-2", 1, 1, TIME, 1);
+            clients.fill("java-pattern-2", 1, 1, Clients.TIME, 1);
             Clients.same("java-pattern-2", Clients.read(consumer, 1).get(0).topic());
             Clients.same(3, consumer.assignment().size());
         }
@@ -171,7 +169,7 @@ final class ConsumerChecks {
 
     private static void lag(Clients clients) throws Exception {
         TopicPartition part = new TopicPartition(clients.topic("java-lag", 1), 0);
-        clients.fill(part.topic(), 0, 10, TIME, 1);
+        clients.fill(part.topic(), 0, 10, Clients.TIME, 1);
         try (Consumer<String, String> consumer = clients.consumer("java-lag", "max.poll.records", "4")) {
             consumer.assign(List.of(part));
             Clients.same(4, Clients.read(consumer, 4).size());

@@ -138,7 +138,7 @@ final class GroupChecks {
     private static void commitsAndResumes(Clients clients) throws Exception {
         String topic = clients.topic("java-commits", 1);
         TopicPartition part = new TopicPartition(topic, 0);
-        clients.fill(topic, 0, 10, 1_700_000_000_000L, 1);
+        clients.fill(topic, 0, 10, Clients.TIME, 1);
         try (Consumer<String, String> consumer = member(clients, topic)) {
             Clients.read(consumer, 10);
             consumer.commitSync(Map.of(part, new OffsetAndMetadata(4, "as far as this")));
@@ -161,7 +161,7 @@ final class GroupChecks {
     private static void commitsAtClose(Clients clients) throws Exception {
         String topic = clients.topic("java-commits-at-close", 1);
         TopicPartition part = new TopicPartition(topic, 0);
-        clients.fill(topic, 0, 5, 1_700_000_000_000L, 1);
+        clients.fill(topic, 0, 5, Clients.TIME, 1);
         try (Consumer<String, String> consumer = member(clients, topic, "enable.auto.commit", "true")) {
             Clients.read(consumer, 5);
         }

@@ -15,8 +15,6 @@ import org.apache.kafka.common.header.Header;
 
 /** What Kafka's producer sends is what Kafka's consumer gets. */
 final class ProducerChecks {
-    private static final long TIME = 1_700_000_000_000L;
-
     static void addTo(Map<String, JavaChecks.Check> checks) {
         for (String codec : List.of("none", "gzip", "snappy", "lz4", "zstd")) {
             checks.put("producer: round trip " + codec, clients -> roundTrip(clients, codec));
@@ -33,16 +31,16 @@ final class ProducerChecks {
     }
 
     private static List<ProducerRecord<String, String>> samples(String topic) {
-        ProducerRecord<String, String> headers = new ProducerRecord<>(topic, 0, TIME + 4, "headers", "h");
+        ProducerRecord<String, String> headers = new ProducerRecord<>(topic, 0, Clients.TIME + 4, "headers", "h");
         headers.headers().add("one", "1".getBytes()).add("one", "again".getBytes()).add("empty", new byte[0]).add("null", null);
         return List.of(
-            new ProducerRecord<>(topic, 0, TIME, "key", "value"),
-            new ProducerRecord<>(topic, 0, TIME + 1, null, "no key"),
-            new ProducerRecord<>(topic, 0, TIME + 2, "tombstone", (String) null),
-            new ProducerRecord<>(topic, 0, TIME + 3, "", ""),
+            new ProducerRecord<>(topic, 0, Clients.TIME, "key", "value"),
+            new ProducerRecord<>(topic, 0, Clients.TIME + 1, null, "no key"),
+            new ProducerRecord<>(topic, 0, Clients.TIME + 2, "tombstone", (String) null),
+            new ProducerRecord<>(topic, 0, Clients.TIME + 3, "", ""),
             headers,
-            new ProducerRecord<>(topic, 0, TIME - 5, "long", "0123456789".repeat(50_000)),
-            new ProducerRecord<>(topic, 0, TIME + 6, "Schlüssel", "Größe ☃"));
+            new ProducerRecord<>(topic, 0, Clients.TIME - 5, "long", "0123456789".repeat(50_000)),
+            new ProducerRecord<>(topic, 0, Clients.TIME + 6, "Schlüssel", "Größe ☃"));
     }
 
     private static void roundTrip(Clients clients, String codec) throws Exception {
