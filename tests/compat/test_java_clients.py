@@ -1,9 +1,8 @@
 """Apache Kafka's own Java clients, with their default settings, against a broker on disk; then Kafka's code reads its files.
 
-The checks are Java: tests/compat/java/*Checks.java. They pass against Apache Kafka too.
+The checks are Java: tests/compat/java/*Checks.java. They are held against Apache Kafka too, so none asks for what is ours alone.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from dump import dump
 from java_programs import compiled, needs_java, run
 
 import barnabas
+from kafka_node import kafka_node
 
 pytestmark = [*needs_java, pytest.mark.timeout(400)]
 
@@ -35,15 +35,22 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
-    """All checks in one Java machine, once."""
-    folder = tmp_path_factory.mktemp("java")
-    classes = compiled(folder / "classes", *PROGRAM)
-    with barnabas.Broker(data=folder / "data") as broker:
-        ran = run("JavaChecks", [broker.bootstrap, str(folder / "outcomes")], classes, timeout_s=300)
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compiled(tmp_path_factory.mktemp("classes"), *PROGRAM)
+
+
+def checked(classes: Path, address: str, folder: Path) -> dict[str, str]:
+    """All checks in one Java machine, once: what each came to."""
+    ran = run("JavaChecks", [address, str(folder / "outcomes")], classes, timeout_s=300)
     assert ran.returncode == 0, ran.stderr
-    lines = (folder / "outcomes").read_text().splitlines()
-    yield Outcome(dict(line.split("\t", 1) for line in lines), folder / "data")
+    return dict(line.split("\t", 1) for line in (folder / "outcomes").read_text().splitlines())
+
+
+@pytest.fixture(scope="module")
+def outcome(classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    folder = tmp_path_factory.mktemp("java")
+    with barnabas.Broker(data=folder / "data") as broker:
+        return Outcome(checked(classes, broker.bootstrap, folder), folder / "data")
 
 
 @pytest.mark.parametrize("area", COUNTS)
@@ -51,6 +58,13 @@ def test_the_java_clients_get_what_they_expect(outcome: Outcome, area: str) -> N
     found = {name: told for name, told in outcome.by_check.items() if name.startswith(f"{area}: ")}
     assert {name: told for name, told in found.items() if told != "ok"} == {}
     assert len(found) == COUNTS[area]
+
+
+def test_apache_kafka_passes_the_same_checks(classes: Path, tmp_path: Path) -> None:
+    with kafka_node(tmp_path, {}) as (host, port):
+        found = checked(classes, f"{host}:{port}", tmp_path)
+    assert {name: told for name, told in found.items() if told != "ok"} == {}
+    assert len(found) == sum(COUNTS.values())
 
 
 def segments_of(data: Path, topics: str) -> list[Path]:
