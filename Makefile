@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 FAST := not java and not clients and not seeds and not faults
 
-.PHONY: run demo test test-compiled check static format build compiled bench bench-kafka guard lock docs
+.PHONY: run demo test test-compiled check static format build bench bench-kafka lock docs
 
 run: .venv/run.stamp
 	exec $(BIN)/barnabas dev
@@ -36,25 +36,17 @@ build: .venv/dev.stamp
 	BARNABAS_COMPILE=1 $(PIP) wheel -q --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
 
-# The compiled wheel in an environment of its own.
-compiled: build .venv-compiled/dev.stamp
+# The fast tests once more, against the compiled wheel in an environment of its own.
+test-compiled: build .venv-compiled/dev.stamp
 	.venv-compiled/bin/pip --disable-pip-version-check install -q --no-deps --force-reinstall dist/*.whl
-
-# The fast tests once more, against the compiled wheel.
-test-compiled: compiled
 	.venv-compiled/bin/python -m pytest -q -n 2 -m "$(FAST)"
 
 bench: .venv/dev.stamp
 	$(BIN)/python -m bench
 
-# Beside Apache Kafka 4.3, which it fetches and starts (Java, Maven): writes docs/performance.md. Compiled after `make compiled`.
-# OPTIONS="--quick", "--only fetch", "--resume"
+# Beside Apache Kafka 4.3, which it fetches and starts (Java, Maven): writes docs/performance.md. OPTIONS="--quick", "--only fetch", "--resume"
 bench-kafka: .venv/dev.stamp
 	$(BIN)/python -m bench.compare $(OPTIONS)
-
-# Instructions a request against their budgets; needs valgrind.
-guard: .venv/dev.stamp
-	$(BIN)/python -m bench.instructions
 
 # What is generated: the messages of the protocol, the tables of options and the reference pages.
 docs: .venv/dev.stamp

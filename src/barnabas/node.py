@@ -15,6 +15,7 @@ from barnabas.cluster.store import ClusterStore
 from barnabas.config.effective import BrokerOptions
 from barnabas.config.load import Listener, advertised_of, listeners_of
 from barnabas.coordinators.group.coordinator import GroupCoordinator
+from barnabas.log.journal import take_up, void
 from barnabas.partitions.data_folder import DataFolder
 from barnabas.partitions.fetch_session import FetchSessions
 from barnabas.partitions.open import OFFSETS_TOPIC, Partitions
@@ -220,6 +221,7 @@ class Node:
         )
 
     def _open(self) -> None:
+        self._take_up_journal()
         image = self.cluster.image
         self.topics.use_broker_overrides(image)
         self.folder.write_identity(image.cluster_id, self.node_id, self._world.entropy.uuid())
@@ -241,6 +243,16 @@ class Node:
             self.metrics_port = self._listen_for_health(port)
         self.listeners.start()
         self.upkeep.start()
+
+    def _take_up_journal(self) -> None:
+        """What it names has been synced by a clean stop."""
+        files, root = self._world.files, self.folder.root
+        if self.folder.was_clean:
+            void(files, root)
+            return
+        taken = take_up(files, root, self.folder.recovery_points)
+        if taken:
+            self.log.info("took up the journal", bytes=taken)
 
     def _listen_for_health(self, port: int) -> int:
         try:
@@ -285,6 +297,7 @@ class Node:
 
         def written(error: WorldError | None) -> None:
             self.health.stop()
+            self.partitions.journal.close()
             try:
                 self.folder.close(clean and error is None)
             except WorldError as problem:

@@ -88,6 +88,12 @@ class Files(Protocol):
     def open(self, path: str, *, create: bool = False) -> File:
         """Open for reading and writing; create makes it when absent, else absence is a WorldError(ENOENT)."""
 
+    def open_ring(self, path: str, size: int) -> File | None:
+        """A file of size bytes, all of them written once, for content that goes round in it: a write is durable when
+        it returns. Positions and sizes of writes are multiples of 4,096. What the file held of that size stays. None
+        where the system has no such thing; slow when the file must be made.
+        """
+
     def exists(self, path: str) -> bool: ...
     def list(self, folder: str) -> list[str]:
         """Names in folder, sorted; [] when it does not exist."""

@@ -10,8 +10,14 @@ from click.testing import CliRunner, Result
 from terminal import Terminal
 
 import barnabas
+from barnabas.adapters.files import OsFiles
 from barnabas.cli.main import main
 from barnabas.embedded import BrokerError
+from barnabas.log import folder as names
+from barnabas.log.checkpoints import RECOVERY_POINTS
+from barnabas.log.journal import JOURNAL, Round
+from barnabas.log.journal import header as journal_header
+from barnabas.log.write import Write
 from barnabas.records.batch import HEADER_BYTES
 from barnabas.records.record import batches
 
@@ -203,3 +209,30 @@ def test_dump_takes_one_partition(data: Path) -> None:
     told = run("dump", data)
     assert told.exit_code == 1
     assert "2 partitions" in told.stderr and str(data / "a-0") in told.stderr
+
+
+def test_records_that_a_crash_left_in_the_journal_come_first(data: Path) -> None:
+    """The last batch of a is in the journal alone."""
+    path = data / "a-0" / LOG
+    content = path.read_bytes()
+    header, at = list(batches(content))[-1]
+    taken = Round()
+    write = Write(
+        OsFiles().open(str(path)), at, content[at : at + 16], memoryview(content)[at + 16 :], header.size, 4
+    )
+    topic_id = names.read_topic_id(OsFiles(), str(data / "a-0"))
+    assert topic_id is not None
+    taken.add(topic_id, f"a-0/{LOG}", [write])
+    rounds = b"".join(taken.to_chunks(bytes(16), 0))
+    (data / JOURNAL).write_bytes(
+        journal_header(bytes(16), 3 * len(rounds)) + rounds.ljust(3 * len(rounds), b"\0")
+    )
+    path.write_bytes(content[:at])
+    (data / names.CLEAN_MARK).unlink()
+    (data / RECOVERY_POINTS).unlink()
+    told = run("repair", data, "--dry-run")
+    assert "has records for these logs" in told.stderr and path.read_bytes() == content[:at]
+    told = run("repair", data, "--yes")
+    assert f"took up {header.size} bytes" in told.stderr, told.stderr
+    assert path.read_bytes() == content
+    assert "took up" not in run("repair", data, "--yes").stderr

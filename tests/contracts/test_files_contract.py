@@ -182,3 +182,40 @@ def test_a_lock_has_one_holder(files: Files, root: str) -> None:
 
 def test_there_is_room(files: Files, root: str) -> None:
     assert 0 < files.free_bytes(root) <= files.total_bytes(root)
+
+
+def test_a_ring_has_its_size_and_keeps_what_it_holds(files: Files, root: str) -> None:
+    size = 16 * 4096
+    ring = files.open_ring(f"{root}/ring", size)
+    if isinstance(files, RamFiles):
+        assert ring is None, "nothing in memory is durable"
+        return
+    if ring is None:
+        pytest.skip("this file system has no O_DIRECT")
+    assert ring.size() == size
+    assert ring.write(4096, [b"a" * 5000, b"", memoryview(b"b" * 3192)]) == 8192
+    assert ring.write(0, [b"c" * 4096]) == 4096
+    ring.close()
+    again = files.open_ring(f"{root}/ring", size)
+    assert again is not None and again.size() == size
+    content = files.open(f"{root}/ring").read(0, size)
+    assert content == b"c" * 4096 + b"a" * 5000 + b"b" * 3192 + bytes(size - 12288)
+    larger = files.open_ring(f"{root}/ring", 2 * size)
+    assert larger is not None and larger.size() == 2 * size
+
+
+def test_a_ring_takes_a_write_larger_than_its_buffer(files: Files, root: str) -> None:
+    size = 4 * 1024 * 1024
+    ring = files.open_ring(f"{root}/ring", size)
+    if ring is None:
+        if not isinstance(files, RamFiles):
+            pytest.skip("this file system has no O_DIRECT")
+        return
+    content = bytes(range(256)) * (3 * 1024 * 1024 // 256)
+    assert ring.write(4096, [content]) == len(content)
+    assert files.open(f"{root}/ring").read(4096, len(content)) == content
+
+
+def test_a_ring_without_a_folder_is_refused(files: Files, root: str) -> None:
+    if not isinstance(files, RamFiles):
+        assert errno_of(lambda: files.open_ring(f"{root}/none/ring", 8192)) == errno.ENOENT

@@ -42,6 +42,7 @@ def synced(log: Log) -> Log:
     for segment in log.segments:
         segment.file.sync()
     log.reached_recovery_point(log.segments, log.end_offset)
+    log.checkpointed_offset = log.recovery_point
     return log
 
 

@@ -24,7 +24,9 @@ from barnabas.cli.output import (
 )
 from barnabas.log import checkpoints
 from barnabas.log import folder as names
+from barnabas.log.checkpoints import RECOVERY_POINTS, read_offsets
 from barnabas.log.examine import Batch, Damage, Examined, Walk, bases_of, examine, walks
+from barnabas.log.journal import JOURNAL, read_rounds, take_up
 from barnabas.log.mend import cut_name, mend
 from barnabas.ports import File, WorldError
 from barnabas.records.batch import CODECS
@@ -272,6 +274,7 @@ def repair(paths: Sequence[str], yes: bool, dry_run: bool) -> None:
     try:
         for root in dict.fromkeys(place.root for place in places):
             locks.append(locked(files, root))
+            take_up_journal(files, root, dry_run)
         plans = [(place, place.examine(files)) for place in places]
         plans = [(place, found) for place, found in plans if found.damages or wrong_indexes(found)]
         for place, found in plans:
@@ -307,6 +310,20 @@ def locked(files: OsFiles, root: str) -> Callable[[], None]:
     if release is None:
         raise Failed(f"{root} is in use", IN_USE)
     return release
+
+
+def take_up_journal(files: OsFiles, root: str, dry_run: bool) -> None:
+    """A broker that did not stop cleanly may have left records in the journal alone: they come first."""
+    path = f"{root}/{JOURNAL}"
+    if files.exists(f"{root}/{names.CLEAN_MARK}") or not files.exists(path):
+        return
+    if dry_run:
+        if read_rounds(files.open(path)):
+            click.echo(f"{path} has records for these logs: repair, or a start, writes them first", err=True)
+        return
+    taken = take_up(files, root, read_offsets(files, f"{root}/{RECOVERY_POINTS}"))
+    if taken:
+        click.echo(f"took up {taken} bytes from {path}", err=True)
 
 
 def wrong_indexes(examined: Examined) -> list[str]:

@@ -156,12 +156,17 @@ OWN_TOPIC: Final = (
 OWN_BROKER: Final = (
     ("barnabas.durability", "string", "sync", "[sync, cache]", "high", "cluster-wide", False),
     ("barnabas.replication", "string", "any", "[any, exact]", "medium", "read-only", False),
+    ("barnabas.journal.bytes", "long", "134217728", "[0,...]", "low", "read-only", False),
     ("barnabas.memory.max.bytes", "long", "268435456", "[1048576,...]", "low", "read-only", False),
     ("barnabas.metrics.port", "int", "9644", "[-1,...,65535]", "medium", "read-only", False),
     ("barnabas.metrics.host", "string", "127.0.0.1", "", "low", "read-only", False),
     ("barnabas.log.format", "string", "text", "[text, json]", "low", "read-only", False),
 )
 OWN_USES: Final[dict[str, tuple[str, str]]] = {
+    "barnabas.journal.bytes": (
+        "partitions/open.py",
+        "Size of the journal that makes small batches of many partitions durable by one write; 0: none.",
+    ),
     "barnabas.memory.max.bytes": (
         "node.py",
         "Most bytes a broker in memory keeps; then its oldest segments go.",

@@ -45,6 +45,7 @@ class Log:
         "_jitter_ms",
         "_pool",
         "_rolling",
+        "checkpointed_offset",
         "cleaned_offset",
         "end_offset",
         "epochs",
@@ -83,6 +84,8 @@ class Log:
         self.end_offset = 0
         self.log_start_offset = 0
         self.recovery_point = 0
+        self.checkpointed_offset = 0
+        """The recovery point that a restart would find. Compaction stays below it: the journal is taken up above it."""
         self.cleaned_offset = 0
         """Below it compaction has been; known in RAM only, for compacting again changes nothing."""
         self.producers = ProducerState()
@@ -107,6 +110,7 @@ class Log:
             if self.log_start_offset > self.end_offset:
                 self._start_anew(self.log_start_offset)
         self.epochs.truncate_to(self.end_offset)
+        self.checkpointed_offset = min(recovery_point, self.end_offset)
         self.recovery_point = self.end_offset if clean else min(recovery_point, self.end_offset)
         self.producers = recovery.load_producers(files, self.folder, self.segments, now_ms)
 
@@ -203,6 +207,11 @@ class Log:
         """The next batch begins a new file: what is on disk behind a failed write is not trusted."""
         if self.segments and self.segments[-1].size:
             self._roll(now_ms)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """What was cut off here may lie in a journal: the epoch file says that it counts no more (journal J3)."""
+        if self.segments:
+            self.epochs.assign(epoch, self.end_offset)
 
     def write_snapshot(self) -> None:
         """Producer state as of end_offset; older snapshots but the newest two go.
@@ -337,6 +346,7 @@ class Log:
         self.end_offset = min(offset, self.end_offset)
         self.log_start_offset = min(self.log_start_offset, self.end_offset)
         self.recovery_point = min(self.recovery_point, self.end_offset)
+        self.checkpointed_offset = min(self.checkpointed_offset, self.end_offset)
         self.cleaned_offset = min(self.cleaned_offset, self.end_offset)
         self.epochs.truncate_to(offset)
         self.producers = recovery.load_producers(self._pool.files, self.folder, self.segments, now_ms)
@@ -352,7 +362,7 @@ class Log:
         """A run over the closed segments, when enough is new. Its work() may run in a thread; then install() it."""
         if not self.options.cleanup_compact:
             return None
-        below = min(self.recovery_point, high_watermark)
+        below = min(self.checkpointed_offset, high_watermark)
         chosen = choose(self.segments, self.options, now_ms, below, self.cleaned_offset)
         if not chosen:
             return None
@@ -384,6 +394,11 @@ class Log:
         return self.install(run)
 
     # -- durability of what is beside the .log
+
+    def sync(self) -> None:
+        """Every file that has bytes which no sync has covered. Raises WorldError."""
+        for segment in self.prepare_recovery_point()[0]:
+            segment.file.sync()
 
     def prepare_recovery_point(self) -> tuple[list[Segment], int]:
         """The segments to sync, and the offset that is the recovery point once they are."""

@@ -7,12 +7,13 @@ C3  A failed write or sync is said once; what was taken behind it is dropped, an
 C4  No file is written while it is being synced: a write would block the loop behind the sync.
 Crash   what was taken and not yet written is lost; nobody was told that it was committed.
 
-Kinds here: `CacheCommitter` writes what a partition gathered in one loop turn (Kafka's durability: the page cache),
-`SyncCommitter` writes and syncs it in a thread, one job a partition, so a burst shares one sync (group commit).
-Both are chosen per partition by `barnabas.durability`; RAM files use the cache kind.
+Kinds     `CacheCommitter` writes what a partition gathered in one loop turn (Kafka's durability: the page cache),
+`SyncCommitter` writes and syncs it in a thread, one job a partition, so a burst shares one sync (group commit);
+`JournalCommitter` (journal_committer.py) makes a burst of many partitions durable by one write.
+Chosen per partition by `barnabas.durability`; RAM files use the cache kind.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Protocol
 
 from barnabas.log.write import Write
@@ -23,6 +24,8 @@ from barnabas.ports import File, Loop, WorldError
 class Committed(Protocol):
     """What a committer tells, and whom: a partition."""
 
+    topic_id: bytes
+
     def committed(self, end_offset: int, size: int) -> None: ...
     def failed(self, error: WorldError) -> None: ...
 
@@ -30,7 +33,7 @@ class Committed(Protocol):
 class Lane:
     """What one partition has gathered and not yet committed. The partition owns it, the committer works on it."""
 
-    __slots__ = ("busy", "bytes", "failed", "owner", "queued", "syncing", "writes")
+    __slots__ = ("busy", "bytes", "failed", "in_doubt", "in_ring", "owner", "queued", "syncing", "writes")
 
     def __init__(self, owner: Committed) -> None:
         self.owner = owner
@@ -38,8 +41,13 @@ class Lane:
         self.bytes = 0
         self.queued = False
         self.busy = False
-        self.syncing = False
+        self.syncing = 0
+        """Syncs of its file that others have begun: a write by the loop would wait for them (C4)."""
         self.failed = False
+        self.in_ring = False
+        """Some of its records were answered when the journal had them."""
+        self.in_doubt = False
+        """Records that were answered may be in no file: they are restored from the journal before it goes on."""
 
 
 class Uncommitted:
@@ -49,6 +57,10 @@ class Uncommitted:
 
     def __init__(self) -> None:
         self.bytes = 0
+
+
+class NotSynced(WorldError):
+    """The bytes were written and the sync failed: nothing of the file that was not synced before may be believed."""
 
 
 def write_runs(writes: list[Write]) -> list[File]:
@@ -72,11 +84,26 @@ def write_runs(writes: list[Write]) -> list[File]:
     return touched
 
 
+def sync_all(files: Sequence[File]) -> None:
+    """Raises NotSynced."""
+    for file in files:
+        try:
+            file.sync()
+        except WorldError as error:
+            raise NotSynced(error.what, error.errno) from error
+
+
 class Committer(Protocol):
     """One kind of durability."""
 
     def take(self, lane: Lane, write: Write) -> None:
         """Make write durable some time soon, then tell lane.owner."""
+
+    def in_doubt(self, lane: Lane, error: WorldError) -> bool:
+        """A sync of the lane's file failed: whether records that were answered may be in no file now."""
+
+    def released(self, lane: Lane) -> None:
+        """A job of the lane has ended: go on with what it has gathered meanwhile."""
 
 
 class CacheCommitter:
@@ -97,6 +124,10 @@ class CacheCommitter:
             if not self._dirty:
                 self._turn.write(self._flush)
             self._dirty.append(lane)
+
+    def in_doubt(self, lane: Lane, error: WorldError) -> bool:
+        """Not known to be lost: what `cache` promised was the page cache (Partition.distrust)."""
+        return False
 
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
@@ -128,9 +159,9 @@ class CacheCommitter:
         lane.busy = True
         writes, size = lane.writes, lane.bytes
         lane.writes, lane.bytes = [], 0
-        run_job(self._loop, lane, writes, size, self._uncommitted, sync=False, again=self._again)
+        run_job(self._loop, lane, writes, size, self._uncommitted, sync=False, committer=self)
 
-    def _again(self, lane: Lane) -> None:
+    def released(self, lane: Lane) -> None:
         if lane.writes:
             self._write(lane)
 
@@ -154,11 +185,18 @@ class SyncCommitter:
                 self._turn.write(self._flush)
             self._dirty.append(lane)
 
+    def in_doubt(self, lane: Lane, error: WorldError) -> bool:
+        """Each answer had its own sync."""
+        return False
+
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
         for lane in dirty:
             lane.queued = False
             self._start(lane)
+
+    def released(self, lane: Lane) -> None:
+        self._start(lane)
 
     def _start(self, lane: Lane) -> None:
         if lane.busy or not lane.writes:
@@ -166,7 +204,7 @@ class SyncCommitter:
         lane.busy = True
         writes, size = lane.writes, lane.bytes
         lane.writes, lane.bytes = [], 0
-        run_job(self._loop, lane, writes, size, self._uncommitted, sync=True, again=self._start)
+        run_job(self._loop, lane, writes, size, self._uncommitted, sync=True, committer=self)
 
 
 def run_job(
@@ -177,15 +215,14 @@ def run_job(
     uncommitted: Uncommitted,
     *,
     sync: bool,
-    again: Callable[[Lane], None],
+    committer: Committer,
 ) -> None:
-    """Write (and sync) in the commit pool, then tell the owner on the loop and call again(lane)."""
+    """Write (and sync) in the commit pool, then tell the owner on the loop and the committer that the lane is free."""
 
     def work() -> object:
         files = write_runs(writes)
         if sync:
-            for file in files:
-                file.sync()
+            sync_all(files)
         return None
 
     def done(_: object | None, error: BaseException | None) -> None:
@@ -199,9 +236,16 @@ def run_job(
             lane.failed = True
             uncommitted.bytes -= lane.bytes
             lane.writes, lane.bytes = [], 0
-            lane.owner.failed(error if isinstance(error, WorldError) else WorldError(repr(error)))
+            if isinstance(error, NotSynced):
+                lane.in_doubt = committer.in_doubt(lane, error)
+            lane.owner.failed(as_world(error))
             return
         lane.owner.committed(writes[-1].end_offset, size)
-        again(lane)
+        committer.released(lane)
 
     loop.run_in("commit", work, done)
+
+
+def as_world(error: BaseException) -> WorldError:
+    """What a pool's thread raised, as the one kind of error that a partition knows."""
+    return error if isinstance(error, WorldError) else WorldError(repr(error))

@@ -12,11 +12,13 @@ from typing import Final
 from barnabas.cluster.image import Topic
 from barnabas.config.effective import BrokerOptions, TopicOptions, topic_options
 from barnabas.log import folder as names
+from barnabas.log.journal import TakeUp
 from barnabas.log.log import Log
 from barnabas.log.recovery import DamagedLog
 from barnabas.log.segment import OpenFiles
-from barnabas.partitions.committer import CacheCommitter, Committer, SyncCommitter, Uncommitted
+from barnabas.partitions.committer import CacheCommitter, Committer, Uncommitted
 from barnabas.partitions.data_folder import DataFolder
+from barnabas.partitions.journal_committer import Journal, JournalCommitter
 from barnabas.partitions.partition import Partition
 from barnabas.partitions.turn import Turn
 from barnabas.partitions.waits import Waits
@@ -50,6 +52,7 @@ class Partitions:
         durable: bool,
     ) -> None:
         self._clock = clock
+        self._loop = loop
         self._waits = waits
         self._files = files
         self._entropy = entropy
@@ -61,7 +64,10 @@ class Partitions:
         self.open_files = OpenFiles(files, open_files_max)
         self.uncommitted = Uncommitted()
         self._cache = CacheCommitter(turn, loop, self.uncommitted)
-        self._sync = SyncCommitter(turn, loop, self.uncommitted)
+        self.journal = Journal(
+            files, loop, folder.root, options.get_int("barnabas.journal.bytes"), entropy.uuid(), lines
+        )
+        self._sync = JournalCommitter(turn, loop, self.uncommitted, self.journal)
         self._by_name: dict[str, list[Partition]] = {}
         self._by_id: dict[bytes, list[Partition]] = {}
         self.on_opened: list[Callable[[Partition], None]] = []
@@ -234,6 +240,34 @@ class Partitions:
             tell(partition)
         self._reopen_later(partition, REOPEN_AFTER_MS)
 
+    def _is_whole(self, partition: Partition) -> bool:
+        """Whether all that was answered is on disk. A failed write leaves that open; one sync tells, and only one: after
+        a failed sync the next succeeds without what was lost (decision 6).
+        """
+        if not partition.lane.in_doubt and self._committer(partition.options) is self._sync:
+            try:
+                partition.log.sync()
+            except WorldError as error:
+                partition.lane.in_doubt = self._sync.in_doubt(partition.lane, error)
+        return not partition.lane.in_doubt
+
+    def _restore(self, partition: Partition, after_ms: int) -> None:
+        """Records that were answered are in the journal alone: they are written and synced once more."""
+        log = partition.log
+        folder = log.folder.rpartition("/")[2]
+        points = {(partition.topic, partition.index): log.checkpointed_offset}
+        taken = TakeUp(self._files, self.folder.root, points, folder)
+
+        def restored(_: object | None, error: BaseException | None) -> None:
+            if error is not None:
+                self._lines.warning("partition stays offline", partition=repr(partition), reason=str(error))
+                self._reopen_later(partition, min(after_ms * 2, REOPEN_AFTER_MS_MAX))
+                return
+            partition.lane.in_doubt = False
+            self._reopen(partition, after_ms)
+
+        self._loop.run_in("read", taken.run, restored)
+
     def _reopen_later(self, partition: Partition, after_ms: int) -> None:
         self._waits.call_after(after_ms, lambda: self._reopen(partition, after_ms))
 
@@ -243,6 +277,9 @@ class Partitions:
         if partition.lane.busy:
             self._reopen_later(partition, REOPEN_AFTER_MS)
             return
+        if not self._is_whole(partition):
+            self._restore(partition, after_ms)
+            return
 
         def have_reign(code: int, reign: int) -> None:
             try:
@@ -251,6 +288,7 @@ class Partitions:
                 now_ms = self._clock.wall_ms()
                 partition.log.truncate_to(partition.high_watermark, now_ms)
                 partition.log.roll_now(now_ms)
+                partition.log.begin_epoch(reign)
                 partition.reopened(partition.log, reign)
             except WorldError as error:
                 self._lines.warning("partition stays offline", partition=repr(partition), reason=error.what)

@@ -202,6 +202,11 @@ class Partition:
             callback(code)
         self._waits.wake(self)
 
+    def sync_failed(self, error: WorldError) -> None:
+        """Somebody else's sync of this partition's file failed."""
+        self.lane.in_doubt = self._committer.in_doubt(self.lane, error)
+        self.failed(error)
+
     def distrust(self, synced_offset: int) -> None:
         """A sync failed and nothing above synced_offset is known to be on disk: what `cache` had promised was less."""
         self.high_watermark = min(self.high_watermark, synced_offset)

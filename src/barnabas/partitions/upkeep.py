@@ -12,6 +12,7 @@ from typing import Final
 from barnabas.config.effective import BrokerOptions
 from barnabas.log.checkpoints import Key
 from barnabas.log.segment import Segment
+from barnabas.partitions.committer import as_world
 from barnabas.partitions.data_folder import DataFolder
 from barnabas.partitions.open import FLUSH_NEVER, OFFSETS_TOPIC, Partitions
 from barnabas.partitions.partition import Partition
@@ -121,7 +122,8 @@ class Upkeep:
             partition.failed(error)
             return
         self._syncing.add(partition)
-        partition.lane.syncing = True
+        lane = partition.lane
+        lane.syncing += 1
         partition.unsynced_bytes = 0
 
         def work() -> object:
@@ -131,11 +133,11 @@ class Upkeep:
 
         def done(_: object | None, error: BaseException | None) -> None:
             self._syncing.discard(partition)
-            partition.lane.syncing = False
+            lane.syncing -= 1
             if error is not None:
                 if not partition.options.durability_sync:
                     partition.distrust(log.recovery_point)
-                partition.failed(error if isinstance(error, WorldError) else WorldError(repr(error)))
+                partition.sync_failed(as_world(error))
             elif not partition.offline:
                 self._reached(partition, segments, offset)
 
@@ -154,6 +156,7 @@ class Upkeep:
         """Both offset checkpoints, in the commit pool: a sync on the loop would hold everybody."""
         points: dict[Key, int] = {}
         starts: dict[Key, int] = {}
+        logs = [(partition.log, partition.log.recovery_point) for partition in self._partitions.all()]
         for partition in self._partitions.all():
             key = (partition.topic, partition.index)
             if partition.log.recovery_point:
@@ -169,6 +172,9 @@ class Upkeep:
         def answer(_: object | None, error: BaseException | None) -> None:
             if error is not None:
                 self._lines.warning("checkpoints were not written", reason=str(error))
+            else:
+                for log, offset in logs:
+                    log.checkpointed_offset = offset
             if done is not None:
                 done(error if isinstance(error, WorldError) else WorldError(repr(error)) if error else None)
 

@@ -181,6 +181,15 @@ class VirtualFile:
         return
 
 
+class VirtualRing(VirtualFile):
+    """A file whose writes are durable when they return; a crash in one leaves any part of it."""
+
+    def write(self, position: int, chunks: Sequence[bytes | memoryview]) -> int:
+        size = super().write(position, chunks)
+        self.sync()
+        return size
+
+
 class VirtualDisk:
     """The Files port over a disk that forgets. Paths are absolute."""
 
@@ -242,6 +251,14 @@ class VirtualDisk:
                     raise WorldError(f"{path}: {os.strerror(fault.number)}", fault.number)
 
     # -- the port
+
+    def open_ring(self, path: str, size: int) -> File | None:
+        if not self.exists(path) or self.open(path).size() != size:
+            self.write_atomic(path, bytes(size))
+        found = self._find(path)
+        assert isinstance(found, _Inode)
+        self.call("open", path)
+        return VirtualRing(self, path, found)
 
     def open(self, path: str, *, create: bool = False) -> File:
         self.call("open", path)

@@ -40,6 +40,7 @@ def plan_of(chance: random.Random) -> Plan:
     kinds = MACHINE_FAULTS + (CLIENT_FAULTS if members else ("delete",))
     has_retention = chance.random() < 0.2
     options = {
+        "barnabas.journal.bytes": str(draw((0, 20_480, 65_536, 1 << 20))),
         "listeners": "PLAINTEXT://127.0.0.1:9092",
         "barnabas.metrics.port": "-1",
         "offsets.topic.num.partitions": "1",

@@ -13,10 +13,11 @@ from barnabas.coordinators.group import coordinator, offsets
 from barnabas.coordinators.group.classic import Classic
 from barnabas.coordinators.group.group import Group
 from barnabas.coordinators.group.shard import GroupShard
-from barnabas.log import compaction, log, recovery
+from barnabas.log import compaction, journal, log, recovery
 from barnabas.log.log import Log
 from barnabas.log.producer_state import ProducerState
-from barnabas.partitions import committer
+from barnabas.partitions import committer, journal_committer
+from barnabas.partitions.journal_committer import JournalCommitter
 from barnabas.partitions.partition import Partition
 from barnabas.partitions.upkeep import Upkeep
 from barnabas.ports import WorldError
@@ -64,16 +65,15 @@ def caught_by(
 # -- the log
 
 
+def patch_jobs(patch: Patch, run: Callable[..., None]) -> None:
+    for module in (committer, journal_committer):
+        patch.setattr(module, "run_job", run)
+
+
 @caught_by(*LOSES)
 def reply_before_sync(patch: Patch) -> None:
     real = committer.run_job
-    patch.setattr(
-        committer,
-        "run_job",
-        lambda loop, lane, writes, size, uncommitted, *, sync, again: real(
-            loop, lane, writes, size, uncommitted, sync=False, again=again
-        ),
-    )
+    patch_jobs(patch, lambda *rest, **named: real(*rest, **{**named, "sync": False}))
 
 
 @caught_by(*LOSES, rare=True)
@@ -85,7 +85,17 @@ def failed_sync_is_believed(patch: Patch) -> None:
             write.file = Believing(write.file)
         real(loop, lane, writes, *rest, **named)
 
-    patch.setattr(committer, "run_job", run)
+    patch_jobs(patch, run)
+
+
+@caught_by(*LOSES)
+def the_journal_is_not_taken_up(patch: Patch) -> None:
+    patch.setattr(journal.TakeUp, "run", lambda self: None)
+
+
+@caught_by(*LOSES, rare=True)
+def a_half_of_the_ring_is_used_again_too_early(patch: Patch) -> None:
+    patch.setattr(JournalCommitter, "_checkpoint", lambda self, half: self._journal.ring.paid(half))
 
 
 class Believing:

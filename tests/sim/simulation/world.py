@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from barnabas import errors
 from barnabas.node import StartFailed
-from barnabas.partitions.data_folder import BALLAST
+from barnabas.partitions.data_folder import BALLAST, FolderRefused
 from barnabas.ports import WorldError
 from barnabas.records.record import Record
 from barnabas.testing.disk import Kind
@@ -103,7 +103,7 @@ class World:
         """With a disk that works, at the latest at the second time."""
         try:
             self.machine.boot()
-        except (StartFailed, WorldError):
+        except (FolderRefused, StartFailed, WorldError):
             self.machine.disk.lose_process()
             self.machine.disk.heal()
             self.machine.boot()

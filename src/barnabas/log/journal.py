@@ -1,0 +1,307 @@
+"""The journal: a ring of blocks where batches are durable before their own files are (decision 18).
+
+Layout   block 0   b"BNBJ", u16 version, 16 bytes run id, u64 size of the file, u32 CRC-32C of all that; zeros
+         then two halves of one size, each full of rounds, each of which begins on a block:
+         round     b"BNBR", 16 bytes run id, u64 sequence, u32 entries, u32 size of the body, u32 CRC-32C of these
+                   fields and of the body; the body; zeros up to the next block
+         entry     16 bytes topic id, u16 size and path of the segment below the data folder, u64 position in it,
+                   u32 size and whole batches, as the segment has them there
+         integers big-endian; a block is 4,096 bytes.
+J1       Sequences rise by one from round to round. A round is written by one durable write, one at a time.
+J2       A half is begun anew only when every file named in it has been synced since (the committer's checkpoint), so the
+         rounds that are still needed are the newest ones, without a gap.
+J3       A batch is taken up if it lies above the recovery point of its partition and is of the newest leader epoch in the
+         epoch file there. A newer epoch in one run means that the partition was cut and went on (decision 6): all that
+         was left then had been synced before the epoch file said so, and all that was cut off must not come back. A
+         deleted topic has another id; a deleted segment is gone; a compacted one lies below the recovery point.
+         The same is done for one partition, while the broker runs, when a sync of its file has failed: what is written
+         once more is synced once more, which the page cache alone would only pretend to be.
+Crash    in a write of a round: its checksum fails, and nobody had been told of it. At any other time: start takes up
+         what is left, before the logs are recovered, and then gives the ring a new run id, so that all of it is void.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from struct import Struct
+from typing import Final
+
+from barnabas.log import folder as names
+from barnabas.log.checkpoints import Key
+from barnabas.log.epochs import LeaderEpochs
+from barnabas.log.write import Write
+from barnabas.ports import File, Files
+from barnabas.records.batch import HEADER_BYTES, crc32c, read_header
+
+JOURNAL: Final = "journal"
+BLOCK_BYTES: Final = 4096
+JOURNAL_BYTES_MIN: Final = 4 * 1024 * 1024
+VERSION: Final = 1
+
+_HEADER: Final = Struct(">4sH16sQ")
+_ROUND: Final = Struct(">4s16sQII")
+_CRC: Final = Struct(">I")
+_ENTRY: Final = Struct(">16sH")
+_PLACE: Final = Struct(">QI")
+ROUND_BYTES: Final = _ROUND.size + _CRC.size
+
+
+def whole_blocks(size: int) -> int:
+    """size, rounded up to blocks."""
+    return (size + BLOCK_BYTES - 1) // BLOCK_BYTES * BLOCK_BYTES
+
+
+def half_bytes(size: int) -> int:
+    """Bytes of each half of a journal of size bytes."""
+    return (size - BLOCK_BYTES) // 2 // BLOCK_BYTES * BLOCK_BYTES
+
+
+def header(run_id: bytes, size: int) -> bytes:
+    """Block 0: from now on only rounds of this run count."""
+    fields = _HEADER.pack(b"BNBJ", VERSION, run_id, size)
+    return (fields + _CRC.pack(crc32c(fields))).ljust(BLOCK_BYTES, b"\0")
+
+
+def read_run_id(content: bytes) -> bytes | None:
+    """The run whose rounds count; None when block 0 is not whole or of another version."""
+    fields = content[: _HEADER.size]
+    if len(content) < BLOCK_BYTES or _CRC.unpack_from(content, _HEADER.size)[0] != crc32c(fields):
+        return None
+    magic, version, run_id, _ = _HEADER.unpack(fields)
+    return run_id if magic == b"BNBJ" and version == VERSION else None
+
+
+class Round:
+    """One write of the ring, being put together."""
+
+    __slots__ = ("_chunks", "_entries", "size")
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes | memoryview] = []
+        self._entries = 0
+        self.size = ROUND_BYTES
+
+    def add(self, topic_id: bytes, path: str, writes: Sequence[Write]) -> None:
+        """Batches that follow each other in the segment at path (below the data folder)."""
+        name = path.encode()
+        size = 0
+        for write in writes:
+            size += write.size
+        chunks = self._chunks
+        chunks.append(_ENTRY.pack(topic_id, len(name)) + name + _PLACE.pack(writes[0].position, size))
+        self.size += _ENTRY.size + len(name) + _PLACE.size + size
+        for write in writes:
+            chunks.append(write.head)
+            chunks.append(write.body)
+        self._entries += 1
+
+    def to_chunks(self, run_id: bytes, sequence: int) -> list[bytes | memoryview]:
+        """The whole round, a multiple of BLOCK_BYTES."""
+        fields = _ROUND.pack(b"BNBR", run_id, sequence, self._entries, self.size - ROUND_BYTES)
+        crc = crc32c(fields)
+        for chunk in self._chunks:
+            crc = crc32c(chunk, crc)
+        return [fields + _CRC.pack(crc), *self._chunks, bytes(whole_blocks(self.size) - self.size)]
+
+
+class Entry:
+    """Batches that were durable in the ring."""
+
+    __slots__ = ("batches", "path", "position", "topic_id")
+
+    def __init__(self, topic_id: bytes, path: str, position: int, batches: bytes) -> None:
+        self.topic_id = topic_id
+        self.path = path
+        self.position = position
+        self.batches = batches
+
+
+def read_rounds(file: File) -> list[list[Entry]]:
+    """The rounds that may still be needed, in order; [] when the file is no journal. Raises WorldError."""
+    run_id = read_run_id(file.read(0, BLOCK_BYTES))
+    if run_id is None:
+        return []
+    half = half_bytes(file.size())
+    found = dict(_half(file, run_id, BLOCK_BYTES, BLOCK_BYTES + half))
+    found.update(_half(file, run_id, BLOCK_BYTES + half, BLOCK_BYTES + 2 * half))
+    rounds: list[list[Entry]] = []
+    newest = max(found, default=-1)
+    while newest - len(rounds) in found:
+        rounds.append(found[newest - len(rounds)])
+    return rounds[::-1]
+
+
+def _half(file: File, run_id: bytes, at: int, end: int) -> Iterator[tuple[int, list[Entry]]]:
+    """(sequence, entries) as far as rounds follow each other; behind the newest lie those of the lap before."""
+    newest = -1
+    while at + BLOCK_BYTES <= end:
+        content = file.read(at, BLOCK_BYTES)
+        magic, run, sequence, count, body_bytes = _ROUND.unpack_from(content)
+        size = ROUND_BYTES + body_bytes
+        if magic != b"BNBR" or run != run_id or sequence <= newest or at + size > end:
+            return
+        if size > BLOCK_BYTES:
+            content = file.read(at, size)
+        body = memoryview(content)[ROUND_BYTES:size]
+        if crc32c(body, crc32c(content[: _ROUND.size])) != _CRC.unpack_from(content, _ROUND.size)[0]:
+            return
+        newest = sequence
+        yield sequence, _entries(bytes(body), count)
+        at += whole_blocks(size)
+
+
+def _entries(body: bytes, count: int) -> list[Entry]:
+    entries: list[Entry] = []
+    at = 0
+    for _ in range(count):
+        topic_id, size = _ENTRY.unpack_from(body, at)
+        at += _ENTRY.size
+        path = body[at : at + size].decode()
+        at += size
+        position, size = _PLACE.unpack_from(body, at)
+        at += _PLACE.size
+        entries.append(Entry(topic_id, path, position, body[at : at + size]))
+        at += size
+    return entries
+
+
+class TakeUp:
+    """What a start does with a journal: the entries that count go into their segments, which are then synced. J3.
+
+    only: the folder of the one partition that is taken up, because a sync of its file has failed.
+    """
+
+    def __init__(
+        self, files: Files, root: str, recovery_points: Mapping[Key, int], only: str | None = None
+    ) -> None:
+        self._files = files
+        self._only = only
+        self._root = root
+        self._recovery_points = recovery_points
+        self._epochs: dict[str, int] = {}
+        self._topic_ids: dict[str, bytes | None] = {}
+        self._open: dict[str, File] = {}
+        self.bytes = 0
+        """Of batches that were written anew."""
+
+    def run(self) -> None:
+        """Raises WorldError: the ring must then be left as it is."""
+        path = f"{self._root}/{JOURNAL}"
+        if not self._files.exists(path):
+            return
+        journal = self._files.open(path)
+        for entries in read_rounds(journal):
+            for entry in entries:
+                self._take(entry)
+        for file in self._open.values():
+            file.sync()
+            file.close()
+        journal.close()
+
+    def _take(self, entry: Entry) -> None:
+        folder = entry.path.rpartition("/")[0]
+        key = names.parse_partition(folder)
+        path = f"{self._root}/{entry.path}"
+        if self._only not in (None, folder):
+            return
+        if key is None or self._topic_id(folder) != entry.topic_id:
+            return
+        if path not in self._open and not self._files.exists(path):
+            return  # retention was here
+        for at, size in self._counting(entry, folder, key):
+            if path not in self._open:
+                self._open[path] = self._files.open(path)
+            self._open[path].write(entry.position + at, [entry.batches[at : at + size]])
+            self.bytes += size
+
+    def _counting(self, entry: Entry, folder: str, key: Key) -> Iterator[tuple[int, int]]:
+        """Where in the entry the batches are that count (J3), and their sizes."""
+        epoch, recovery_point = self._epoch_of(folder), self._recovery_points.get(key, 0)
+        at = 0
+        while at + HEADER_BYTES <= len(entry.batches):
+            batch = read_header(entry.batches, at)
+            if batch.next_offset > recovery_point and batch.leader_epoch == epoch:
+                yield at, batch.size
+            at += batch.size
+
+    def _topic_id(self, folder: str) -> bytes | None:
+        if folder not in self._topic_ids:
+            self._topic_ids[folder] = names.read_topic_id(self._files, f"{self._root}/{folder}")
+        return self._topic_ids[folder]
+
+    def _epoch_of(self, folder: str) -> int:
+        if folder not in self._epochs:
+            epochs = LeaderEpochs(self._files, f"{self._root}/{folder}")
+            epochs.load()
+            self._epochs[folder] = epochs.latest
+        return self._epochs[folder]
+
+
+class Ring:
+    """Where the next round goes, and which half waits for its checkpoint. Knows places, not bytes."""
+
+    __slots__ = ("_at", "_half", "_half_bytes", "_next_sequence", "_owed", "run_id")
+
+    def __init__(self, run_id: bytes, size: int) -> None:
+        self.run_id = run_id
+        self._half_bytes = half_bytes(size)
+        self._half = 0
+        self._at = 0
+        self._owed = [False, False]
+        self._next_sequence = 0
+
+    @property
+    def half(self) -> int:
+        """The half that rounds go into now: 0 or 1."""
+        return self._half
+
+    def fits(self, size: int) -> bool:
+        """Whether a round of size bytes can go into this half."""
+        return self._at + whole_blocks(size) <= self._half_bytes
+
+    def turn(self) -> bool:
+        """Go on in the other half; False while that one's checkpoint is owed. The one left owes its own now."""
+        other = 1 - self._half
+        if self._owed[other]:
+            return False
+        self._owed[self._half] = True
+        self._half, self._at = other, 0
+        return True
+
+    def paid(self, half: int) -> None:
+        """Every file named in that half has been synced (J2)."""
+        self._owed[half] = False
+
+    def place(self, size: int) -> tuple[int, int]:
+        """(position in the file, sequence) of a round of size bytes, which fits."""
+        position = BLOCK_BYTES + self._half * self._half_bytes + self._at
+        self._at += whole_blocks(size)
+        sequence = self._next_sequence
+        self._next_sequence += 1
+        return position, sequence
+
+
+def prepare(files: Files, root: str, run_id: bytes, size: int) -> File | None:
+    """The ring's file, void and ready; None where such a file cannot be had. Slow when it must be made. WorldError."""
+    ring = files.open_ring(f"{root}/{JOURNAL}", size)
+    if ring is not None:
+        ring.write(0, [header(run_id, size)])
+    return ring
+
+
+def take_up(files: Files, root: str, recovery_points: Mapping[Key, int]) -> int:
+    """After a crash, before any log is looked at: returns the bytes written. The journal is void then. WorldError."""
+    taken = TakeUp(files, root, recovery_points)
+    taken.run()
+    void(files, root)
+    return taken.bytes
+
+
+def void(files: Files, root: str) -> None:
+    """After it was taken up: nothing of the journal counts any more. Raises WorldError."""
+    path = f"{root}/{JOURNAL}"
+    if files.exists(path):
+        file = files.open(path)
+        try:
+            file.write(0, [bytes(BLOCK_BYTES)])
+            file.sync()
+        finally:
+            file.close()

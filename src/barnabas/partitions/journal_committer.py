@@ -1,0 +1,259 @@
+"""The committer that syncs by a journal: one durable write a round for all partitions that gathered little (decision 18).
+
+A round takes what the partitions have gathered since the last one began. Those with SMALL_BYTES or less go together into
+one write of the ring, in a thread, while the loop writes their files without a sync; the others, and those whose file is
+being synced, get a job of their own: write and sync, as `SyncCommitter` does it.
+
+H1  One round is in flight. A partition is in one round or one job at a time, so its batches become durable in order.
+H2  A partition is told when its bytes are durable in the ring and its readers find them in the file.
+H3  When a half of the ring is full, the files named in it are synced in the background (the checkpoint) before that half is
+    used again; until then rounds go the other way, by a job each: the disk decides, nobody waits for a ring.
+H4  A sync that fails leaves records that were answered in the ring alone. The ring is frozen: nothing is written to it
+    any more until the next start, the partition is restored from it, and all go on by jobs.
+Crash   the next start takes up what the ring has (log/journal.py).
+"""
+
+from typing import Final, cast
+
+from barnabas.log.journal import Ring, Round, prepare
+from barnabas.log.write import Write
+from barnabas.partitions.committer import Lane, Uncommitted, as_world, run_job, write_runs
+from barnabas.partitions.turn import Turn
+from barnabas.ports import File, Files, Loop, WorldError
+from barnabas.telemetry import Log as Lines
+
+SMALL_BYTES: Final = 64 * 1024
+ROUND_BYTES_MAX: Final = 4 * 1024 * 1024
+JOB_WORTH_BYTES: Final = 1024 * 1024
+FILES_OWED_MAX: Final = 1024
+"""Files named in one half of the ring: they stay open until its checkpoint."""
+
+
+class Journal:
+    """The ring of one node: a file to write to, or none (yet, or any more). size 0: never one."""
+
+    def __init__(self, files: Files, loop: Loop, root: str, size: int, run_id: bytes, lines: Lines) -> None:
+        self._files = files
+        self._loop = loop
+        self._size = size
+        self._run_id = run_id
+        self._lines = lines
+        self.root = root
+        self.file: File | None = None
+        self.ring: Ring | None = None
+        self.frozen = False
+        self.jobs_first = max(size // JOB_WORTH_BYTES, 1) if size else 0
+        """The ring is made when so many partitions have been synced by themselves: an idle broker needs none."""
+
+    @property
+    def usable(self) -> bool:
+        return self.file is not None and not self.frozen
+
+    def prepare(self) -> None:
+        """In a pool; usable some time later, or never where the system has no such file."""
+
+        def prepared(file: object | None, error: BaseException | None) -> None:
+            if error is not None:
+                self._lines.warning("no journal: every partition is synced by itself", reason=str(error))
+            elif file is not None:
+                self.file = cast(File, file)
+                self.ring = Ring(self._run_id, self._size)
+
+        self._loop.run_in("read", lambda: prepare(self._files, self.root, self._run_id, self._size), prepared)
+
+    def freeze(self, error: WorldError) -> None:
+        """H4."""
+        if not self.frozen:
+            self.frozen = True
+            self._lines.error(
+                "the journal is frozen: partitions are synced by themselves until a restart",
+                reason=error.what,
+            )
+
+    def close(self) -> None:
+        self.frozen = True
+        if self.file is not None:
+            self.file.close()
+
+
+class JournalCommitter:
+    """Durable in the ring first, in the file later."""
+
+    def __init__(
+        self,
+        turn: Turn,
+        loop: Loop,
+        uncommitted: Uncommitted,
+        journal: Journal,
+    ) -> None:
+        self._turn = turn
+        self._loop = loop
+        self._uncommitted = uncommitted
+        self._journal = journal
+        self._jobs = 0
+        self._gathered: list[Lane] = []
+        self._flying = False
+        self._registered = False
+        self._owed: list[dict[File, Lane]] = [{}, {}]
+        """Files named in each half and not synced since, and whose they are."""
+        self.rounds = 0
+
+    def take(self, lane: Lane, write: Write) -> None:
+        lane.writes.append(write)
+        lane.bytes += write.size
+        self._uncommitted.bytes += write.size
+        if not lane.queued and not lane.busy:
+            self._queue(lane)
+
+    def _queue(self, lane: Lane) -> None:
+        lane.queued = True
+        self._gathered.append(lane)
+        if not self._registered and not self._flying:
+            self._registered = True
+            self._turn.write(self._begin)
+
+    # -- a round
+
+    def _begin(self) -> None:
+        self._registered = False
+        if self._flying:
+            return
+        gathered, self._gathered = self._gathered, []
+        chosen: list[Lane] = []
+        size = 0
+        for lane in gathered:
+            lane.queued = False
+            if lane.failed or not lane.writes:
+                self._forget(lane)
+            elif (
+                lane.bytes > SMALL_BYTES or lane.syncing or size > ROUND_BYTES_MAX or not self._journal.usable
+            ):
+                self._start_job(lane)
+            else:
+                chosen.append(lane)
+                size += lane.bytes
+        if chosen:
+            self._start_round(chosen)
+
+    def _start_round(self, lanes: list[Lane]) -> None:
+        ring, file = self._journal.ring, self._journal.file
+        assert ring is not None and file is not None, "a usable journal has both"
+        taken = Round()
+        parts: list[tuple[Lane, list[Write], int]] = []
+        for lane in lanes:
+            self._add(taken, lane)
+        if not self._make_room(ring, taken.size):
+            for lane in lanes:
+                self._start_job(lane)
+            return
+        for lane in lanes:
+            parts.append((lane, lane.writes, lane.bytes))
+            lane.writes, lane.bytes = [], 0
+            lane.busy = lane.in_ring = True
+        position, sequence = ring.place(taken.size)
+        chunks = taken.to_chunks(ring.run_id, sequence)
+        self._flying = True
+        self.rounds += 1
+        self._loop.run_in(
+            "commit", lambda: file.write(position, chunks), lambda _, error: self._landed(parts, error)
+        )
+        # While the disk works: readers will find the bytes in the files.
+        owed = self._owed[ring.half]
+        for lane, writes, _ in parts:
+            try:
+                for written in write_runs(writes):
+                    owed[written] = lane
+            except WorldError as error:
+                lane.failed = True
+                lane.owner.failed(error)
+
+    def _add(self, taken: Round, lane: Lane) -> None:
+        """One entry for each run of batches in one segment."""
+        writes, at = lane.writes, 0
+        while at < len(writes):
+            first = at
+            path = writes[first].file.path
+            while at < len(writes) and writes[at].file.path == path:
+                at += 1
+            taken.add(lane.owner.topic_id, path[len(self._journal.root) + 1 :], writes[first:at])
+
+    def _make_room(self, ring: Ring, size: int) -> bool:
+        """H3: turn to the other half when this one is full; False while that one's files are not synced yet."""
+        if ring.fits(size) and len(self._owed[ring.half]) <= FILES_OWED_MAX:
+            return True
+        left = ring.half
+        if not ring.turn():
+            return False
+        self._checkpoint(left)
+        return ring.fits(size)
+
+    def _landed(self, parts: list[tuple[Lane, list[Write], int]], error: BaseException | None) -> None:
+        self._flying = False
+        if error is not None:
+            self._journal.freeze(as_world(error))
+        for lane, writes, size in parts:
+            lane.busy = False
+            if lane.failed:
+                self._uncommitted.bytes -= size
+                self._forget(lane)
+            elif error is not None:
+                # The bytes are in the file, and a job writes them once more before it syncs: nothing was answered.
+                lane.writes[:0] = writes
+                lane.bytes += size
+                self._start_job(lane)
+            else:
+                self._uncommitted.bytes -= size
+                lane.owner.committed(writes[-1].end_offset, size)
+                self.released(lane)
+        if self._gathered and not self._registered:
+            self._begin()
+
+    # -- H3, H4
+
+    def _checkpoint(self, half: int) -> None:
+        owed, self._owed[half] = self._owed[half], {}
+        self._sync_next(half, list(owed.items()))
+
+    def _sync_next(self, half: int, owed: list[tuple[File, Lane]]) -> None:
+        """One file after the other; meanwhile its partition goes by jobs, for a write would wait for the sync."""
+        ring = self._journal.ring
+        assert ring is not None, "there is a half to check"
+        if not owed:
+            ring.paid(half)
+            return
+        file, lane = owed.pop()
+        lane.syncing += 1
+
+        def synced(_: object | None, error: BaseException | None) -> None:
+            lane.syncing -= 1
+            if error is None:
+                self._sync_next(half, owed)
+                return
+            lane.in_doubt = self.in_doubt(lane, as_world(error))
+            lane.owner.failed(as_world(error))
+
+        self._loop.run_in("commit", file.sync, synced)
+
+    def in_doubt(self, lane: Lane, error: WorldError) -> bool:
+        if lane.in_ring:
+            self._journal.freeze(error)
+        return lane.in_ring
+
+    # -- jobs of single partitions
+
+    def _start_job(self, lane: Lane) -> None:
+        self._jobs += 1
+        if self._jobs == self._journal.jobs_first:
+            self._journal.prepare()
+        lane.busy = True
+        writes, size = lane.writes, lane.bytes
+        lane.writes, lane.bytes = [], 0
+        run_job(self._loop, lane, writes, size, self._uncommitted, sync=True, committer=self)
+
+    def released(self, lane: Lane) -> None:
+        if lane.writes and not lane.queued and not lane.busy:
+            self._queue(lane)
+
+    def _forget(self, lane: Lane) -> None:
+        self._uncommitted.bytes -= lane.bytes
+        lane.writes, lane.bytes = [], 0

@@ -1,0 +1,197 @@
+"""The committer with a journal, on virtual time and a disk that forgets: H1-H4 of partitions/journal_committer.py."""
+
+import errno
+
+import pytest
+
+from barnabas.log.journal import JOURNAL
+from barnabas.partitions.journal_committer import SMALL_BYTES, Journal
+from barnabas.partitions.partition import Partition
+from barnabas.records.record import Record, all_records, build_batch
+from barnabas.testing.disk import Kind
+from barnabas.testing.machine import ROOT, VirtualMachine
+from barnabas.testing.network import Wire
+from barnabas.testing.virtual import VirtualTime
+
+TOPICS = ("a", "b", "c")
+ROUNDS_OF_A_HALF = 8
+
+
+class Bench:
+    """A machine whose journal is in use, with three topics of one partition."""
+
+    def __init__(self, journal_bytes: int = 4096 * (1 + 2 * ROUNDS_OF_A_HALF), seed: int = 3) -> None:
+        self.time = VirtualTime(seed)
+        options = {
+            "listeners": "PLAINTEXT://127.0.0.1:9092",
+            "barnabas.metrics.port": "-1",
+            "barnabas.journal.bytes": str(journal_bytes),
+        }
+        self.machine = VirtualMachine(self.time, Wire(self.time), options)
+        self.machine.boot()
+        self.answered: dict[str, list[bytes]] = {name: [] for name in TOPICS}
+        made: list[dict[str, int]] = []
+        self.machine.node.topics.create_automatically(list(TOPICS), made.append)
+        self.time.run_until(lambda: bool(made))
+        self.serial = 0
+        self.put("a")
+        self.time.run_for(200)  # the journal is made meanwhile
+
+    @property
+    def journal(self) -> Journal:
+        return self.machine.node.partitions.journal
+
+    def partition(self, name: str) -> Partition:
+        found = self.machine.node.partitions.get(name, 0)
+        assert found is not None
+        return found
+
+    def put(self, *names: str, size: int = 10) -> None:
+        """One batch for each, in one turn; those that were committed are remembered as answered."""
+        told: list[int] = []
+        for name in names:
+            self.serial += 1
+            value = b"%d:" % self.serial + b"x" * size
+            partition = self.partition(name)
+            end = partition.append_own(
+                build_batch([Record(None, value, self.time.wall_ms())]), self.time.wall_ms()
+            )
+            if end < 0:
+                told.append(-end)
+                continue
+            partition.when_committed(
+                end, lambda code, name=name, value=value: self._told(told, name, value, code)
+            )
+        self.time.run_until(lambda: len(told) == len(names))
+
+    def _told(self, told: list[int], name: str, value: bytes, code: int) -> None:
+        told.append(code)
+        if code == 0:
+            self.answered[name].append(value)
+
+    def syncs(self) -> int:
+        return self.machine.disk.calls.get("sync", 0)
+
+    def stored(self, name: str) -> list[bytes]:
+        partition = self.partition(name)
+        found: list[bytes] = []
+        offset = partition.log_start_offset
+        while offset < partition.high_watermark:
+            records = list(all_records(partition.read_bytes(offset, 1 << 20)))
+            found.extend(bytes(record.value or b"") for record in records)
+            offset = records[-1].offset + 1
+        return found
+
+    def check(self) -> None:
+        for name in TOPICS:
+            assert self.stored(name) == self.answered[name], name
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_small_batches_of_many_partitions_share_one_sync(bench: Bench) -> None:
+    assert bench.journal.usable
+    bench.put(*TOPICS)  # the first append makes a folder, which is synced too
+    before = bench.syncs()
+    bench.put(*TOPICS)
+    assert bench.syncs() == before + 1
+    bench.check()
+
+
+def test_a_large_batch_goes_to_its_file_and_the_small_ones_behind_it_keep_their_place(bench: Bench) -> None:
+    before = bench.journal.ring.place(0)[1]
+    bench.put("a", size=SMALL_BYTES)
+    assert bench.journal.ring.place(0)[1] == before + 1, "only our own look took a number"
+    bench.put("a", "b")
+    bench.machine.crash()
+    bench.machine.boot()
+    bench.check()
+
+
+def test_what_the_files_lost_comes_back_from_the_journal(bench: Bench) -> None:
+    for _ in range(5):
+        bench.put(*TOPICS)
+    bench.machine.crash()
+    bench.machine.boot()
+    bench.check()
+
+
+def test_it_goes_round_many_times_and_a_power_failure_at_any_round_loses_nothing() -> None:
+    for rounds in range(0, 5 * ROUNDS_OF_A_HALF, 3):
+        bench = Bench(seed=rounds)
+        for number in range(rounds):
+            bench.put(*TOPICS[: 1 + number % 3])
+        bench.machine.crash()
+        bench.machine.boot()
+        bench.check()
+
+
+def test_while_a_half_is_being_synced_nobody_waits_for_it(bench: Bench) -> None:
+    """Rounds are quicker than the checkpoint here: what finds no room goes to the files."""
+    for number in range(6 * ROUNDS_OF_A_HALF):
+        bench.put(TOPICS[number % 3], TOPICS[(number + 1) % 3])
+    assert bench.journal.usable
+    bench.check()
+
+
+def test_a_journal_that_cannot_be_written_is_given_up_and_nothing_is_lost(bench: Bench) -> None:
+    bench.put(*TOPICS)
+    bench.machine.disk.fail("write", errno.EIO, path=JOURNAL)
+    bench.put(*TOPICS)
+    assert bench.journal.frozen
+    bench.put(*TOPICS)
+    bench.check()
+    assert len(bench.answered["b"]) == 3
+    bench.machine.crash()
+    bench.machine.boot()
+    bench.check()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_failed_checkpoint_loses_nothing_that_was_answered(seed: int) -> None:
+    """The page cache has let go of what the sync should have written: the journal has it."""
+    bench = Bench(seed=seed)
+    bench.machine.disk.fail("sync", errno.EIO, path="a-0")
+    for _ in range(2 * ROUNDS_OF_A_HALF):
+        bench.put(*TOPICS)
+    assert bench.journal.frozen
+    bench.time.run_for(10_000)
+    assert not bench.partition("a").offline
+    bench.put(*TOPICS)
+    bench.check()
+    bench.machine.crash()
+    bench.machine.boot()
+    bench.check()
+
+
+@pytest.mark.parametrize("kind", ["write", "sync"])
+def test_a_file_that_cannot_be_written_is_cut_and_goes_on(bench: Bench, kind: Kind) -> None:
+    bench.put(*TOPICS)
+    bench.machine.disk.fail(kind, errno.EIO, path="a-0")
+    bench.put("a", "b", size=100 if kind == "write" else SMALL_BYTES)
+    assert bench.partition("a").offline and not bench.partition("b").offline
+    bench.time.run_for(10_000)
+    bench.put(*TOPICS)
+    bench.check()
+    bench.machine.crash()
+    bench.machine.boot()
+    bench.check()
+
+
+def test_a_clean_stop_leaves_a_journal_that_says_nothing(bench: Bench) -> None:
+    bench.put(*TOPICS)
+    assert bench.machine.stop()
+    bench.machine.boot()
+    bench.check()
+    assert bench.machine.disk.read_all(f"{ROOT}/{JOURNAL}")[:4] == bytes(4)
+
+
+def test_no_journal_where_none_is_wanted() -> None:
+    bench = Bench(journal_bytes=0)
+    for _ in range(10):
+        bench.put(*TOPICS)
+    assert not bench.machine.disk.exists(f"{ROOT}/{JOURNAL}")
+    bench.check()
