@@ -50,7 +50,7 @@ def test_a_planted_fault_is_found(planted: Planted, monkeypatch: pytest.MonkeyPa
     planted.plant(monkeypatch)
     for seed in range(PLANTED_SEEDS):
         try:
-            World(seed).run()
+            World(seed, planted.focus).run()
         except Broken as broken:
             assert broken.rule in planted.rules, broken
             print(f"found by rule '{broken.rule}' at seed {seed}")

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from simulation.process import OLD_VERSIONS, VERSIONS
 
-MACHINE_FAULTS: Final = ("power", "power", "kill", "kill", "restart", "cut", "disk", "disk", "stall", "clock")
+MACHINE_FAULTS: Final = ("power", "power", "kill", "kill", "restart", "cut", "disk", "sync", "stall", "clock")
 CLIENT_FAULTS: Final = ("pause", "pause", "die", "leave", "enter", "replace", "delete")
 FAULTS_MAX: Final = 8
 LONG_MS: Final = 2_500
@@ -32,12 +32,12 @@ class Plan(NamedTuple):
     cut_one_in: int
 
 
-def plan_of(chance: random.Random) -> Plan:
-    """Most histories are small: what goes wrong needs two or three things to meet."""
+def plan_of(chance: random.Random, focus: tuple[str, ...] = ()) -> Plan:
+    """Most histories are small: what goes wrong needs two or three things to meet. focus: the only faults that come."""
     draw: Callable[..., int] = chance.choice  # type: ignore[assignment]
     members = draw((0, 1, 2, 2, 3, 4))
     is_old = chance.random() < 0.2
-    kinds = MACHINE_FAULTS + (CLIENT_FAULTS if members else ("delete",))
+    kinds = focus or MACHINE_FAULTS + (CLIENT_FAULTS if members else ("delete",))
     has_retention = chance.random() < 0.2
     options = {
         "barnabas.journal.bytes": str(draw((0, 20_480, 65_536, 1 << 20))),

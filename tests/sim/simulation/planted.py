@@ -41,6 +41,8 @@ LOSES: Final = (
 class Planted(NamedTuple):
     plant: Callable[[Patch], None]
     rules: frozenset[str]
+    focus: tuple[str, ...]
+    """The faults at which it shows; none named: at whatever comes."""
     is_rare: bool
     """It takes hundreds of histories to show."""
 
@@ -53,10 +55,10 @@ PLANTED: Final[list[Planted]] = []
 
 
 def caught_by(
-    *rules: str, rare: bool = False
+    *rules: str, focus: tuple[str, ...] = (), rare: bool = False
 ) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
     def keep(plant: Callable[[Patch], None]) -> Callable[[Patch], None]:
-        PLANTED.append(Planted(plant, frozenset(rules), rare))
+        PLANTED.append(Planted(plant, frozenset(rules), focus, rare))
         return plant
 
     return keep
@@ -76,7 +78,7 @@ def reply_before_sync(patch: Patch) -> None:
     patch_jobs(patch, lambda *rest, **named: real(*rest, **{**named, "sync": False}))
 
 
-@caught_by(*LOSES, rare=True)
+@caught_by(*LOSES, focus=("sync", "power"))
 def failed_sync_is_believed(patch: Patch) -> None:
     real = committer.run_job
 
@@ -119,7 +121,7 @@ def retry_not_recognised(patch: Patch) -> None:
     patch.setattr(ProducerState, "check", lambda self, header: None)
 
 
-@caught_by("twice", "order", "refused")
+@caught_by("twice", "order", "refused", focus=("kill", "restart"))
 def recovery_forgets_producers(patch: Patch) -> None:
     patch.setattr(log.recovery, "load_producers", lambda files, folder, segments, now_ms: ProducerState())
 
@@ -129,12 +131,12 @@ def told_when_appended(patch: Patch) -> None:
     patch.setattr(Partition, "when_committed", lambda self, end_offset, callback: callback(0))
 
 
-@caught_by(*LOSES, rare=True)
+@caught_by(*LOSES, focus=("sync", "kill"), rare=True)
 def page_cache_is_taken_for_truth(patch: Patch) -> None:
     patch.setattr(recovery, "write_again", lambda segment, position: segment.file.sync())
 
 
-@caught_by(*LOSES, "twice", rare=True)
+@caught_by(*LOSES, "twice", focus=("sync",))
 def reopened_without_truncating(patch: Patch) -> None:
     """Batches that nobody was told of stay in the way of those that are written again."""
     patch.setattr(
@@ -144,7 +146,7 @@ def reopened_without_truncating(patch: Patch) -> None:
     )
 
 
-@caught_by("log start", rare=True)
+@caught_by("log start", focus=("delete", "power"))
 def deleting_is_answered_before_it_is_durable(patch: Patch) -> None:
     real = Upkeep.write_checkpoints
 
@@ -157,7 +159,7 @@ def deleting_is_answered_before_it_is_durable(patch: Patch) -> None:
     patch.setattr(Upkeep, "write_checkpoints", write)
 
 
-@caught_by("log start", "lost", rare=True)
+@caught_by("log start", "lost", focus=("delete", "restart"))
 def retention_takes_one_segment_more(patch: Patch) -> None:
     real = log.count_expired
 
@@ -168,7 +170,7 @@ def retention_takes_one_segment_more(patch: Patch) -> None:
     patch.setattr(log, "count_expired", count)
 
 
-@caught_by("watermark", "lost", "one value", "holes", "refused", rare=True)
+@caught_by("watermark", "lost", "one value", "holes", "refused", focus=("sync", "power"))
 def readers_see_what_is_not_committed(patch: Patch) -> None:
     real = Partition.plan_fetch
 
@@ -185,17 +187,17 @@ def readers_see_what_is_not_committed(patch: Patch) -> None:
 # -- the coordinator
 
 
-@caught_by("committed", "skipped")
+@caught_by("committed", "skipped", focus=("power",))
 def commit_is_answered_before_it_is_durable(patch: Patch) -> None:
     patch.setattr(coordinator, "durable", lambda shard, response, refused: response)
 
 
-@caught_by("committed", "fenced")
+@caught_by("committed", "fenced", focus=("power",))
 def fetch_shows_commits_that_are_not_durable(patch: Patch) -> None:
     patch.setattr(coordinator, "all_durable", lambda shards, response, refused: response)
 
 
-@caught_by("one owner", "generation", "fenced", rare=True)
+@caught_by("one owner", "generation", "fenced", focus=("enter", "power", "kill"), rare=True)
 def assignment_is_given_before_it_is_durable(patch: Patch) -> None:
     real = Classic._assign
 
@@ -208,7 +210,7 @@ def assignment_is_given_before_it_is_durable(patch: Patch) -> None:
     patch.setattr(Classic, "_assign", assign)
 
 
-@caught_by("fenced", rare=True)
+@caught_by("fenced", focus=("pause", "enter"))
 def any_generation_may_commit(patch: Patch) -> None:
     real = offsets.commit_fault
 
@@ -219,7 +221,7 @@ def any_generation_may_commit(patch: Patch) -> None:
     patch.setattr(offsets, "commit_fault", fault)
 
 
-@caught_by("fenced", rare=True)
+@caught_by("fenced", focus=("replace",))
 def a_replaced_static_member_is_not_fenced(patch: Patch) -> None:
     real = offsets.commit_fault
 
@@ -241,12 +243,12 @@ def the_generation_does_not_rise(patch: Patch) -> None:
     patch.setattr(Classic, "_join_response", respond)
 
 
-@caught_by("waits", rare=True)
+@caught_by("waits", focus=("die",))
 def sessions_never_end(patch: Patch) -> None:
     patch.setattr(Classic, "_session_over", lambda self, group, member: None)
 
 
-@caught_by("waits", rare=True)
+@caught_by("waits", focus=("die", "kill"))
 def members_that_died_with_the_broker_are_waited_for(patch: Patch) -> None:
     patch.setattr(Classic, "resume", lambda self, group: None)
 

@@ -42,10 +42,10 @@ DISK_FAULTS: Final[tuple[tuple[Kind, int], ...]] = (
 class World:
     """One history."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, focus: tuple[str, ...] = ()) -> None:
         self.seed = seed
         self.time = VirtualTime(seed)
-        self.plan = plan_of(self.time.random)
+        self.plan = plan_of(self.time.random, focus)
         self.versions = self.plan.versions
         self.wire = Wire(self.time, cut_one_in=self.plan.cut_one_in)
         self.machine = VirtualMachine(self.time, self.wire, self.plan.options)
@@ -62,8 +62,9 @@ class World:
             "restart": lambda: self._restart(self._stop),
             "cut": self.wire.cut,
             "disk": self._fail_disk,
+            "sync": lambda: self.machine.disk.fail("sync", errno.EIO, after=self.time.random.randint(0, 2)),
             "stall": self._stall,
-            "clock": lambda: self.time.step_wall(self.time.random.choice((-3_600_000, 3_600_000))),
+            "clock": lambda: self.time.step_wall(self.time.random.choice((-600_000, 600_000))),
             "pause": lambda: self._some_member(lambda it: it.process.pause(self._long_or_short_ms())),
             "die": lambda: self._some_member(lambda it: it.process.kill()),
             "leave": lambda: self._some_member(Member.leave),
