@@ -2,16 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from barnabas.ports import Piece
-from barnabas.server import handlers
 from barnabas.server.broker import Broker
 from barnabas.server.caller import Caller
 from barnabas.wire import apis
 
 Handler = Callable[[Broker, Any, int, Caller], Any]
 """handle(broker, ask, version, caller) -> response, Parked, or None where the protocol wants no answer."""
+
+UNSTABLE_FROM: Final = {22: 6}
+"""Versions that Kafka 4.3 has and does not offer: InitProducerId v6 is of two-phase commit (KIP-939)."""
+
+
+def versions(key: int) -> tuple[int, int]:
+    """First and last version that is answered."""
+    row = apis.BY_KEY[key]
+    return row.version_min, min(row.version_max, UNSTABLE_FROM.get(key, row.version_max + 1) - 1)
 
 
 class Api:
@@ -25,7 +33,7 @@ class Api:
     def __init__(self, key: int, message: ModuleType, handle: Handler, codes: Sequence[int]) -> None:
         self.key = key
         self.name = apis.BY_KEY[key].name
-        self.version_min, self.version_max = handlers.versions(key)
+        self.version_min, self.version_max = versions(key)
         self.decode: Callable[[bytes, int, int], Any] = message.decode_request
         self.handle = handle
         self.codes = codes

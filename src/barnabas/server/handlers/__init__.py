@@ -4,12 +4,11 @@ A module is imported when its API is first asked for, so that a start costs what
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from barnabas.wire import apis
+from barnabas.server.api import Api, versions
 
-if TYPE_CHECKING:
-    from barnabas.server.api import Api
+__all__ = ["SERVED", "load", "versions"]
 
 SERVED: Final[dict[int, str]] = {
     0: "produce",
@@ -43,18 +42,9 @@ SERVED: Final[dict[int, str]] = {
     75: "describe_topic_partitions",
 }
 
-UNSTABLE_FROM: Final = {22: 6}
-"""Versions that Kafka 4.3 has and does not offer: InitProducerId v6 is of two-phase commit (KIP-939)."""
 
-
-def versions(key: int) -> tuple[int, int]:
-    """First and last version that is answered."""
-    row = apis.BY_KEY[key]
-    return row.version_min, min(row.version_max, UNSTABLE_FROM.get(key, row.version_max + 1) - 1)
-
-
-def load(key: int) -> "Api":
+def load(key: int) -> Api:
     """The API's own description: its versions, codec and handler. Imports its module."""
-    api = import_module(f"barnabas.server.handlers.{SERVED[key]}").API
+    api: Api = import_module(f"barnabas.server.handlers.{SERVED[key]}").API
     assert api.key == key, f"{SERVED[key]} describes API {api.key}"
-    return api  # type: ignore[no-any-return]
+    return api
