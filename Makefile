@@ -5,7 +5,11 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 FAST := not java and not clients and not seeds and not faults
 
+<<<<<<< HEAD
 .PHONY: run demo test test-compiled check static format build bench bench-kafka lock docs
+=======
+.PHONY: run demo test test-compiled check static format build compiled bench bench-kafka bench-where guard lock docs
+>>>>>>> aba3a10 (bench.where: samples of perf by system call and library, microseconds a request by step)
 
 run: .venv/run.stamp
 	exec $(BIN)/barnabas dev
@@ -48,6 +52,17 @@ bench: .venv/dev.stamp
 bench-kafka: .venv/dev.stamp
 	$(BIN)/python -m bench.compare $(OPTIONS)
 
+<<<<<<< HEAD
+=======
+# Where the microseconds of a request go, into docs/performance.md; needs perf.
+bench-where: .venv/dev.stamp
+	$(BIN)/python -m bench.where
+
+# Instructions a request against their budgets; needs valgrind.
+guard: .venv/dev.stamp
+	$(BIN)/python -m bench.instructions
+
+>>>>>>> aba3a10 (bench.where: samples of perf by system call and library, microseconds a request by step)
 # What is generated: the messages of the protocol, the tables of options and the reference pages.
 docs: .venv/dev.stamp
 	$(BIN)/python codegen/generate.py

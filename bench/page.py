@@ -49,7 +49,7 @@ def write(out: Path, results: Results) -> None:
         parts += _mode(results, mode, folder)
     where = folder / WHERE
     if where.exists():
-        parts.append(_where(json.loads(where.read_text())))
+        parts.append(steps_table(json.loads(where.read_text())))
     parts.append(HOW)
     (out / PAGE).write_text("\n".join(part for part in parts if part))
 
@@ -168,7 +168,7 @@ def _plots(results: Results, mode: str) -> list[tuple[str, str, str]]:
     return found
 
 
-def _where(content: dict[str, Any]) -> str:
+def steps_table(content: dict[str, Any]) -> str:
     """What bench.where has found: {"how": text, "loads": [names], "steps": {step: [microseconds]}, "total": [..]}."""
     loads, steps, total = content["loads"], content["steps"], content["total"]
     head = f"| microseconds of CPU a request | {' | '.join(loads)} |\n|---|{'---|' * len(loads)}\n"

@@ -1,0 +1,182 @@
+"""`python -m bench.where`: where each microsecond of the broker's CPU goes, by step; into docs/performance.md.
+
+`perf` samples the broker's threads under a load (software clock: it works in virtual machines too) and each sample is of the
+step that its innermost known frame belongs to: a system call, or the library that runs. A step's share of the samples
+times the CPU a request of the same load without perf is its microseconds. Needs perf, and the right to look at the kernel.
+"""
+
+import argparse
+import collections
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from . import page, raw
+from .broker import Running, RunningBroker, compiled_python
+from .load import Limits, Load, drive
+from .requests import fetch_codes, fetch_request, produce_codes, produce_request
+from .results import Results
+from .site import QUICK, Site
+
+FREQUENCY: Final = 4999
+PERF_STARTS_S: Final = 0.5
+SYSTEM_CALLS: Final = (
+    (r"sendfile", "kernel: file to socket (sendfile)"),
+    (r"send", "kernel: send answers"),
+    (r"recv", "kernel: receive requests"),
+    (r"p?writev?\d*$|pwrite", "kernel: write the log"),
+    (r"p?readv?\d*$|pread", "kernel: read the log and wake-ups"),
+    (r"epoll|poll|select", "kernel: wait for sockets"),
+    (r"sync", "kernel: sync"),
+    (r"futex|clone|yield", "kernel: threads"),
+    (r"exit_to_user|schedule", "kernel: scheduling on the way back"),
+    (r"mmap|munmap|brk|madvise|mremap", "kernel: memory of the process"),
+)
+OTHER_CALLS, OTHER_KERNEL = "kernel: other system calls", "kernel: interrupts and page faults"
+LIBRARIES: Final = (
+    (r"barnabas", "compiled modules of Barnabas"),
+    (r"librt", "librt: bytes and integers"),
+    (r"fastcrc", "CRC32C"),
+    (r"uvloop", "event loop (uvloop)"),
+    (r"libpython|/python3?[^/]*$|lib-dynload", "Python interpreter"),
+    (r"libc\.|ld-linux|vdso|libpthread", "libc: memory and copies"),
+)
+OTHER_CODE = "other libraries"
+FRAME: Final = re.compile(r"^\s+[0-9a-f]+ (?P<symbol>.*) \((?P<library>.*)\)$")
+KERNEL: Final = "[kernel.kallsyms]"
+LISTED: Final = 0.005
+"""A step with less than this share goes into the rest."""
+
+
+def step_of(frames: list[tuple[str, str]]) -> str:
+    """frames: (symbol, library), the innermost first."""
+    symbols = [symbol for symbol, library in frames if library == KERNEL]
+    if symbols:
+        if "do_syscall_64" not in symbols and "el0_svc" not in symbols:
+            return OTHER_KERNEL
+        entry = next(at for at, symbol in enumerate(symbols) if symbol in ("do_syscall_64", "el0_svc"))
+        called = symbols[entry - 1] if entry else ""
+        return next((step for like, step in SYSTEM_CALLS if re.search(like, called)), OTHER_CALLS)
+    library = frames[0][1]
+    return next((step for like, step in LIBRARIES if re.search(like, library)), OTHER_CODE)
+
+
+def samples(lines: Iterable[str]) -> Iterator[list[tuple[str, str]]]:
+    """The stacks of `perf script -F ip,sym,dso`."""
+    frames: list[tuple[str, str]] = []
+    for line in [*lines, ""]:
+        found = FRAME.match(line.rstrip())
+        if found:
+            frames.append((found["symbol"].partition("+")[0], found["library"]))
+        elif frames:
+            yield frames
+            frames = []
+
+
+def shares(lines: Iterable[str]) -> dict[str, float]:
+    counts = collections.Counter(step_of(frames) for frames in samples(lines))
+    total = sum(counts.values())
+    return {step: count / total for step, count in counts.items()}
+
+
+def profile(broker: Running, load: Load, seconds: float, folder: Path) -> tuple[float, dict[str, float]]:
+    """CPU microseconds a request, and the share of each step."""
+    warm = Limits(seconds=seconds / 4)
+    taken = drive(broker, load, Limits(seconds=seconds), warm)
+    data = folder / "perf.data"
+    command = ["perf", "record", "-q", "-e", "cpu-clock", "-F", str(FREQUENCY), "-g", "-o", str(data)]
+    with subprocess.Popen([*command, "-p", str(broker.pid)], stderr=subprocess.PIPE) as perf:
+        time.sleep(PERF_STARTS_S)  # what it does not see is only the beginning
+        drive(broker, load, Limits(seconds=seconds))
+        perf.send_signal(signal.SIGINT)
+    script = ["perf", "script", "-i", str(data), "-F", "ip,sym,dso"]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    if not done.stdout.strip():
+        raise SystemExit(f"perf saw nothing: {done.stderr[-500:]}")
+    return taken.cpu_us, shares(done.stdout.splitlines())
+
+
+def loads(site: Site) -> dict[str, Load]:
+    topic = site.topic("profiled", raw.PARTITIONS)
+    readable = raw.something_to_read(site)
+    contents = [produce_request(topic, number % raw.PARTITIONS, raw.KB, raw.now_ms()) for number in range(32)]
+    fetches = [fetch_request(readable, number, 64 * raw.KB) for number in range(raw.PARTITIONS)]
+    return {
+        "Produce 1 KB, 4 × 8": Load(contents[:4], 8, produce_codes(topic)),
+        "Produce 1 KB, 32 × 1": Load(contents, 1, produce_codes(topic)),
+        "Fetch 64 KB, 4 × 1": Load(fetches, 1, fetch_codes(readable)),
+    }
+
+
+def without_sockets(python: Path | None) -> str:
+    command = [str(python or sys.executable), "-m", "bench.inprocess", "produce", "fetch64", "--rounds", "5"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return ", ".join(done.stdout.split("\n")[:2])
+
+
+def table(measured: dict[str, tuple[float, dict[str, float]]], how: str) -> dict[str, Any]:
+    """Steps by their weight in all loads together; small ones in one row."""
+    steps = sorted(
+        {step for _, found in measured.values() for step in found},
+        key=lambda step: -sum(found.get(step, 0) for _, found in measured.values()),
+    )
+    rows: dict[str, list[float]] = {}
+    rest = [0.0] * len(measured)
+    for step in steps:
+        values = [cpu * found.get(step, 0) for cpu, found in measured.values()]
+        if max(found.get(step, 0) for _, found in measured.values()) >= LISTED:
+            rows[step] = values
+        else:
+            rest = [one + other for one, other in zip(rest, values, strict=True)]
+    if any(rest):
+        rows["the rest"] = rest
+    total = [cpu for cpu, _ in measured.values()]
+    return {"how": how, "loads": list(measured), "steps": rows, "total": total}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("docs"), help="folder of performance.md")
+    parser.add_argument("--durability", choices=("cache", "sync"), default="cache")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each load (5)")
+    parser.add_argument("--pure", action="store_true", help="pure Python though it is compiled")
+    given = parser.parse_args()
+    if shutil.which("perf") is None:
+        raise SystemExit("perf is not installed")
+    python = None if given.pure else compiled_python()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        start = lambda data: RunningBroker(data, given.durability, python)  # noqa: E731
+        site = Site("barnabas", folder / "site", start, 0.0, QUICK)
+        try:
+            measured = {
+                load: profile(site.broker, what, given.seconds, folder) for load, what in loads(site).items()
+            }
+        finally:
+            site.close()
+    build = "compiled" if python else "pure Python"
+    how = (
+        f"`python -m bench.where`, {build}, `{given.durability}`, {time.strftime('%Y-%m-%d')}: samples of perf, {given.seconds:g} s a load. "
+        f"The Python of it alone, without sockets and kernel (`bench.inprocess`): {without_sockets(python)}."
+    )
+    results = Results(given.out / page.FOLDER / page.FIGURES)
+    where = given.out / page.FOLDER / page.WHERE
+    where.parent.mkdir(parents=True, exist_ok=True)
+    content = table(measured, how)
+    where.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    page.write(given.out, results)
+    print(page.steps_table(content))
+
+
+if __name__ == "__main__":
+    main()

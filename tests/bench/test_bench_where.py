@@ -1,0 +1,93 @@
+"""A sample goes to the system call it was in, or to the library that ran."""
+
+import pytest
+from bench.where import FRAME, OTHER_CALLS, OTHER_CODE, OTHER_KERNEL, samples, shares, step_of, table
+
+from bench import page
+
+SCRIPT = """
+
+\t          158b9c PyObject_Vectorcall (/usr/lib/libpython3.11.so.1.0)
+\t               0 [unknown] ([unknown])
+
+
+\tffffffff8201d92c tcp_rearm_rto+0x1c ([kernel.kallsyms])
+\tffffffff81e2fcfb __sys_sendmsg ([kernel.kallsyms])
+\tffffffff821ed511 do_syscall_64 ([kernel.kallsyms])
+\tffffffff81000130 entry_SYSCALL_64_after_hwframe ([kernel.kallsyms])
+\t          10ac4d __libc_sendmsg (/usr/lib/libc.so.6)
+
+\tffffffff81000130 asm_exc_page_fault ([kernel.kallsyms])
+\t          10ac4d memcpy (/usr/lib/libc.so.6)
+
+\t          10ac4e operator() (const char*) (/site-packages/barnabas__mypyc.so)
+"""
+
+
+def in_call(name: str) -> list[tuple[str, str]]:
+    kernel = "[kernel.kallsyms]"
+    return [("work", kernel), (name, kernel), ("do_syscall_64", kernel), ("write", "/lib/libc.so.6")]
+
+
+def test_stacks_are_read_one_by_one_and_a_symbol_may_hold_spaces() -> None:
+    stacks = list(samples(SCRIPT.splitlines()))
+    assert [len(stack) for stack in stacks] == [2, 5, 2, 1]
+    assert stacks[1][0] == ("tcp_rearm_rto", "[kernel.kallsyms]")
+    assert stacks[3] == [("operator() (const char*)", "/site-packages/barnabas__mypyc.so")]
+    assert FRAME.match("no frame") is None
+
+
+def test_shares_are_of_all_samples() -> None:
+    found = shares(SCRIPT.splitlines())
+    assert found == {
+        "Python interpreter": 0.25,
+        "kernel: send answers": 0.25,
+        OTHER_KERNEL: 0.25,
+        "compiled modules of Barnabas": 0.25,
+    }
+
+
+@pytest.mark.parametrize(
+    ("called", "step"),
+    [
+        ("__x64_sys_sendfile64", "kernel: file to socket (sendfile)"),
+        ("__x64_sys_recvfrom", "kernel: receive requests"),
+        ("do_writev", "kernel: write the log"),
+        ("__x64_sys_pwritev2", "kernel: write the log"),
+        ("__x64_sys_preadv2", "kernel: read the log and wake-ups"),
+        ("__x64_sys_epoll_pwait", "kernel: wait for sockets"),
+        ("__x64_sys_fdatasync", "kernel: sync"),
+        ("__x64_sys_futex", "kernel: threads"),
+        ("exit_to_user_mode_loop", "kernel: scheduling on the way back"),
+        ("__x64_sys_getpid", OTHER_CALLS),
+    ],
+)
+def test_a_system_call_has_its_step(called: str, step: str) -> None:
+    assert step_of(in_call(called)) == step
+
+
+@pytest.mark.parametrize(
+    ("library", "step"),
+    [
+        (
+            "/venv/lib/python3.11/site-packages/barnabas/log/index.cpython-311.so",
+            "compiled modules of Barnabas",
+        ),
+        ("/venv/lib/python3.11/site-packages/fastcrc/fastcrc.so", "CRC32C"),
+        ("/usr/bin/python3.11", "Python interpreter"),
+        ("/usr/lib/libc.so.6", "libc: memory and copies"),
+        ("/usr/lib/libssl.so.3", OTHER_CODE),
+    ],
+)
+def test_code_outside_the_kernel_is_of_its_library(library: str, step: str) -> None:
+    assert step_of([("anything", library)]) == step
+
+
+def test_the_table_holds_all_microseconds_and_small_steps_go_together() -> None:
+    measured = {"one": (10.0, {"big": 0.992, "a": 0.004, "b": 0.004}), "two": (20.0, {"big": 1.0})}
+    content = table(measured, "how")
+    assert list(content["steps"]) == ["big", "the rest"]
+    assert content["steps"]["big"] == [pytest.approx(9.92), 20.0]
+    assert content["steps"]["the rest"] == [pytest.approx(0.08), 0.0]
+    text = page.steps_table(content)
+    assert "| big | 9.92 | 20.00 |" in text and "| **all** | **10.00** | **20.00** |" in text
