@@ -5,11 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 FAST := not java and not clients and not seeds and not faults
 
-<<<<<<< HEAD
-.PHONY: run demo test test-compiled check static format build bench bench-kafka lock docs
-=======
 .PHONY: run demo test test-compiled check static format build compiled bench bench-kafka bench-where guard lock docs
->>>>>>> aba3a10 (bench.where: samples of perf by system call and library, microseconds a request by step)
 
 run: .venv/run.stamp
 	exec $(BIN)/barnabas dev
@@ -40,20 +36,22 @@ build: .venv/dev.stamp
 	BARNABAS_COMPILE=1 $(PIP) wheel -q --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
 
-# The fast tests once more, against the compiled wheel in an environment of its own.
-test-compiled: build .venv-compiled/dev.stamp
+# The compiled wheel in an environment of its own.
+compiled: build .venv-compiled/dev.stamp
 	.venv-compiled/bin/pip --disable-pip-version-check install -q --no-deps --force-reinstall dist/*.whl
+
+# The fast tests once more, against the compiled wheel.
+test-compiled: compiled
 	.venv-compiled/bin/python -m pytest -q -n 2 -m "$(FAST)"
 
 bench: .venv/dev.stamp
 	$(BIN)/python -m bench
 
-# Beside Apache Kafka 4.3, which it fetches and starts (Java, Maven): writes docs/performance.md. OPTIONS="--quick", "--only fetch", "--resume"
+# Beside Apache Kafka 4.3, which it fetches and starts (Java, Maven): writes docs/performance.md. Compiled after `make compiled`.
+# OPTIONS="--quick", "--only fetch", "--resume"
 bench-kafka: .venv/dev.stamp
 	$(BIN)/python -m bench.compare $(OPTIONS)
 
-<<<<<<< HEAD
-=======
 # Where the microseconds of a request go, into docs/performance.md; needs perf.
 bench-where: .venv/dev.stamp
 	$(BIN)/python -m bench.where
@@ -62,7 +60,6 @@ bench-where: .venv/dev.stamp
 guard: .venv/dev.stamp
 	$(BIN)/python -m bench.instructions
 
->>>>>>> aba3a10 (bench.where: samples of perf by system call and library, microseconds a request by step)
 # What is generated: the messages of the protocol, the tables of options and the reference pages.
 docs: .venv/dev.stamp
 	$(BIN)/python codegen/generate.py

@@ -160,7 +160,10 @@ class RunningBroker(Running):
 
 
 def compiled_python() -> Path | None:
-    """The interpreter of the environment that holds the compiled wheel (`make test-compiled` fills it), if it is there."""
+    """The interpreter of the environment that holds the compiled wheel (`make compiled`), if it is there.
+
+    Raises SystemExit when the wheel was made from other sources than those of the checkout.
+    """
     if not COMPILED_PYTHON.exists():
         return None
     question = "import barnabas.records.record as module; print(module.__file__)"
@@ -172,4 +175,14 @@ def compiled_python() -> Path | None:
         env=environment,
         check=False,
     )
-    return COMPILED_PYTHON.absolute() if done.stdout.strip().endswith(".so") else None
+    module = Path(done.stdout.strip())
+    if module.suffix != ".so":
+        return None
+    installed, sources = module.parent.parent, Path("src/barnabas")
+    for source in sources.rglob("*.py"):
+        copy = installed / source.relative_to(sources)
+        if not copy.exists() or copy.read_bytes() != source.read_bytes():
+            raise SystemExit(
+                f"the compiled wheel has another {source.relative_to('src')}: make compiled, or --pure"
+            )
+    return COMPILED_PYTHON.absolute()

@@ -31,6 +31,10 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 class Comparison:
     """The run: which lines, of whom, how often."""
 
@@ -124,7 +128,11 @@ def main() -> None:
     results = Results(given.out / page.FOLDER / page.FIGURES)
     if not given.resume:
         results.forget((line.key for line in lines), modes)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # set even where a shell made a background job ignore SIGINT
+        signal.signal(number, interrupt)
     Path("build").mkdir(exist_ok=True)
     status = 0
     with tempfile.TemporaryDirectory(prefix="bench-", dir="build") as folder:

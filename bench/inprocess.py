@@ -1,7 +1,7 @@
-"""`python -m bench.inprocess [produce|fetch|idempotent] [--turns N]`: what a request costs in Python alone.
+"""`python -m bench.inprocess [produce|idempotent|fetch|fetch64] [--turns N]`: what a request costs in Python alone.
 
 A whole node on RAM files and a loop turned by hand; connections are fed whole frames and their replies thrown away, so
-neither sockets nor the kernel are in the figure. Under `valgrind --tool=callgrind` it gives instructions a request.
+neither sockets nor the kernel are in the figure. bench.instructions counts the instructions of the same work.
 """
 
 import argparse
@@ -118,41 +118,84 @@ def create(peer: Receiver, loop: HandLoop) -> None:
     loop.run()
 
 
+class Work:
+    """One kind of request over four connections: a turn is what the loop takes up at once."""
+
+    def __init__(self, kind: str) -> None:
+        self._loop, network = HandLoop(), HandNetwork()
+        start(network, self._loop)
+        self._peers = [network.connect_in() for _ in range(CONNECTIONS)]
+        create(self._peers[0], self._loop)
+        self._now_ms = int(time.time() * 1000)
+        self._sequence = 0
+        self._idempotent = kind == "idempotent"
+        self.per_turn = CONNECTIONS * FRAMES_A_TURN
+        self._contents = [
+            produce_request("bench", number, 1024, self._now_ms) * FRAMES_A_TURN
+            for number in range(CONNECTIONS)
+        ]
+        self.take(self.prepared(0 if self._idempotent else 20))
+        size = {"fetch": 1100, "fetch64": 65536}.get(kind, 0)
+        if size:
+            self.per_turn = CONNECTIONS
+            self._contents = [fetch_request("bench", number, size) for number in range(CONNECTIONS)]
+        self.take(self.prepared(20))
+
+    def prepared(self, turns: int) -> list[list[memoryview]]:
+        """What the connections will receive in each turn; those of an idempotent producer are all different."""
+        if not self._idempotent:
+            return [[memoryview(content) for content in self._contents]] * turns
+        return [self._next_sequences() for _ in range(turns)]
+
+    def _next_sequences(self) -> list[memoryview]:
+        first = self._sequence
+        self._sequence += FRAMES_A_TURN
+        return [
+            memoryview(
+                b"".join(
+                    produce_request(
+                        "bench",
+                        number,
+                        1024,
+                        self._now_ms,
+                        producer_id=1000 + number,
+                        producer_epoch=0,
+                        base_sequence=sequence,
+                    )
+                    for sequence in range(first, self._sequence)
+                )
+            )
+            for number in range(CONNECTIONS)
+        ]
+
+    def take(self, turns: list[list[memoryview]]) -> None:
+        for turn in turns:
+            for peer, content in zip(self._peers, turn, strict=True):
+                peer.received(content)
+            self._loop.run()
+
+
+KINDS = ("produce", "idempotent", "fetch", "fetch64")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("kind", nargs="?", default="produce", choices=("produce", "fetch", "fetch64"))
+    parser.add_argument("kinds", nargs="*", default=["produce"], metavar="|".join(KINDS))
     parser.add_argument("--turns", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
-    loop, network = HandLoop(), HandNetwork()
-    start(network, loop)
-    peers = [network.connect_in() for _ in range(CONNECTIONS)]
-    create(peers[0], loop)
-    now_ms = int(time.time() * 1000)
-    produced = [
-        memoryview(produce_request("bench", number, 1024, now_ms) * FRAMES_A_TURN) for number in range(4)
-    ]
-    for _ in range(20):
-        for peer, content in zip(peers, produced, strict=True):
-            peer.received(content)
-        loop.run()
-    size = {"fetch": 1100, "fetch64": 65536}.get(given.kind, 0)
-    per_peer = FRAMES_A_TURN
-    if size:
-        per_peer = 1
-        produced = [memoryview(fetch_request("bench", number, size)) for number in range(4)]
-    gc.collect()
-    best = float("inf")
-    for _ in range(given.rounds):
-        begun = time.process_time()
-        for _ in range(given.turns):
-            for peer, content in zip(peers, produced, strict=True):
-                peer.received(content)
-            loop.run()
-        best = min(best, (time.process_time() - begun) / (given.turns * CONNECTIONS * per_peer))
-    print(f"{given.kind}: {best * 1e6:.2f} us a request")
+    for kind in given.kinds:
+        work = Work(kind)
+        gc.collect()
+        best = float("inf")
+        for _ in range(given.rounds):
+            prepared = work.prepared(given.turns)
+            begun = time.process_time()
+            work.take(prepared)
+            best = min(best, (time.process_time() - begun) / (given.turns * work.per_turn))
+        print(f"{kind}: {best * 1e6:.2f} us a request")
 
 
 if __name__ == "__main__":
