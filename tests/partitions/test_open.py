@@ -1,18 +1,34 @@
 """Opening partitions: a disk that fails for a moment costs a moment."""
 
 import errno
+from typing import Any
 
 import pytest
 
 from barnabas.partitions.open import REOPEN_AFTER_MS
 from barnabas.partitions.partition import Partition
+from barnabas.partitions.waits import Parked
 from barnabas.records.record import Record, build_batch
 from barnabas.testing.disk import Kind
 from barnabas.testing.machine import VirtualMachine
 from barnabas.testing.network import Wire
 from barnabas.testing.virtual import VirtualTime
+from barnabas.wire.messages.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+)
+from barnabas.wire.messages.offset_fetch import (
+    OffsetFetchRequest,
+    OffsetFetchRequestGroup,
+    OffsetFetchRequestTopics,
+)
 
-STATIC = {"listeners": "PLAINTEXT://127.0.0.1:9092", "barnabas.metrics.port": "-1"}
+STATIC = {
+    "listeners": "PLAINTEXT://127.0.0.1:9092",
+    "barnabas.metrics.port": "-1",
+    "offsets.topic.num.partitions": "1",
+}
 
 
 def machine_with_three_records(log_start: int = 0) -> VirtualMachine:
@@ -62,3 +78,44 @@ def test_checkpoints_keep_what_they_say_of_a_partition_that_is_not_loaded() -> N
     machine.disk.heal()
     machine.boot()
     assert partition_of(machine).log_start_offset == 2
+
+
+class Asking:
+    """Somebody who asks the coordinator."""
+
+    client_id = "c"
+    host = "/127.0.0.1"
+
+
+def committed(machine: VirtualMachine) -> int:
+    """What OffsetFetch gives, an error code below zero."""
+    ask = OffsetFetchRequest(
+        groups=[OffsetFetchRequestGroup("g", topics=[OffsetFetchRequestTopics("t", partition_indexes=[0])])]
+    )
+    replies: list[Any] = []
+    answer = machine.node.groups.offset_fetch(ask, 8, Asking())
+    answer.then(replies.append) if isinstance(answer, Parked) else replies.append(answer)
+    machine.time.run_until(lambda: bool(replies))
+    (group,) = replies[0].groups
+    return -group.error_code or group.topics[0].partitions[0].committed_offset
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_a_coordinator_whose_log_cannot_be_read_for_a_moment_loads_it_later(after: int) -> None:
+    machine = machine_with_three_records()
+    machine.boot()
+    made: list[int] = []
+    machine.node.topics.ensure_offsets_topic(made.append)
+    machine.time.run_until(lambda: bool(made))
+    part = OffsetCommitRequestPartition(0, 3, -1, "")
+    machine.node.groups.offset_commit(
+        OffsetCommitRequest("g", -1, "", None, -1, [OffsetCommitRequestTopic("t", partitions=[part])]),
+        8,
+        Asking(),
+    )
+    machine.time.run_for(1_000)
+    machine.crash()
+    machine.disk.fail("read", errno.EIO, after=after, path="__consumer_offsets-0/0000")
+    machine.boot()
+    machine.time.run_for(8 * REOPEN_AFTER_MS)
+    assert committed(machine) == 3

@@ -63,6 +63,8 @@ class Shard:
         if self.dropped:
             return
         content = self.partition.read_bytes(offset, LOAD_SLICE_BYTES)
+        if self.dropped:
+            return  # it could not be read (R2)
         read_to = offset
         for header, at in batches(content):
             if not header.is_control:

@@ -312,9 +312,16 @@ class Partition:
         return known, min(end, self.high_watermark)
 
     def read_bytes(self, offset: int, max_bytes: int) -> bytes:
-        """Whole batches below the high watermark as bytes: for coordinators, which read their own log at load."""
+        """Whole batches below the high watermark as bytes: for coordinators, which read their own log at load.
+
+        Nothing when reading fails: the partition is offline then, and who loads from it has been told.
+        """
         plan = self.plan_fetch(offset, max_bytes, 0, True, -1)
-        return b"".join(
-            piece if isinstance(piece, bytes) else piece.file.read(piece.position, piece.size)
-            for piece in plan.pieces
-        )
+        try:
+            return b"".join(
+                piece if isinstance(piece, bytes) else piece.file.read(piece.position, piece.size)
+                for piece in plan.pieces
+            )
+        except WorldError as error:
+            self.failed(error, readable=False)
+            return b""
