@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from barnabas.adapters import cold
 from barnabas.adapters import network as network_module
-from barnabas.adapters.files import OsFiles
+from barnabas.adapters.files import OsFile, OsFiles
 from barnabas.adapters.loop import AsyncLoop, new_event_loop
 from barnabas.adapters.network import TURN_BYTES, SocketConnection, SocketNetwork
 from barnabas.ports import Connection, FileRange, WorldError
@@ -310,3 +311,90 @@ def test_an_idle_connection_holds_no_queue(server: Server) -> None:
     assert isinstance(ear.connection, SocketConnection)
     assert ear.connection._outbox is None
     assert not hasattr(ear.connection, "__dict__")
+
+
+def cold_file(tmp_path: Path, size: int) -> tuple[OsFile, bytes]:
+    """A file whose pages the kernel has been asked to forget."""
+    content = os.urandom(1024) * (size // 1024)
+    path = tmp_path / "cold"
+    path.write_bytes(content)
+    file = OsFiles().open(str(path))
+    file.sync()
+    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return file, content
+
+
+def test_a_cold_range_is_read_by_a_thread_and_keeps_its_place(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the machine's page cache does: the first probe of each turn says that the range is cold."""
+    file, content = cold_file(tmp_path, 3 * TURN_BYTES)
+    answers: list[bool] = []
+    warmed: list[int] = []
+
+    def said(fd: int, position: int, size: int) -> bool:
+        answers.append(position not in warmed)
+        return answers[-1]
+
+    real = network_module.warm
+    monkeypatch.setattr(network_module, "is_cold", said)
+    monkeypatch.setattr(
+        network_module, "warm", lambda file, at, size: (warmed.append(at), real(file, at, size))
+    )
+    peer, ear = server.peer()
+    ear.connection.send([b"head", FileRange(file, 0, len(content))])
+    ear.connection.send([b"tail"])
+    heard = bytearray()
+    peer.setblocking(False)
+
+    def everything() -> bool:
+        try:
+            heard.extend(peer.recv(1 << 20))
+        except BlockingIOError:
+            pass
+        return len(heard) >= len(content) + 8
+
+    server.turn_until(everything)
+    assert bytes(heard) == b"head" + content + b"tail"
+    assert warmed and warmed == sorted(warmed), "by a thread, in order"
+    assert ear.connection.unsent_bytes() == 0
+
+
+def test_a_peer_that_leaves_while_its_range_is_read_is_forgotten(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, content = cold_file(tmp_path, TURN_BYTES)
+    monkeypatch.setattr(network_module, "is_cold", lambda fd, position, size: True)
+    _peer, ear = server.peer()
+    ear.connection.send([FileRange(file, 0, len(content))])
+    ear.connection.close(after_sending=False)
+    server.turn_until(lambda: bool(ear.reasons))
+    assert isinstance(ear.connection, SocketConnection)
+    server.turn_until(lambda: not ear.connection._warming)
+    assert ear.reasons == ["closed"]
+
+
+def test_the_page_cache_is_asked_and_filled(tmp_path: Path) -> None:
+    file, content = cold_file(tmp_path, 4 * 1024 * 1024)
+    fd = file.fileno()
+    cold.warm(file, 0, len(content))
+    assert not cold.is_cold(fd, 0, len(content))
+    assert not cold.is_cold(fd, 100, 32 * 1024 + 5)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    if cold.is_cold(fd, 0, len(content)):  # a file system may keep its pages whatever it is told
+        cold.warm(file, 0, len(content))
+        assert not cold.is_cold(fd, 0, len(content))
+
+
+def test_a_file_system_without_such_reads_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def refuses(fd: int, buffers: object, position: int, flags: int) -> int:
+        calls.append(position)
+        raise OSError(errno.EOPNOTSUPP, "not here")
+
+    monkeypatch.setattr(cold.os, "preadv", refuses)
+    monkeypatch.setattr(cold, "_probing", True)
+    assert not cold.is_cold(3, 0, 1 << 20)
+    assert not cold.is_cold(3, 0, 1 << 20)
+    assert len(calls) == 1

@@ -5,6 +5,8 @@ N2  Pieces leave in the order they were queued. What received() queues leaves to
     other times leaves at once, for the layers above gather the replies of a turn themselves. At most GATHER_BYTES of
     bytes go into one sendmsg; a file range goes by sendfile where the file has a descriptor, in slices of RANGE_BYTES
     where it has none, so a slow reader costs no memory; a fast one gets TURN_BYTES before the others have their turn.
+    A range that is not in the page cache is brought there by the read pool first: the loop never waits for the disk, and
+    the pieces behind it keep their place.
 N3  closed() never comes from inside a call of the receiver's own; after it a connection calls nobody.
 N4  An orderly close reads what lies unread first: a socket closed over unread bytes sends RST, and the peer would lose
     the reply that it has not read yet.
@@ -17,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from barnabas.adapters.cold import is_cold, warm
 from barnabas.adapters.dial import Dial
 from barnabas.adapters.loop import AsyncLoop
 from barnabas.ports import Connection, FileRange, Listening, Piece, Receiver, WorldError
@@ -48,6 +51,7 @@ class SocketConnection:
         "_receiver",
         "_socket",
         "_unsent",
+        "_warming",
         "_writing",
         "local_host",
         "local_port",
@@ -66,6 +70,7 @@ class SocketConnection:
         self._queued = False
         self._reading = False
         self._writing = False
+        self._warming = False
         self._closing = False
         self._connected = True
         self.peer_host, self.peer_port = _address(connected.getpeername())
@@ -123,7 +128,7 @@ class SocketConnection:
             if size:
                 outbox.append(piece)
                 self._unsent += size
-        if self._queued or self._writing:
+        if self._queued or self._writing or self._warming:
             return
         if self._network.reading:
             self._queued = True
@@ -137,7 +142,7 @@ class SocketConnection:
     def flush(self) -> None:
         """received() has returned."""
         self._queued = False
-        if self._connected and not self._writing:
+        if self._connected and not self._writing and not self._warming:
             self._drain()
 
     def _drain(self) -> None:
@@ -145,7 +150,13 @@ class SocketConnection:
         try:
             while self._outbox:
                 first = self._outbox[0]
-                sent = self._send_range(first) if isinstance(first, FileRange) else self._send_bytes()
+                if isinstance(first, FileRange):
+                    if self._is_cold(first):
+                        self._warm(first)
+                        return
+                    sent = self._send_range(first)
+                else:
+                    sent = self._send_bytes()
                 self._unsent -= sent
                 turn_bytes += sent
                 if turn_bytes >= TURN_BYTES and self._outbox:
@@ -166,6 +177,39 @@ class SocketConnection:
             self._loop.remove_writer(self._fd)
         if self._closing:
             self._end("closed")
+
+    def _is_cold(self, piece: FileRange) -> bool:
+        fd = piece.file.fileno()
+        return fd >= 0 and is_cold(fd, piece.position, min(piece.size, TURN_BYTES))
+
+    def _warm(self, piece: FileRange) -> None:
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(self._fd)
+        self._warming = True
+        size = min(piece.size, TURN_BYTES)
+
+        def warmed(_: object | None, error: BaseException | None) -> None:
+            self._warming = False
+            if not self._connected:
+                return
+            if error is not None:
+                self._end(str(error))
+                return
+            try:
+                # Not asked again: a page cache that lets go at once must not hold up the reply for ever.
+                self._unsent -= self._send_range(piece)
+            except (BlockingIOError, InterruptedError):
+                pass
+            except WorldError as refused:
+                self._end(refused.what)
+                return
+            except OSError as refused:
+                self._end(os.strerror(refused.errno or 0))
+                return
+            self._drain()
+
+        self._network.loop.run_in("read", lambda: warm(piece.file, piece.position, size), warmed)
 
     def _write_later(self) -> None:
         if not self._writing:

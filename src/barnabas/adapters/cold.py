@@ -1,0 +1,51 @@
+"""Is a file's range in the page cache? And if it is not: bring it there, in a thread, before sendfile would wait for the disk.
+
+A read with RWF_NOWAIT (Linux 4.14) fails instead of waiting. One byte at the end of each READ_AHEAD_BYTES is asked for: the
+kernel reads that much at once, so what lies before it is there too, or will be before it is sent.
+"""
+
+import errno
+import os
+from typing import Final
+
+from barnabas.ports import File
+
+READ_AHEAD_BYTES: Final = 128 * 1024
+PROBED_BYTES_MIN: Final = 32 * 1024
+"""A smaller range costs at most one read of the disk: asking first would cost every warm one."""
+
+RWF_NOWAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
+_NOT_SUPPORTED: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+_byte = bytearray(1)
+_probing = RWF_NOWAIT is not None
+
+
+def is_cold(fd: int, position: int, size: int) -> bool:
+    """Whether sending size bytes from position would wait for the disk. False where that cannot be told."""
+    global _probing
+    if size < PROBED_BYTES_MIN or not _probing or RWF_NOWAIT is None:
+        return False
+    end = position + size
+    at = position + min(READ_AHEAD_BYTES, size) - 1
+    try:
+        while True:
+            os.preadv(fd, [_byte], at, RWF_NOWAIT)
+            if at == end - 1:
+                return False
+            at = min(at + READ_AHEAD_BYTES, end - 1)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        if error.errno in _NOT_SUPPORTED:
+            _probing = False  # this file system has no such read: sendfile waits, as it does everywhere else
+        return False
+
+
+def warm(file: File, position: int, size: int) -> None:
+    """For a thread of the read pool: afterwards the range was in the page cache. Raises WorldError."""
+    end = position + size
+    while position < end:
+        content = file.read(position, min(READ_AHEAD_BYTES * 2, end - position))
+        if not content:
+            return
+        position += len(content)
