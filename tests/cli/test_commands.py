@@ -9,12 +9,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
 import pytest
+from click.testing import CliRunner
 from terminal import environment
 
+from barnabas import errors
 from barnabas.cli import transport
-from barnabas.cli.output import parse_address
-from barnabas.client.cluster import Unreachable
+from barnabas.cli.output import guarded, parse_address
+from barnabas.client.cluster import Refused, Unreachable
 from conftest import Run
 
 
@@ -109,6 +112,35 @@ def test_an_error_has_its_code_and_the_next_thing_to_try(
 ) -> None:
     told = run(*args)
     assert (told.exit_code, hint in told.stderr) == (code, True), told.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "step"),
+    [
+        (Refused(errors.TOPIC_AUTHORIZATION_FAILED, "topic t"), 4, "ask whoever runs the broker"),
+        (Refused(errors.GROUP_AUTHORIZATION_FAILED, "group g"), 4, "ask whoever runs the broker"),
+        (Refused(errors.UNKNOWN_TOPIC_OR_PARTITION, "topic t"), 3, "barnabas topic ls"),
+        (Refused(errors.NON_EMPTY_GROUP, "group my group"), 1, "barnabas group describe 'my group'"),
+        (Refused(errors.OFFSET_OUT_OF_RANGE, "t[3]"), 1, "barnabas topic describe t\n"),
+        (Refused(errors.UNKNOWN_SERVER_ERROR, "topic t"), 1, "barnabas topic describe t\n"),
+        (Refused(errors.UNKNOWN_SERVER_ERROR, "group g"), 1, "barnabas group describe g\n"),
+        (Refused(errors.UNKNOWN_SERVER_ERROR, "no producer id"), 1, "the broker's log says more"),
+        (KeyboardInterrupt(), 130, ""),
+        (BrokenPipeError(), 0, ""),
+        (FileNotFoundError(2, "No such file", "x"), 3, "there is no file x"),
+        (OSError(28, "No space left on device"), 1, "stdout: No space left"),
+    ],
+    ids=str,
+)
+def test_each_way_to_end_has_its_code_and_the_next_step(error: BaseException, code: int, step: str) -> None:
+    @click.command()
+    @guarded
+    def fails() -> None:
+        raise error
+
+    ended = CliRunner().invoke(fails)
+    assert (ended.exit_code, ended.stdout) == (code, "") and step in ended.stderr, ended.stderr
+    assert ended.stderr.count("\n") == (2 if step else 0), "a sentence and a step, or nothing"
 
 
 @contextmanager

@@ -56,3 +56,11 @@ def test_every_command_has_an_example_of_its_own_and_every_option_a_meaning() ->
         assert f"barnabas {own} " in f"{command.epilog}\n".replace("\n", " "), words
         for parameter in command.params:
             assert not isinstance(parameter, click.Option) or parameter.help, (words, parameter.name)
+
+
+def test_lists_of_commands_say_whole_sentences() -> None:
+    for name in ("topic", "group"):
+        group = main.get_command(click.Context(main), name)
+        assert isinstance(group, click.Group)
+        shown = group.get_help(click.Context(group, info_name=name))
+        assert "..." not in shown.partition("Commands:")[2] and "Examples:" in shown, shown

@@ -91,7 +91,10 @@ Examples:
 @form_option
 @guarded
 def analyze(topic: str, sample: int, bootstrap: str, form: str | None) -> None:
-    """Look at the last records of each partition: rate, sizes, keys, nulls, batches and codecs."""
+    """Show what a topic's records are like.
+
+    Looks at the last ones of each partition: rate, sizes, keys, nulls, batches and codecs.
+    """
     cluster = connect(bootstrap)
     places = [(topic, index) for index in range(cluster.partitions(topic))]
     emit([seen.row(place) for place, seen in samples(cluster, places, sample).items()], form)
@@ -118,7 +121,10 @@ def samples(cluster: Cluster, places: list[Place], count: int) -> dict[Place, Sa
 @form_option
 @guarded
 def skew(topic: str, bootstrap: str, form: str | None) -> None:
-    """Show how a topic's records lie in its partitions, the fullest first."""
+    """Show how evenly partitions are filled.
+
+    The fullest comes first; what compaction took away counts as if it were there.
+    """
     cluster = connect(bootstrap)
     places = [(topic, index) for index in range(cluster.partitions(topic))]
     starts, ends = offsets_at(cluster, places, EARLIEST), offsets_at(cluster, places, LATEST)

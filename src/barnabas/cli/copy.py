@@ -40,9 +40,9 @@ Examples:
 def copy(
     topic: str, copy: str, to_bootstrap: str | None, where: str, compression: str, bootstrap: str
 ) -> None:
-    """Copy the records of a topic with keys, headers and times. COPY is made like TOPIC when it is absent.
+    """Copy a topic's records, and its options.
 
-    Records keep their partition where both have as many, else their keys decide.
+    Keys, headers and times are kept. COPY is made like TOPIC when it is absent. Records keep their partition where both have as many, else their keys decide.
     """
     if to_bootstrap is None and copy == topic:
         raise click.UsageError("a topic is no copy of itself: give another name, or --to-bootstrap")

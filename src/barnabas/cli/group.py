@@ -25,7 +25,14 @@ from barnabas.client.cluster import Cluster
 from barnabas.client.fetch import LATEST, offsets_at
 
 
-@click.group(cls=Commands)
+@click.group(
+    cls=Commands,
+    epilog="""\b
+Examples:
+  barnabas group ls
+  barnabas group lag billing --watch
+  barnabas group seek billing --to start --dry-run""",
+)
 def group() -> None:
     """List consumer groups, see how far they are behind, move them."""
 
@@ -49,7 +56,10 @@ def ls(bootstrap: str, form: str | None) -> None:
 @form_option
 @guarded
 def describe(name: str, bootstrap: str, form: str | None) -> None:
-    """Show a group's state and members, and what each reads."""
+    """Show a group's state and members.
+
+    And what each of them reads, whichever protocol the group speaks.
+    """
     found = groups.describe_group(connect(bootstrap), name)
     click.echo(
         f"{name}: {found.state}, {found.protocol} protocol, assignor {found.assignor or '-'}", err=True
@@ -81,7 +91,10 @@ Examples:
 @form_option
 @guarded
 def lag(name: str, watch: bool, every_ms: int, bootstrap: str, form: str | None) -> None:
-    """Show how many records a group has not committed yet, by partition."""
+    """Show how far a group is behind.
+
+    By partition: what it has committed, the end, what lies between, and who reads it.
+    """
     cluster = connect(bootstrap)
     while True:
         state, rows = _lag(cluster, name)
@@ -126,7 +139,10 @@ Examples:
 @form_option
 @guarded
 def offsets(name: str, bootstrap: str, form: str | None) -> None:
-    """Show what a group has committed, in the form that `seek --from-file` takes."""
+    """Show what a group has committed.
+
+    `group seek --from-file` takes it back.
+    """
     cluster = connect(bootstrap)
     groups.describe_group(cluster, name)
     found = groups.committed(cluster, name)
@@ -143,7 +159,10 @@ def offsets(name: str, bootstrap: str, form: str | None) -> None:
 @form_option
 @guarded
 def rm(name: str, yes: bool, dry_run: bool, bootstrap: str, form: str | None) -> None:
-    """Remove a group and what it has committed. It must have no members."""
+    """Remove a group with its offsets.
+
+    It must have no members.
+    """
     cluster = connect(bootstrap)
     stopped(cluster, name, fresh=False)
     found = groups.committed(cluster, name)

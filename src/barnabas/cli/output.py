@@ -148,19 +148,17 @@ def guarded(command: Callable[Given, None]) -> Callable[Given, None]:
 
 def next_step(error: Refused) -> str:
     """What to try when a broker said no."""
-    kind, blank, name = error.what.rpartition(" ")
-    name = shlex.quote(name.partition("[")[0])
+    kind, _, name = error.what.partition(" ")
+    if kind not in ("topic", "group"):
+        kind, name = ("topic", kind.partition("[")[0]) if not name else ("", "")
+    name = shlex.quote(name)
     if error.code in DENIED:
         return DENIED_STEP
     if error.code in NEXT_STEPS:
         return NEXT_STEPS[error.code].format(name=name)
     if kind == "group":
         return f"look at it: barnabas group describe {name}"
-    return (
-        f"look at it and its leaders: barnabas topic describe {name}"
-        if not blank or kind == "topic"
-        else ASK_LOG
-    )
+    return f"look at it and its leaders: barnabas topic describe {name}" if kind else ASK_LOG
 
 
 def _end(what: str, hint: str, code: int) -> None:

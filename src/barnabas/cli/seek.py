@@ -144,7 +144,10 @@ def seek(
     bootstrap: str,
     form: str | None,
 ) -> None:
-    """Move what a group has committed. It must have no members."""
+    """Move what a group has committed.
+
+    It must have no members. Prints the plan and asks.
+    """
     if target is not None and to_offset is not None:
         raise click.UsageError("either --to or --to-offset")
     where = None if target is None else parse_where(target, time.time_ns() // 1_000_000)

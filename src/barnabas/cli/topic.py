@@ -31,7 +31,14 @@ from barnabas.client.cluster import Cluster, Refused
 from barnabas.client.fetch import EARLIEST, LATEST, offsets_at
 
 
-@click.group(cls=Commands)
+@click.group(
+    cls=Commands,
+    epilog="""\b
+Examples:
+  barnabas topic create clicks -p 6
+  barnabas topic describe clicks --options
+  barnabas topic alter --help""",
+)
 def topic() -> None:
     """List, make, change and remove topics."""
 
@@ -106,7 +113,10 @@ Examples:
 @form_option
 @guarded
 def describe(topic: str, with_options: bool, bootstrap: str, form: str | None) -> None:
-    """Show a topic's partitions with their offsets, or its options."""
+    """Show a topic's partitions, or its options.
+
+    Partitions come with their leader, replicas and offsets, options with who gave them their value.
+    """
     cluster = connect(bootstrap)
     count = cluster.partitions(topic)
     if with_options:
@@ -171,7 +181,10 @@ Examples:
 def alter(
     topic: str, settings: Sequence[str], unset: Sequence[str], dry_run: bool, bootstrap: str, form: str | None
 ) -> None:
-    """Change a topic's options; prints them as they were and as they are."""
+    """Change a topic's options.
+
+    Prints them as they were and as they are.
+    """
     changes: dict[str, str | None] = {**settings_of(settings), **dict.fromkeys(unset)}
     if not changes:
         raise click.UsageError("nothing to change: give --set NAME=VALUE or --unset NAME")
