@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from simulation.world import World
 
 BLOCK = 50
+TOLD_EVERY = 5_000
 
 
 def failures(first: int, count: int) -> list[tuple[int, str]]:
@@ -44,8 +45,10 @@ def main() -> int:
     end = asked.first + asked.count
     blocks = [(first, min(BLOCK, end - first)) for first in range(asked.first, end, BLOCK)]
     with ProcessPoolExecutor(asked.jobs) as pool:
-        for found in pool.map(failures, *zip(*blocks)):
+        for (first, count), found in zip(blocks, pool.map(failures, *zip(*blocks))):
             bad += len(found)
+            if (first + count - asked.first) % TOLD_EVERY == 0:
+                print(f"up to seed {first + count}: {bad} failed", flush=True)
             for seed, text in found:
                 print(f"seed {seed}: {text}", flush=True)
     print(f"{asked.count} histories, {bad} failed, {time.monotonic() - began:.0f} s")
