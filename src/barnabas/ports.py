@@ -82,13 +82,20 @@ class File(Protocol):
     def close(self) -> None: ...
 
 
+class RingFile(File, Protocol):
+    """A file whose writes are durable when they return."""
+
+    def is_quick(self) -> bool:
+        """Whether writes have lately taken so little time that the loop may wait for one: by its own measure."""
+
+
 class Files(Protocol):
     """A file system below one root. Paths are relative to nothing: whatever the caller got from its folder."""
 
     def open(self, path: str, *, create: bool = False) -> File:
         """Open for reading and writing; create makes it when absent, else absence is a WorldError(ENOENT)."""
 
-    def open_ring(self, path: str, size: int) -> File | None:
+    def open_ring(self, path: str, size: int) -> RingFile | None:
         """A file of size bytes, all of them written once, for content that goes round in it: a write is durable when
         it returns. Positions and sizes of writes are multiples of 4,096. What the file held of that size stays. None
         where the system has no such thing; slow when the file must be made.

@@ -10,13 +10,16 @@ import mmap
 import os
 import resource
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from barnabas.ports import File, WorldError
+from barnabas.ports import File, RingFile, WorldError
 
 IOV_MAX: Final = 1024
+QUICK_NS: Final = 300_000
+QUICK_WRITES: Final = 64
 RING_WRITE_BYTES: Final = 1024 * 1024
 REMEDIES: Final = {
     errno.ENOSPC: "the disk is full: free space or shorten retention",
@@ -131,10 +134,12 @@ class OsRing(OsFile):
     one write is one command to the disk. Such writes want memory on a page of its own: they are gathered in one.
     """
 
-    __slots__ = ("_gathered",)
+    __slots__ = ("_gathered", "_quick_writes")
 
     def __init__(self, path: str, fd: int) -> None:
         super().__init__(path, fd)
+        self._quick_writes = 0
+        """In a row, up to now."""
         self._gathered = mmap.mmap(-1, RING_WRITE_BYTES, flags=mmap.MAP_PRIVATE)
 
     def write(self, position: int, chunks: Sequence[bytes | memoryview]) -> int:
@@ -147,9 +152,16 @@ class OsRing(OsFile):
             at += len(chunk)
         with blame(self.path), memoryview(gathered) as view:
             written = 0
+            begun_ns = time.perf_counter_ns()
             while written < at:
                 written += os.pwritev(self._fd, [view[written:at]], position + written, os.RWF_DSYNC)
+            is_quick = time.perf_counter_ns() - begun_ns < QUICK_NS
+        self._quick_writes = self._quick_writes + 1 if is_quick else 0
         return at
+
+    def is_quick(self) -> bool:
+        """One slow write is enough to send the next ones to a thread."""
+        return self._quick_writes >= QUICK_WRITES
 
 
 def fill(path: str, size: int) -> None:
@@ -166,7 +178,7 @@ def fill(path: str, size: int) -> None:
 class OsFiles:
     """The file system of this machine."""
 
-    def open_ring(self, path: str, size: int) -> File | None:
+    def open_ring(self, path: str, size: int) -> RingFile | None:
         if not hasattr(os, "O_DIRECT") or not hasattr(os, "RWF_DSYNC"):
             return None
         with blame(path):

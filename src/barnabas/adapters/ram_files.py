@@ -7,7 +7,7 @@ import errno
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
-from barnabas.ports import File, WorldError
+from barnabas.ports import File, RingFile, WorldError
 
 
 class RamFile:
@@ -105,7 +105,7 @@ class RamFiles:
         if folder and folder not in self._folders:
             raise WorldError(f"{path}: its folder does not exist", errno.ENOENT)
 
-    def open_ring(self, path: str, size: int) -> File | None:
+    def open_ring(self, path: str, size: int) -> RingFile | None:
         """Nothing here is durable."""
         return None
 

@@ -28,7 +28,7 @@ from barnabas.log import folder as names
 from barnabas.log.checkpoints import Key
 from barnabas.log.epochs import LeaderEpochs
 from barnabas.log.write import Write
-from barnabas.ports import File, Files
+from barnabas.ports import File, Files, RingFile
 from barnabas.records.batch import HEADER_BYTES, crc32c, read_header
 
 JOURNAL: Final = "journal"
@@ -279,7 +279,7 @@ class Ring:
         return position, sequence
 
 
-def prepare(files: Files, root: str, run_id: bytes, size: int) -> File | None:
+def prepare(files: Files, root: str, run_id: bytes, size: int) -> RingFile | None:
     """The ring's file, void and ready; None where such a file cannot be had. Slow when it must be made. WorldError."""
     ring = files.open_ring(f"{root}/{JOURNAL}", size)
     if ring is not None:

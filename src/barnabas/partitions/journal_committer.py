@@ -5,6 +5,7 @@ one write of the ring, in a thread, while the loop writes their files without a 
 being synced, get a job of their own: write and sync, as `SyncCommitter` does it.
 
 H1  One round is in flight. A partition is in one round or one job at a time, so its batches become durable in order.
+    A round of one batch is written by the loop itself where the disk has been quick lately: two thread hops cost more.
 H2  A partition is told when its bytes are durable in the ring and its readers find them in the file.
 H3  When a half of the ring is full, the files named in it are synced in the background (the checkpoint) before that half is
     used again; until then rounds go the other way, by a job each: the disk decides, nobody waits for a ring.
@@ -13,20 +14,33 @@ H4  A sync that fails leaves records that were answered in the ring alone. The r
 Crash   the next start takes up what the ring has (log/journal.py).
 """
 
+from collections.abc import Sequence
 from typing import Final, cast
 
 from barnabas.log.journal import Ring, Round, prepare
 from barnabas.log.write import Write
 from barnabas.partitions.committer import Lane, Uncommitted, as_world, run_job, write_runs
 from barnabas.partitions.turn import Turn
-from barnabas.ports import File, Files, Loop, WorldError
+from barnabas.ports import File, Files, Loop, RingFile, WorldError
 from barnabas.telemetry import Log as Lines
 
 SMALL_BYTES: Final = 64 * 1024
+QUICK_BYTES: Final = 32 * 1024
 ROUND_BYTES_MAX: Final = 4 * 1024 * 1024
 JOB_WORTH_BYTES: Final = 1024 * 1024
 FILES_OWED_MAX: Final = 1024
 """Files named in one half of the ring: they stay open until its checkpoint."""
+
+Part = tuple[Lane, list[Write], int]
+"""What one partition has in a round: its batches and their bytes."""
+
+
+def written_now(file: RingFile, position: int, chunks: Sequence[bytes | memoryview]) -> WorldError | None:
+    try:
+        file.write(position, chunks)
+    except WorldError as error:
+        return error
+    return None
 
 
 class Journal:
@@ -39,7 +53,7 @@ class Journal:
         self._run_id = run_id
         self._lines = lines
         self.root = root
-        self.file: File | None = None
+        self.file: RingFile | None = None
         self.ring: Ring | None = None
         self.frozen = False
         self.jobs_first = max(size // JOB_WORTH_BYTES, 1) if size else 0
@@ -56,7 +70,7 @@ class Journal:
             if error is not None:
                 self._lines.warning("no journal: every partition is synced by itself", reason=str(error))
             elif file is not None:
-                self.file = cast(File, file)
+                self.file = cast(RingFile, file)
                 self.ring = Ring(self._run_id, self._size)
 
         self._loop.run_in("read", lambda: prepare(self._files, self.root, self._run_id, self._size), prepared)
@@ -139,7 +153,7 @@ class JournalCommitter:
         ring, file = self._journal.ring, self._journal.file
         assert ring is not None and file is not None, "a usable journal has both"
         taken = Round()
-        parts: list[tuple[Lane, list[Write], int]] = []
+        parts: list[Part] = []
         for lane in lanes:
             self._add(taken, lane)
         if not self._make_room(ring, taken.size):
@@ -154,11 +168,18 @@ class JournalCommitter:
         chunks = taken.to_chunks(ring.run_id, sequence)
         self._flying = True
         self.rounds += 1
+        if len(lanes) == 1 and len(parts[0][1]) == 1 and taken.size <= QUICK_BYTES and file.is_quick():
+            self._write_files(ring.half, parts)
+            self._landed(parts, written_now(file, position, chunks))
+            return
         self._loop.run_in(
             "commit", lambda: file.write(position, chunks), lambda _, error: self._landed(parts, error)
         )
-        # While the disk works: readers will find the bytes in the files.
-        owed = self._owed[ring.half]
+        self._write_files(ring.half, parts)  # while the disk works
+
+    def _write_files(self, half: int, parts: list[Part]) -> None:
+        """Readers will find the bytes in the files."""
+        owed = self._owed[half]
         for lane, writes, _ in parts:
             try:
                 for written in write_runs(writes):
@@ -187,7 +208,7 @@ class JournalCommitter:
         self._checkpoint(left)
         return ring.fits(size)
 
-    def _landed(self, parts: list[tuple[Lane, list[Write], int]], error: BaseException | None) -> None:
+    def _landed(self, parts: list[Part], error: BaseException | None) -> None:
         self._flying = False
         if error is not None:
             self._journal.freeze(as_world(error))

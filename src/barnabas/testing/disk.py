@@ -16,7 +16,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Final, Literal, TypeAlias
 
-from barnabas.ports import File, WorldError
+from barnabas.ports import File, RingFile, WorldError
 
 Kind: TypeAlias = Literal["open", "write", "read", "sync", "truncate", "rename", "unlink", "sync_folder"]
 FREE_BYTES: Final = 1 << 40
@@ -182,7 +182,10 @@ class VirtualFile:
 
 
 class VirtualRing(VirtualFile):
-    """A file whose writes are durable when they return; a crash in one leaves any part of it."""
+    """A file whose writes are durable when they return; a crash in one leaves any part of it. Quick as the seed says."""
+
+    def is_quick(self) -> bool:
+        return self._disk.random.random() < 0.5
 
     def write(self, position: int, chunks: Sequence[bytes | memoryview]) -> int:
         size = super().write(position, chunks)
@@ -252,7 +255,7 @@ class VirtualDisk:
 
     # -- the port
 
-    def open_ring(self, path: str, size: int) -> File | None:
+    def open_ring(self, path: str, size: int) -> RingFile | None:
         if not self.exists(path) or self.open(path).size() != size:
             self.write_atomic(path, bytes(size))
         found = self._find(path)
