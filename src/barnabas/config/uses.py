@@ -53,6 +53,10 @@ BROKER: Final[dict[str, tuple[str, str]]] = {
         "server/handlers/describe_topic_partitions.py",
         "Most partitions in one DescribeTopicPartitions answer.",
     ),
+    "log.initial.task.delay.ms": (
+        "partitions/upkeep.py",
+        "How long after a start retention and compaction begin to look.",
+    ),
     "log.retention.check.interval.ms": ("partitions/upkeep.py", "How often retention looks for what may go."),
     "producer.id.expiration.ms": (
         "partitions/upkeep.py",

@@ -56,10 +56,11 @@ class Upkeep:
         self._last_wall_ms = clock.wall_ms()
         self._last_mono_ms = clock.mono_ms()
         self._suspended_until_ms = 0
-        self._next_retention_ms = clock.mono_ms() + TICK_MS
+        first_ms = clock.mono_ms() + options.get_int("log.initial.task.delay.ms")
+        self._next_retention_ms = first_ms
         self._next_producers_ms = clock.mono_ms() + PRODUCER_CHECK_MS
         self._next_points_ms = clock.mono_ms() + RECOVERY_POINT_MS
-        self._next_compaction_ms = clock.mono_ms() + options.get_int("log.cleaner.backoff.ms")
+        self._next_compaction_ms = first_ms
         self._syncing: set[Partition] = set()
         self._compacting: set[Partition] = set()
 

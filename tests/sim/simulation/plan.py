@@ -48,6 +48,7 @@ def plan_of(chance: random.Random, focus: tuple[str, ...] = ()) -> Plan:
         "group.min.session.timeout.ms": "100",
         "log.segment.bytes": str(draw((300, 1_000, 1 << 20))),
         "log.roll.ms": str(draw((100, 1_000, 600_000))),
+        "log.initial.task.delay.ms": "100",
         "log.cleaner.backoff.ms": "100",
         "log.cleaner.delete.retention.ms": str(draw((0, 86_400_000))),
         "log.flush.interval.ms": str(draw((100, 100, 1 << 62))),
