@@ -48,7 +48,7 @@ class Gauge:
     __slots__ = ("_read", "_value")
 
     def __init__(self) -> None:
-        self._value: float = 0
+        self._value = 0.0
         self._read: Callable[[], float] | None = None
 
     def put(self, value: float) -> None:
