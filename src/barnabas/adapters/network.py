@@ -3,7 +3,7 @@
 N1  The receiver sees the shared buffer during its call only.
 N2  Pieces leave in the order they were queued. What received() queues leaves together when it returns; what is queued at
     other times leaves at once, for the layers above gather the replies of a turn themselves. At most GATHER_BYTES of
-    bytes go into one sendmsg; a file range goes by sendfile where the file has a descriptor, in slices of RANGE_BYTES
+    bytes go into one sendmsg, small ranges among them; a larger range goes by sendfile where the file has a descriptor, in slices of RANGE_BYTES
     where it has none, so a slow reader costs no memory; a fast one gets TURN_BYTES before the others have their turn.
     A range that is not in the page cache is brought there by the read pool first: the loop never waits for the disk, and
     the pieces behind it keep their place.
@@ -27,6 +27,8 @@ from barnabas.ports import Connection, FileRange, Listening, Piece, Receiver, Wo
 RECEIVE_BYTES: Final = 256 * 1024
 GATHER_BYTES: Final = 256 * 1024
 GATHER_PIECES: Final = 64
+COPIED_BYTES_MAX: Final = 8 * 1024
+"""A range of up to this size is read and sent with what lies before and behind it: a sendfile costs a call of its own."""
 RANGE_BYTES: Final = 256 * 1024
 TURN_BYTES: Final = 1024 * 1024
 UNREAD_BYTES_MAX: Final = 1024 * 1024
@@ -222,10 +224,12 @@ class SocketConnection:
         gathered: list[bytes | memoryview] = []
         size = 0
         more = 0
-        for piece in outbox:
+        for at, piece in enumerate(outbox):
             if isinstance(piece, FileRange):
-                more = MSG_MORE
-                break
+                if piece.size > COPIED_BYTES_MAX:
+                    more = MSG_MORE
+                    break
+                outbox[at] = piece = copied(piece)
             if size >= GATHER_BYTES or len(gathered) == GATHER_PIECES:
                 break
             gathered.append(piece)
@@ -302,6 +306,14 @@ class SocketConnection:
                     return
         except OSError:
             return  # nothing is left, or the peer is gone
+
+
+def copied(piece: FileRange) -> bytes:
+    """The bytes of a small range. Raises WorldError when the file is shorter than that."""
+    content = piece.file.read(piece.position, piece.size)
+    if len(content) < piece.size:
+        raise WorldError(f"{piece.file.path}: shorter than a reply that names it")
+    return content
 
 
 class SocketListening:

@@ -10,14 +10,19 @@ its descriptor alive by holding the File.
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
+from struct import Struct
 from typing import Final
 
 from barnabas.log import folder as names
 from barnabas.log.index import IndexUnusable, OffsetIndex, TimeIndex
 from barnabas.ports import File, Files, WorldError
-from barnabas.records.batch import HEADER_BYTES, BatchHeader
+from barnabas.records.batch import HEADER_BYTES, OVERHEAD_BYTES, BatchHeader
 
 SCAN_BYTES: Final = 8 * 1024
+SEARCH_BYTES: Final = 4 * 1024 + HEADER_BYTES
+"""The index has a pair about every 4 KB."""
+_SPAN: Final = Struct(">qi11xi").unpack_from
+"""Base offset, length and last offset delta of a batch's header."""
 RECENT_MAX: Final = 512
 NO_TIMESTAMP: Final = -1
 
@@ -236,13 +241,31 @@ class Segment:
             # The first remembered batch holds offset only if it begins at or before it.
             if positions[0] == 0:
                 return 0
-        # Remembered batches may not be in the file yet: the scan ends before them.
-        behind = self.size if positions is None else positions[0]
-        for header, position in self.scan(self.offset_index.lookup(offset - self.base_offset)):
-            if position >= behind:
-                break
-            if header.next_offset > offset:
+        # Remembered batches may not be in the file yet: the search ends before them.
+        return self._search(offset, self.size if positions is None else positions[0])
+
+    def _search(self, offset: int, behind: int) -> int:
+        """From the index on, batch by batch, up to the position behind. Every fetch of older records comes here: of a
+        header only what is needed is read.
+        """
+        position = self.offset_index.lookup(offset - self.base_offset)
+        chunk, chunk_at = b"", position
+        while position + HEADER_BYTES <= behind:
+            at = position - chunk_at
+            if at + HEADER_BYTES > len(chunk):
+                chunk, chunk_at, at = (
+                    self.file.read(position, min(SEARCH_BYTES, behind - position)),
+                    position,
+                    0,
+                )
+                if len(chunk) < HEADER_BYTES:
+                    return behind
+            base_offset, length, last_offset_delta = _SPAN(chunk, at)
+            if base_offset + last_offset_delta >= offset:
                 return position
+            if length + OVERHEAD_BYTES < HEADER_BYTES:
+                return behind
+            position += length + OVERHEAD_BYTES
         return behind
 
     def first_batch_bytes(self, position: int) -> int:
