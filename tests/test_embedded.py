@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import kafka
 import pytest
@@ -71,6 +72,21 @@ def test_a_folder_in_use_and_a_taken_port_are_refused_with_the_remedy(tmp_path: 
         port = int(broker.bootstrap.rpartition(":")[2])
         with pytest.raises(BrokerError, match=f"{port}.*choose another port"):
             barnabas.Broker(port=port).start()
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"port": 99_999}, "port 99999 of PLAINTEXT is not between"),
+        ({"config": {"listeners": "garbage"}}, "listeners: 'garbage' is not NAME://host:port"),
+        ({"config": {"advertised.listeners": "garbage"}}, "advertised.listeners: 'garbage' is not"),
+        ({"data": "no\0folder"}, "null byte"),
+        ({"config": {"node.id": "one"}}, "'one'"),
+    ],
+)
+def test_a_start_that_cannot_succeed_says_so(settings: dict[str, Any], reason: str) -> None:
+    with pytest.raises(BrokerError, match=reason):
+        barnabas.Broker(**settings).start()
 
 
 def test_it_can_be_started_anew_and_used_asynchronously() -> None:

@@ -126,23 +126,27 @@ class Broker:
         if self._thread is not None:
             raise BrokerError("this broker runs already")
         self._pid = os.getpid()
-        ready: list[StartFailed | None] = []
+        ready: list[BaseException | None] = []
         started = threading.Event()
         self._loop = new_event_loop()
 
         def run() -> None:
             assert self._loop is not None
             asyncio.set_event_loop(self._loop)
-            self._running = RunningNode(
-                self._loop, self._folder, self._static, DEFAULTS if self._folder else IN_MEMORY, silent
-            )
 
             async def begin() -> None:
-                assert self._running is not None
+                assert self._loop is not None
                 try:
+                    self._running = RunningNode(
+                        self._loop,
+                        self._folder,
+                        self._static,
+                        DEFAULTS if self._folder else IN_MEMORY,
+                        silent,
+                    )
                     await self._running.started()
                     ready.append(None)
-                except StartFailed as error:
+                except BaseException as error:  # whatever it is: who called start() must not wait for ever
                     ready.append(error)
                 started.set()
 
@@ -157,7 +161,7 @@ class Broker:
         if ready[0] is not None:
             self._thread.join()
             self._thread = None
-            raise BrokerError(str(ready[0]))
+            raise BrokerError(str(ready[0])) from ready[0]
         try:
             for name, partitions in self._topics.items():
                 if not self._partitions(name):
