@@ -292,15 +292,18 @@ class Classic:
         self._complete_join_if_all_are_here(group)
 
     def _join_response(self, group: Group, member: Member, skip: bool = False) -> JoinGroupResponse:
-        is_leader = group.leader == member.member_id
-        members = [
-            JoinGroupResponseMember(
-                member_id=each.member_id,
-                group_instance_id=each.instance_id,
-                metadata=each.metadata(group.protocol),
-            )
-            for each in group.members.values()
-        ]
+        members: list[JoinGroupResponseMember] = []
+        if (
+            group.leader == member.member_id
+        ):  # made for each member they would take the square of the group's size
+            members = [
+                JoinGroupResponseMember(
+                    member_id=each.member_id,
+                    group_instance_id=each.instance_id,
+                    metadata=each.metadata(group.protocol),
+                )
+                for each in group.members.values()
+            ]
         return JoinGroupResponse(
             generation_id=group.generation,
             protocol_type=group.protocol_type,
@@ -308,7 +311,7 @@ class Classic:
             leader=group.leader or "",
             skip_assignment=skip,
             member_id=member.member_id,
-            members=members if is_leader else [],
+            members=members,
         )
 
     # -- sync
