@@ -3,6 +3,7 @@
 W1  A waiter completes exactly once: when what it wanted has been fed, at its deadline, or when it is cancelled.
 W2  A waiter never plans again at a wake: it counts bytes (or events), and its owner plans once, at completion.
 W3  Callbacks run in the order of their deadlines; those of one millisecond in the order they were set.
+W4  A wait that only its connection needs ends with the connection: it may have been meant for weeks.
 Nothing here survives a crash: a parked request is lost with its connection.
 """
 
@@ -21,18 +22,30 @@ TOMBSTONES_MAX: Final = 1024
 class Parked:
     """A reply that comes later: the handler returns it, whoever knows the reply completes it, once."""
 
-    __slots__ = ("_subject", "_then", "reply")
+    __slots__ = ("_on_abandoned", "_subject", "_then", "reply")
 
     def __init__(self) -> None:
         self.reply: object | None = None
+        self._on_abandoned: Callable[[], None] | None = None
         self._then: Callable[[Any, object], None] | None = None
         self._subject: object | None = None
 
     def complete(self, reply: object) -> None:
         assert self.reply is None, "a parked reply is completed once"
         self.reply = reply
+        self._on_abandoned = None
         if self._then is not None:
             self._then(self._subject, reply)
+
+    def when_abandoned(self, callback: Callable[[], None]) -> None:
+        """callback() if nobody can be told the reply any more: for waits that have no other purpose."""
+        self._on_abandoned = callback
+
+    def abandon(self) -> None:
+        """The connection that waits for it is gone."""
+        callback, self._on_abandoned = self._on_abandoned, None
+        if callback is not None:
+            callback()
 
     def then(self, callback: Callable[[Subject, object], None], subject: Subject) -> None:
         """callback(subject, reply) as soon as there is a reply: at once when there is."""

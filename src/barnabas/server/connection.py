@@ -99,6 +99,11 @@ class ServerConnection:
         """Bytes held of a frame that is not whole yet."""
         return self._frames.held_bytes
 
+    @property
+    def missing_bytes(self) -> int:
+        """Bytes that the frame which is not whole yet still lacks."""
+        return self._frames.missing_bytes
+
     def received(self, content: memoryview) -> None:
         if self._refused:
             return
@@ -120,7 +125,10 @@ class ServerConnection:
     def closed(self, reason: str) -> None:
         self._closed = True
         self._unstarted.clear()
-        self._slots.clear()
+        slots, self._slots = self._slots, []
+        for request in slots:
+            if request.parked is not None:
+                request.parked.abandon()
         self._on_closed(self)
 
     def close(self) -> None:
@@ -128,9 +136,14 @@ class ServerConnection:
         self._connection.close(after_sending=True)
 
     def hold(self, held: bool) -> None:
-        """A memory budget of the node is used up (or free again): do not read this socket."""
+        """A memory budget of the node is used up (or free again): do not read this socket, and begin nothing that was read.
+
+        256 KiB of small requests may wait here, and the reply to each may be large.
+        """
         self.held = held
         self._adjust_reading()
+        if not held and self._unstarted:
+            self._turn.send(self._start_what_may)
 
     # -- starting requests
 
@@ -153,7 +166,7 @@ class ServerConnection:
             self._flush()
 
     def _may_start(self, frame: bytes) -> bool:
-        if self._parked_other:
+        if self.held or self._parked_other:
             return False
         if self._parked_produce:
             return self._parked_produce < PARKED_MAX and starts_behind_produce(frame)
@@ -174,6 +187,7 @@ class ServerConnection:
                 self._parked_produce += 1
             else:
                 self._parked_other += 1
+            request.parked = reply
             reply.then(self._unpark, request)
         else:
             request.pieces = reply

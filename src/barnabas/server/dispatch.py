@@ -23,13 +23,14 @@ API_VERSIONS: Final = 18
 class Request(RequestHeader):
     """An open request and the place of its reply in the order of replies."""
 
-    __slots__ = ("frame", "pieces", "ready", "route")
+    __slots__ = ("frame", "parked", "pieces", "ready", "route")
 
     route: "Route"
 
     def __init__(self, frame: bytes) -> None:
         super().__init__(frame)
         self.frame = frame
+        self.parked: Parked | None = None
         self.pieces: list[Piece] = []
         self.ready = False
 

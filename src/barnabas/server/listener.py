@@ -2,8 +2,8 @@
 
 Limits  max.connections and max.connections.per.ip (a further one is closed at accept), connections.max.idle.ms,
         and three memory budgets of the node: bytes of unfinished frames, uncommitted bytes, unsent reply bytes. Over a
-        budget the sockets that hold most of it are not read until it is free again: an error would lose data, a pause
-        only makes the peer wait.
+        budget the sockets that use it are not read until it is free again: an error would lose data, a pause only makes
+        the peer wait. Only a frame that becomes whole frees the first of them, so those that lack least are read on.
 """
 
 from collections import Counter
@@ -58,6 +58,7 @@ class Listeners:
         self._open: dict[ServerConnection, Connection] = {}
         self._by_host: Counter[str] = Counter()
         self._stopped = False
+        self.frame_bytes_budget = FRAME_BYTES_BUDGET
         self._accepted = telemetry.counter("barnabas_connections_total", "Connections accepted")
         self._turned_away = telemetry.counter(
             "barnabas_connections_refused_total", "Connections closed at accept for a limit"
@@ -128,17 +129,28 @@ class Listeners:
         if self._stopped:
             return
         full = self._uncommitted.bytes > UNCOMMITTED_BYTES_BUDGET
-        frames_full = self.frame_bytes() > FRAME_BYTES_BUDGET
+        waiting = self._beyond_frame_budget()
         unsent_full = self.unsent_bytes() > UNSENT_BYTES_BUDGET
         for served, connection in self._open.items():
-            hold = (
-                full
-                or (frames_full and served.frame_bytes > 0)
-                or (unsent_full and connection.unsent_bytes() > 0)
-            )
+            hold = full or served in waiting or (unsent_full and connection.unsent_bytes() > 0)
             if hold != served.held:
                 served.hold(hold)
         self._waits.call_after(CHECK_MS, self._check_budgets)
+
+    def _beyond_frame_budget(self) -> set[ServerConnection]:
+        """Over the budget: those whose frames would take more than half of it again. One at least may go on."""
+        if self.frame_bytes() <= self.frame_bytes_budget:
+            return set()
+        unfinished = [served for served in self._open if served.frame_bytes]
+        unfinished.sort(key=lambda served: served.missing_bytes)
+        waiting = set()
+        room = self.frame_bytes_budget // 2
+        for place, served in enumerate(unfinished):
+            if served.missing_bytes <= room or place == 0:
+                room -= served.missing_bytes
+            else:
+                waiting.add(served)
+        return waiting
 
     def _close_idle(self) -> None:
         if self._stopped:

@@ -49,6 +49,11 @@ class FrameReader:
         """Bytes of a frame that is not whole yet."""
         return len(self._held)
 
+    @property
+    def missing_bytes(self) -> int:
+        """Bytes that this frame lacks to be whole, as far as its size is known."""
+        return self._wanted - len(self._held)
+
     def feed(self, received: memoryview) -> list[bytes]:
         """The frames that received completes. Raises FrameError for a size that no frame may have."""
         if not self._held:

@@ -85,12 +85,14 @@ class Fetching:
         parked = Parked()
         keys = [partition for _, _, partition, _ in plans if partition is not None]
         deadline_ms = self._broker.clock.mono_ms() + ask.max_wait_ms
-        self._broker.waits.add(
+        waits = self._broker.waits
+        waiter = waits.add(
             keys,
             max(ask.min_bytes - size, 1),
             deadline_ms,
             lambda _: parked.complete(self._response(self._plan()[0])),
         )
+        parked.when_abandoned(lambda: waits.cancel(waiter))
         return parked
 
     def _has_news(self, plans: list["Planned"]) -> bool:

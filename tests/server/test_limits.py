@@ -1,0 +1,109 @@
+"""What one connection may take from the others: budgets that hold, and waits that end with it."""
+
+import struct
+from collections.abc import Callable, Sequence
+
+from rawclient import RawClient, frame_of, header_of
+from reading import fetch_request
+from trouble import on_loop
+
+import barnabas
+from barnabas.ports import Piece
+from barnabas.server.connection import FRAMES_PER_TURN_MAX, ServerConnection
+from barnabas.wire.messages import fetch
+
+METADATA = 3
+ALL_TOPICS = frame_of(header_of(METADATA, 1) + b"\xff\xff\xff\xff")
+NAMES = 150_000
+ROUNDS = 10_000
+
+
+class Stream:
+    """A connection whose peer never reads: it counts what it is given."""
+
+    def __init__(self) -> None:
+        self.peer_host, self.peer_port = "127.0.0.1", 1
+        self.local_host, self.local_port = "127.0.0.1", 2
+        self.replies = 0
+
+    def send(self, pieces: Sequence[Piece]) -> None:
+        self.replies += len(pieces)
+
+    def unsent_bytes(self) -> int:
+        return 0
+
+    def pause(self) -> None:
+        return
+
+    def resume(self) -> None:
+        return
+
+    def close(self, *, after_sending: bool = True) -> None:
+        return
+
+
+def until(broker: barnabas.Broker, holds: Callable[[], bool]) -> bool:
+    """Whether it held at one of the loop's turns."""
+    found: list[bool] = []
+    for _ in range(ROUNDS):
+        on_loop(broker, lambda: found.append(holds()))
+        if found[-1]:
+            return True
+    return False
+
+
+def test_a_connection_that_is_held_begins_nothing_that_was_read(broker: barnabas.Broker) -> None:
+    node = broker._node
+    stream = Stream()
+    served = ServerConnection(
+        node.listeners._dispatch, stream, "PLAINTEXT", 1 << 20, node.turn, lambda _: None
+    )
+    count = 3 * FRAMES_PER_TURN_MAX
+
+    def arrive() -> None:
+        served.received(memoryview(ALL_TOPICS * count))
+        served.hold(True)
+
+    on_loop(broker, arrive)
+    for _ in range(10):
+        on_loop(broker, lambda: None)
+    assert stream.replies == FRAMES_PER_TURN_MAX
+    on_loop(broker, lambda: served.hold(False))
+    assert until(broker, lambda: stream.replies == count)
+
+
+def test_over_the_frame_budget_those_that_lack_least_become_whole(broker: barnabas.Broker) -> None:
+    listeners = broker._node.listeners
+    frame = frame_of(header_of(METADATA, 1) + struct.pack(">i", NAMES) + b"\0\5plain" * NAMES)
+    budget = 2 * len(frame)
+    clients = [RawClient(broker.bootstrap) for _ in range(6)]
+    stalled, hopeful, late = clients[:4], clients[4], clients[5]
+    usual = listeners.frame_bytes_budget
+    try:
+        sent = [frame[:-100_000]] * len(stalled) + [frame[:-200_000], frame[:100_000]]
+        for client, part in zip(clients, sent, strict=True):
+            client.send(part)
+        assert until(broker, lambda: listeners.frame_bytes() == sum(map(len, sent)) > budget)
+        listeners.frame_bytes_budget = budget
+        on_loop(broker, listeners._check_budgets)
+        hopeful.send(frame[-200_000:])
+        answer = hopeful.read_frame()
+        assert answer is not None
+        assert answer[:4] == b"\0\0\0\7"
+        assert [served.missing_bytes for served in listeners._open if served.held] == [len(frame) - 100_000]
+        for client in stalled:
+            client.close()
+        late.send(frame[100_000:])
+        assert late.read_frame() is not None
+    finally:
+        listeners.frame_bytes_budget = usual
+        for client in clients:
+            client.close()
+
+
+def test_a_fetch_ends_with_its_connection(broker: barnabas.Broker) -> None:
+    waits = broker._node.waits
+    with RawClient(broker.bootstrap) as client:
+        client.post(fetch, fetch_request("plain", min_bytes=1, max_wait_ms=2**31 - 1), 12)
+        assert until(broker, lambda: waits.waiting() == 1)
+    assert until(broker, lambda: waits.waiting() == 0)
