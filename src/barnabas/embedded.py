@@ -17,7 +17,7 @@ from typing import Final, Self, TypeVar
 from barnabas.adapters.loop import new_event_loop
 from barnabas.client.produce import partition_of
 from barnabas.cluster.changes import TopicResult
-from barnabas.node import Node, StartFailed
+from barnabas.node import Node
 from barnabas.partitions.partition import Partition
 from barnabas.records.record import Header, Record, all_records, build_batch
 from barnabas.running import RunningNode
