@@ -1,19 +1,17 @@
 """A broker in memory, and the command line in this process."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
 import pytest
 from click.testing import Result
-from terminal import invoked
+from terminal import Rows, Run, invoked
 
 import barnabas
 
 NUMBERS = count(1)
-Run = Callable[..., Result]
-Rows = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,20 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from barnabas.cli.main import main
+
+Run = Callable[..., Result]
+"""The command line in this process, against the module's broker."""
+Rows = Callable[..., list[dict[str, Any]]]
+"""The same, and the objects that it prints."""
 
 SOURCE = str(Path(__file__).parents[2] / "src")
 COMMAND = [sys.executable, "-m", "barnabas.cli.main"]

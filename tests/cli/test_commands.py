@@ -12,13 +12,12 @@ from contextlib import contextmanager
 import click
 import pytest
 from click.testing import CliRunner
-from terminal import environment
+from terminal import Run, environment
 
 from barnabas import errors
 from barnabas.cli import transport
 from barnabas.cli.output import guarded, parse_address
 from barnabas.client.cluster import Refused, Unreachable
-from conftest import Run
 
 
 def lines(text: str) -> list[dict[str, object]]:

@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from terminal import SOURCE, environment, piped
-
-from conftest import Run
+from terminal import SOURCE, Run, environment, piped
 
 
 def offered(bootstrap: str, line: str) -> list[str]:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from terminal import COMMAND, HASTY, Terminal, environment, invoked, piped
+from terminal import COMMAND, HASTY, Rows, Run, Terminal, environment, invoked, piped
 
 import barnabas
 from barnabas.cli.formats import moment, pretty
 from barnabas.records.record import Record
-from conftest import Rows, Run
 
 ALL = ("-o", "start", "-e")
 BYTES = bytes(range(256))

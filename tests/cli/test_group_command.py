@@ -5,9 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from terminal import COMMAND, Terminal, environment
-
-from conftest import Rows, Run
+from terminal import COMMAND, Rows, Run, Terminal, environment
 
 
 @pytest.fixture

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import click
 import pytest
-from terminal import COMMAND, HASTY, Terminal, environment, piped
+from terminal import COMMAND, HASTY, Rows, Run, Terminal, environment, piped
 
 import barnabas
 from barnabas.cli.produce import Rate, Rated, Replay
 from barnabas.records.record import Record
-from conftest import Rows, Run
 
 ALL = ("-o", "start", "-e")
 

@@ -3,10 +3,9 @@
 import json
 
 import pytest
-from terminal import Terminal, piped
+from terminal import Rows, Run, Terminal, piped
 
 import barnabas
-from conftest import Rows, Run
 
 
 def test_a_topic_from_making_to_removing(run: Run, rows: Rows) -> None:
