@@ -241,6 +241,14 @@ def test_what_was_committed_is_fetched(client: RawClient, group: str) -> None:
     assert sorted(fetched(client, group, 9, require_stable=True)) == expected
 
 
+@pytest.mark.parametrize("retention_ms", [2**63 - 1, 2**62])
+def test_a_retention_without_end_is_kept_for_ever(client: RawClient, group: str, retention_ms: int) -> None:
+    ask = commit_request(group, committed(0, 7))
+    ask.retention_time_ms = retention_ms
+    assert codes_of(client.call(offset_commit, ask, 2)) == [0]
+    assert [offset for _, offset, _, _ in fetched(client, group, 5)] == [7]
+
+
 def test_of_a_partition_named_twice_the_last_offset_counts(client: RawClient, group: str) -> None:
     assert codes_of(
         client.call(offset_commit, commit_request(group, committed(0, 1), committed(0, 2)), 9)

@@ -32,6 +32,7 @@ from barnabas.wire.messages.offset_delete import (
 
 NO_OFFSET: Final = -1
 NO_EXPIRY: Final = -1
+EXPIRY_MAX_MS: Final = 2**63 - 1
 BY_ID_SINCE: Final = 10
 NOT_FOUND_SINCE: Final = 9
 
@@ -65,7 +66,9 @@ def commit_facts(
     """The facts of an allowed commit, and the answer when they are durable."""
     facts: list[Record] = []
     response = OffsetCommitResponse()
-    expire_ms = now_ms + ask.retention_time_ms if ask.retention_time_ms >= 0 else NO_EXPIRY
+    expire_ms = NO_EXPIRY
+    if ask.retention_time_ms >= 0:
+        expire_ms = min(now_ms + ask.retention_time_ms, EXPIRY_MAX_MS)
     for topic in ask.topics:
         name = named(topic, version, image)
         answers = OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id)
