@@ -1,6 +1,7 @@
 """`Broker()`: in memory and on disk, with and without clients, and what it says when it cannot."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,31 @@ def test_it_can_be_started_anew_and_used_asynchronously() -> None:
             assert broker.records("t") == [], "memory begins empty"
     with pytest.raises(BrokerError, match="does not run"):
         broker.produce("t", "x")
+
+
+def test_a_stop_ends_the_calls_that_wait() -> None:
+    broker = barnabas.Broker().start()
+    asked = threading.Event()
+    refusals: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(BrokerError) as caught:
+            broker._call(lambda done: asked.set())
+        refusals.append(str(caught.value))
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asked.wait()
+    broker.stop()
+    asking.join()
+    assert refusals == ["the broker was stopped"]
+
+
+def test_what_is_too_deep_to_parse_is_text() -> None:
+    text = "[" * 100_000
+    with barnabas.Broker() as broker:
+        broker.produce("t", text)
+        assert broker.records("t")[0].value == text
 
 
 def test_bad_topics_are_refused_as_kafka_does() -> None:

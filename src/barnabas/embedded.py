@@ -34,6 +34,7 @@ IN_MEMORY: Final[Mapping[str, str]] = {**DEFAULTS, "log.segment.bytes": str(16 *
 READ_BYTES: Final = 1 << 20
 CALL_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.005
+STOPPED: Final = "the broker was stopped"
 Result = TypeVar("Result")
 Payload = bytes | str | Mapping[str, object] | Sequence[object] | None
 
@@ -79,7 +80,7 @@ def readable(content: bytes | None, *, parse: bool) -> object:
     if parse and text[:1] in ("{", "["):
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return text
     return text
 
@@ -119,6 +120,7 @@ class Broker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._pid = 0
+        self._unanswered: set[threading.Event] = set()
 
     # -- life
 
@@ -154,6 +156,8 @@ class Broker:
             if ready == [None]:
                 self._loop.run_forever()
             self._loop.close()
+            for answered in list(self._unanswered):
+                answered.set()  # what was asked is not answered any more
 
         self._thread = threading.Thread(target=run, name="barnabas-broker", daemon=True)
         self._thread.start()
@@ -353,11 +357,19 @@ class Broker:
                 failure.append(error)
                 answered.set()
 
-        self._loop.call_soon_threadsafe(run)
-        if not answered.wait(CALL_TIMEOUT_S):
-            raise BrokerError(f"the broker did not answer within {CALL_TIMEOUT_S} s")
+        self._unanswered.add(answered)
+        try:
+            self._loop.call_soon_threadsafe(run)
+            if not answered.wait(CALL_TIMEOUT_S):
+                raise BrokerError(f"the broker did not answer within {CALL_TIMEOUT_S} s")
+        except RuntimeError as closed:
+            raise BrokerError(STOPPED) from closed
+        finally:
+            self._unanswered.discard(answered)
         if failure:
             raise failure[0]
+        if not answer:
+            raise BrokerError(STOPPED)
         return answer[0]
 
 
