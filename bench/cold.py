@@ -31,7 +31,7 @@ def produce_beside_cold_reads(site: Site) -> Figures:
             requests.produce_request(loaded, number % PARTITIONS, KB, now_ms()) for number in range(4)
         ]
         load = Load(contents, 64, requests.produce_codes(loaded), rate=RATE)
-        alone = drive(site.broker, load, site.scale.counted, site.scale.warm)
+        alone = drive(site.broker, load, site.scale.counted, Limits(seconds=site.scale.warm_seconds))
         reader = Reader(site, topic, batches)
         reader.start()
         try:

@@ -30,10 +30,6 @@ class Scale:
     def counted(self) -> Limits:
         return Limits(seconds=self.seconds)
 
-    @property
-    def warm(self) -> Limits:
-        return Limits(seconds=self.warm_seconds)
-
 
 QUICK = Scale(0.3, 0.1, 0.02, 1 << 26, 100, 2, (200,))
 
