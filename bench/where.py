@@ -8,6 +8,7 @@ times the CPU a request of the same load without perf is its microseconds. Needs
 import argparse
 import collections
 import json
+import os
 import re
 import shutil
 import signal
@@ -118,7 +119,10 @@ def loads(site: Site) -> dict[str, Load]:
 
 def without_sockets(python: Path | None) -> str:
     command = [str(python or sys.executable), "-m", "bench.inprocess", "produce", "fetch64", "--rounds", "5"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    environment = dict(os.environ)
+    if python is not None:
+        environment.pop("PYTHONPATH", None)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     return ", ".join(done.stdout.split("\n")[:2])
 
 
