@@ -1,12 +1,14 @@
 """The committer with a journal, on virtual time and a disk that forgets: H1-H4 of partitions/journal_committer.py."""
 
 import errno
+from dataclasses import replace
 
 import pytest
 
 from barnabas.log.journal import JOURNAL
 from barnabas.partitions.journal_committer import SMALL_BYTES, Journal
 from barnabas.partitions.partition import Partition
+from barnabas.ports import WorldError
 from barnabas.records.record import Record, all_records, build_batch
 from barnabas.testing.disk import Kind
 from barnabas.testing.machine import ROOT, VirtualMachine
@@ -68,6 +70,12 @@ class Bench:
         told.append(code)
         if code == 0:
             self.answered[name].append(value)
+
+    def set(self, name: str, **options: str) -> None:
+        """Options of the topic, from the next batch on."""
+        overrides = {key.replace("_", "."): value for key, value in options.items()}
+        partitions = self.machine.node.partitions
+        partitions.reconfigure(replace(self.machine.node.cluster.image.topics[name], overrides=overrides))
 
     def syncs(self) -> int:
         return self.machine.disk.calls.get("sync", 0)
@@ -194,4 +202,117 @@ def test_no_journal_where_none_is_wanted() -> None:
     for _ in range(10):
         bench.put(*TOPICS)
     assert not bench.machine.disk.exists(f"{ROOT}/{JOURNAL}")
+    bench.check()
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("segment_bytes", ["150", "100000"])
+def test_what_is_synced_has_no_hole_before_it_that_the_cache_left(seed: int, segment_bytes: str) -> None:
+    """Recovery would cut at the hole, and what had been durable behind it would go too."""
+    bench = Bench(seed=seed)
+    bench.set("a", barnabas_durability="cache", segment_bytes=segment_bytes)
+    for _ in range(6):
+        bench.put("a")
+    bench.set("a", barnabas_durability="sync", segment_bytes=segment_bytes)
+    for _ in range(3):
+        bench.put("a")
+    bench.machine.crash()
+    bench.machine.boot()
+    bench.check()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_durable_answers_stay_so_when_the_cache_takes_over_and_a_sync_fails(seed: int) -> None:
+    bench = Bench(seed=seed)
+    bench.put("a")
+    bench.put("a")
+    bench.set("a", barnabas_durability="cache", flush_ms="1")
+    bench.machine.disk.fail("sync", errno.EIO, path="a-0/0000")
+    bench.partition("a").append_own(build_batch([Record(None, b"cached", 1)]), 1)
+    bench.time.run_for(15_000)
+    assert not bench.partition("a").offline
+    bench.machine.crash()
+    bench.machine.boot()
+    assert bench.stored("a")[:3] == bench.answered["a"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_durable_answers_stay_so_when_the_cache_takes_over_and_a_write_fails(seed: int) -> None:
+    """The new epoch ends what the journal says of this partition: the closed segments must be on the disk by then."""
+    bench = Bench(seed=seed)
+    bench.set("a", segment_bytes="150")
+    for _ in range(4):
+        bench.put("a")
+    bench.set("a", barnabas_durability="cache")
+    bench.machine.disk.fail("write", errno.EIO, path="a-0/0000")
+    bench.put("a")
+    assert bench.partition("a").offline
+    bench.time.run_for(5_000)
+    assert not bench.partition("a").offline
+    bench.machine.crash()
+    bench.machine.boot()
+    bench.check()
+
+
+def test_the_last_of_two_changes_counts_however_quickly_they_come(bench: Bench) -> None:
+    partition = bench.partition("a")
+    end = partition.append_own(build_batch([Record(None, b"first", 1)]), 1)
+    bench.set("a", barnabas_durability="cache")
+    bench.set("a", barnabas_durability="sync")
+    bench.time.run_until(lambda: partition.high_watermark == end)
+    bench.answered["a"].append(b"first")
+    before = bench.syncs()
+    bench.put("a")
+    assert bench.syncs() > before, "answered without a sync"
+
+
+@pytest.mark.parametrize("journal_bytes", [0, 4096 * 17])
+def test_a_topic_that_is_flushed_at_every_batch_loses_none_when_a_sync_fails(journal_bytes: int) -> None:
+    """flush.messages makes answers durable, whatever barnabas.durability says."""
+    bench = Bench(journal_bytes)
+    bench.set("a", barnabas_durability="cache", flush_messages="1", flush_ms="1")
+    bench.put("a")
+    bench.put("a")
+    bench.machine.disk.fail("sync", errno.EIO, path="a-0/0000")
+    bench.time.run_for(15_000)
+    assert not bench.partition("a").offline
+    bench.check()
+    bench.machine.crash()
+    bench.machine.boot()
+    bench.check()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_failed_sync_of_a_partition_that_failed_already_is_heard(seed: int) -> None:
+    """A read fails while a job is on its way, and then the job's sync: the second error alone says what is in doubt."""
+    bench = Bench(seed=seed)
+    bench.put("a")
+    bench.put("a")
+    partition = bench.partition("a")
+    partition.append_own(build_batch([Record(None, b"x" * SMALL_BYTES, 1)]), 1)
+    bench.time.run_until(lambda: partition.lane.busy)
+    bench.machine.disk.fail("sync", errno.EIO, path="a-0/0000")
+    partition.failed(WorldError("a read failed"), readable=False)
+    bench.time.run_for(15_000)
+    assert not partition.offline
+    bench.machine.crash()
+    bench.machine.boot()
+    bench.check()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_partition_waits_for_a_sync_of_its_file_before_it_goes_on(seed: int) -> None:
+    """Of two syncs at once only one may be told of the error: here the one that comes later is."""
+    bench = Bench(seed=seed)
+    bench.put("a")
+    bench.put("a")
+    partition = bench.partition("a")
+    lane = partition.lane
+    lane.syncing += 1
+    partition.failed(WorldError("a read failed"), readable=False)
+    bench.time.run_for(3_000)
+    assert partition.offline and partition.lane is lane
+    lane.syncing -= 1
+    bench.time.run_for(3_000)
+    assert not partition.offline
     bench.check()

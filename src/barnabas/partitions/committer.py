@@ -28,12 +28,33 @@ class Committed(Protocol):
 
     def committed(self, end_offset: int, size: int) -> None: ...
     def failed(self, error: WorldError) -> None: ...
+    def sync_failed(self, error: WorldError) -> None: ...
+    def unsynced_files(self) -> list[File]: ...
+    def is_durable(self) -> None:
+        """What unsynced_files() named has been synced."""
+
+
+class Freezes(Protocol):
+    """A journal, as far as those know it who must keep it as it is."""
+
+    def freeze(self, error: WorldError) -> None: ...
 
 
 class Lane:
     """What one partition has gathered and not yet committed. The partition owns it, the committer works on it."""
 
-    __slots__ = ("busy", "bytes", "failed", "in_doubt", "in_ring", "owner", "queued", "syncing", "writes")
+    __slots__ = (
+        "behind",
+        "busy",
+        "bytes",
+        "failed",
+        "in_doubt",
+        "journal",
+        "owner",
+        "queued",
+        "syncing",
+        "writes",
+    )
 
     def __init__(self, owner: Committed) -> None:
         self.owner = owner
@@ -44,8 +65,11 @@ class Lane:
         self.syncing = 0
         """Syncs of its file that others have begun: a write by the loop would wait for them (C4)."""
         self.failed = False
-        self.in_ring = False
-        """Some of its records were answered when the journal had them."""
+        self.journal: Freezes | None = None
+        """Some of its records were answered when this journal had them."""
+        self.behind = False
+        """Its answers waited for no sync until now: the next one must cover what lies before it too, or a crash leaves
+        a hole there and recovery cuts what was durable behind it."""
         self.in_doubt = False
         """Records that were answered may be in no file: they are restored from the journal before it goes on."""
 
@@ -99,9 +123,6 @@ class Committer(Protocol):
     def take(self, lane: Lane, write: Write) -> None:
         """Make write durable some time soon, then tell lane.owner."""
 
-    def in_doubt(self, lane: Lane, error: WorldError) -> bool:
-        """A sync of the lane's file failed: whether records that were answered may be in no file now."""
-
     def released(self, lane: Lane) -> None:
         """A job of the lane has ended: go on with what it has gathered meanwhile."""
 
@@ -124,10 +145,6 @@ class CacheCommitter:
             if not self._dirty:
                 self._turn.write(self._flush)
             self._dirty.append(lane)
-
-    def in_doubt(self, lane: Lane, error: WorldError) -> bool:
-        """Not known to be lost: what `cache` promised was the page cache (Partition.distrust)."""
-        return False
 
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
@@ -185,10 +202,6 @@ class SyncCommitter:
                 self._turn.write(self._flush)
             self._dirty.append(lane)
 
-    def in_doubt(self, lane: Lane, error: WorldError) -> bool:
-        """Each answer had its own sync."""
-        return False
-
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
         for lane in dirty:
@@ -219,27 +232,36 @@ def run_job(
 ) -> None:
     """Write (and sync) in the commit pool, then tell the owner on the loop and the committer that the lane is free."""
 
+    before: list[File] = []
+    if sync and lane.behind:
+        try:
+            before = lane.owner.unsynced_files()
+        except WorldError as error:
+            lane.failed = True  # the job finds it when it ends
+            lane.owner.failed(error)
+
     def work() -> object:
         files = write_runs(writes)
         if sync:
-            sync_all(files)
+            sync_all([*before, *files])
         return None
 
     def done(_: object | None, error: BaseException | None) -> None:
         lane.busy = False
         uncommitted.bytes -= size
+        lane.failed = lane.failed or error is not None
         if lane.failed:
             uncommitted.bytes -= lane.bytes
             lane.writes, lane.bytes = [], 0
-            return
-        if error is not None:
-            lane.failed = True
-            uncommitted.bytes -= lane.bytes
-            lane.writes, lane.bytes = [], 0
-            if isinstance(error, NotSynced):
-                lane.in_doubt = committer.in_doubt(lane, error)
+        if isinstance(error, NotSynced):
+            lane.owner.sync_failed(error)  # of one that has failed too: its answered records may be in doubt
+        elif error is not None:
             lane.owner.failed(as_world(error))
+        if lane.failed:
             return
+        if before:
+            lane.behind = False
+            lane.owner.is_durable()
         lane.owner.committed(writes[-1].end_offset, size)
         committer.released(lane)
 

@@ -140,7 +140,11 @@ class JournalCommitter:
             if lane.failed or not lane.writes:
                 self._forget(lane)
             elif (
-                lane.bytes > SMALL_BYTES or lane.syncing or size > ROUND_BYTES_MAX or not self._journal.usable
+                lane.bytes > SMALL_BYTES
+                or lane.syncing
+                or lane.behind
+                or size > ROUND_BYTES_MAX
+                or not self._journal.usable
             ):
                 self._start_job(lane)
             else:
@@ -163,7 +167,7 @@ class JournalCommitter:
         for lane in lanes:
             parts.append((lane, lane.writes, lane.bytes))
             lane.writes, lane.bytes = [], 0
-            lane.busy = lane.in_ring = True
+            lane.busy, lane.journal = True, self._journal
         position, sequence = ring.place(taken.size)
         chunks = taken.to_chunks(ring.run_id, sequence)
         self._flying = True
@@ -250,15 +254,10 @@ class JournalCommitter:
             if error is None:
                 self._sync_next(half, owed)
                 return
-            lane.in_doubt = self.in_doubt(lane, as_world(error))
-            lane.owner.failed(as_world(error))
+            self._journal.freeze(as_world(error))
+            lane.owner.sync_failed(as_world(error))
 
         self._loop.run_in("commit", file.sync, synced)
-
-    def in_doubt(self, lane: Lane, error: WorldError) -> bool:
-        if lane.in_ring:
-            self._journal.freeze(error)
-        return lane.in_ring
 
     # -- jobs of single partitions
 

@@ -244,12 +244,15 @@ class Partitions:
         """Whether all that was answered is on disk. A failed write leaves that open; one sync tells, and only one: after
         a failed sync the next succeeds without what was lost (decision 6).
         """
-        if not partition.lane.in_doubt and self._committer(partition.options) is self._sync:
+        lane = partition.lane
+        is_synced = lane.journal is not None or self._committer(partition.options) is self._sync
+        if is_synced and not lane.in_doubt:
             try:
                 partition.log.sync()
+                partition.is_durable()
             except WorldError as error:
-                partition.lane.in_doubt = self._sync.in_doubt(partition.lane, error)
-        return not partition.lane.in_doubt
+                partition.doubt(error)
+        return not lane.in_doubt
 
     def _restore(self, partition: Partition, after_ms: int) -> None:
         """Records that were answered are in the journal alone: they are written and synced once more."""
@@ -274,7 +277,8 @@ class Partitions:
     def _reopen(self, partition: Partition, after_ms: int) -> None:
         if self.get(partition.topic, partition.index) is not partition:
             return  # deleted meanwhile
-        if partition.lane.busy:
+        if partition.lane.busy or partition.lane.syncing:
+            # Two syncs of one file: Linux tells its error to one of them, so both must have been heard.
             self._reopen_later(partition, REOPEN_AFTER_MS)
             return
         if not self._is_whole(partition):
@@ -282,9 +286,13 @@ class Partitions:
             return
 
         def have_reign(code: int, reign: int) -> None:
+            if self.get(partition.topic, partition.index) is not partition:
+                return  # deleted meanwhile
             try:
                 if code:
                     raise WorldError(f"no new reign: error {code}")
+                if partition.lane.in_doubt or partition.lane.syncing:
+                    raise WorldError("its file is being synced once more")
                 now_ms = self._clock.wall_ms()
                 partition.log.truncate_to(partition.high_watermark, now_ms)
                 partition.log.roll_now(now_ms)

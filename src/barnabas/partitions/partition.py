@@ -17,9 +17,9 @@ from barnabas import errors
 from barnabas.config.effective import TopicOptions
 from barnabas.log.log import Log
 from barnabas.log.producer_state import Duplicate
-from barnabas.partitions.committer import Committer, Lane
+from barnabas.partitions.committer import CacheCommitter, Committer, Lane
 from barnabas.partitions.waits import Waits
-from barnabas.ports import Piece, WorldError
+from barnabas.ports import File, Piece, WorldError
 from barnabas.records.batch import BatchHeader, read_header
 from barnabas.records.validate import validate_produced
 
@@ -77,6 +77,8 @@ class Partition:
         "_on_failure",
         "_waiting",
         "_waits",
+        "_wanted",
+        "cached_from",
         "epoch",
         "high_watermark",
         "index",
@@ -113,7 +115,9 @@ class Partition:
         self.readable = True
         self.unsynced_bytes = 0
         self.lane = Lane(self)
-        self._committer = committer
+        self._committer = self._wanted = committer
+        self.cached_from = log.end_offset if isinstance(committer, CacheCommitter) else None
+        """Records from here on were answered when the page cache had them; None: all that were answered are durable."""
         self._waits = waits
         self._on_failure = on_failure
         self._waiting: deque[Waiting] | None = None
@@ -165,11 +169,17 @@ class Partition:
         """The topic's options changed; takes effect from the next batch on."""
         self.options = options
         self.log.options = options
+        self._wanted = committer
         if committer is not self._committer:
-            self.when_committed(self.log.end_offset, lambda _: self._switch(committer))
+            self.when_committed(self.log.end_offset, self._switch)
 
-    def _switch(self, committer: Committer) -> None:
-        self._committer = committer
+    def _switch(self, _: int) -> None:
+        """The options may have changed once more meanwhile: the last ones count."""
+        self._committer = self._wanted
+        if not isinstance(self._committer, CacheCommitter):
+            self.lane.behind = self.cached_from is not None
+        elif self.cached_from is None:
+            self.cached_from = self.high_watermark
 
     # -- the committer's word
 
@@ -203,13 +213,27 @@ class Partition:
         self._waits.wake(self)
 
     def sync_failed(self, error: WorldError) -> None:
-        """Somebody else's sync of this partition's file failed."""
-        self.lane.in_doubt = self._committer.in_doubt(self.lane, error)
+        """A sync of this partition's file failed, the committer's or somebody else's."""
+        self.doubt(error)
         self.failed(error)
 
-    def distrust(self, synced_offset: int) -> None:
-        """A sync failed and nothing above synced_offset is known to be on disk: what `cache` had promised was less."""
-        self.high_watermark = min(self.high_watermark, synced_offset)
+    def doubt(self, error: WorldError) -> None:
+        """A sync failed: what a journal has is restored from it, and what the page cache alone had is given up."""
+        if self.lane.journal is not None:
+            self.lane.journal.freeze(error)
+            self.lane.in_doubt = True
+        if self.cached_from is not None:
+            durable = max(self.cached_from, self.log.recovery_point)
+            self.high_watermark = min(self.high_watermark, durable)
+
+    def unsynced_files(self) -> list[File]:
+        """Raises WorldError."""
+        return [segment.file for segment in self.log.prepare_recovery_point()[0]]
+
+    def is_durable(self) -> None:
+        """All that was written has been synced, and answers wait for a sync from now on."""
+        if not isinstance(self._committer, CacheCommitter):
+            self.cached_from = None
 
     def reopened(self, log: Log, epoch: int) -> None:
         """The keeper truncated the log to what is known and opened it anew under a new epoch."""
@@ -217,6 +241,7 @@ class Partition:
         self.epoch = epoch
         self.high_watermark = log.end_offset
         self.lane = Lane(self)
+        self.lane.behind = self.cached_from is not None
         self.offline = False
         self.readable = True
 

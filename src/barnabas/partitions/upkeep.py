@@ -136,8 +136,6 @@ class Upkeep:
             self._syncing.discard(partition)
             lane.syncing -= 1
             if error is not None:
-                if not partition.options.durability_sync:
-                    partition.distrust(log.recovery_point)
                 partition.sync_failed(as_world(error))
             elif not partition.offline:
                 self._reached(partition, segments, offset)
