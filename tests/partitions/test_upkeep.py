@@ -208,3 +208,30 @@ def test_a_deleted_topics_checkpoints_are_not_met_by_its_namesake() -> None:
     partition = machine.node.partitions.get("t", 0)
     assert partition is not None and not partition.offline
     assert (partition.log_start_offset, partition.high_watermark) == (0, 2)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_two_log_starts_at_once_the_later_is_what_a_crash_leaves(seed: int) -> None:
+    """Each was answered when its checkpoint was written: an older one must not be renamed over it."""
+    time = VirtualTime(seed)
+    machine = VirtualMachine(time, Wire(time), OPTIONS)
+    machine.boot()
+    made: list[dict[str, int]] = []
+    machine.node.topics.create_automatically(["t"], made.append)
+    time.run_until(lambda: bool(made))
+    partition = machine.node.partitions.get("t", 0)
+    assert partition is not None
+    for _ in range(5):
+        batch = build_batch([Record(None, b"v", time.wall_ms())])
+        partition.append(batch, 0, len(batch), 9, time.wall_ms())
+    time.run_until(lambda: partition.high_watermark == 5)
+    written: list[object] = []
+    for offset in range(1, 5):
+        partition.log.advance_log_start(offset)
+        machine.node.upkeep.write_checkpoints(written.append)
+    time.run_until(lambda: len(written) == 4)
+    assert written == [None] * 4
+    machine.crash()
+    machine.boot()
+    again = machine.node.partitions.get("t", 0)
+    assert again is not None and again.log_start_offset == 4

@@ -63,6 +63,8 @@ class Upkeep:
         self._next_compaction_ms = first_ms
         self._syncing: set[Partition] = set()
         self._compacting: set[Partition] = set()
+        self._writing_checkpoints = False
+        self._checkpoints_asked: list[Callable[[WorldError | None], None] | None] = []
 
     def start(self) -> None:
         self._waits.call_after(TICK_MS, self._tick)
@@ -152,7 +154,17 @@ class Upkeep:
             self.write_checkpoints()
 
     def write_checkpoints(self, done: Callable[[WorldError | None], None] | None = None) -> None:
-        """Both offset checkpoints, in the commit pool: a sync on the loop would hold everybody."""
+        """Both offset checkpoints, in the commit pool: a sync on the loop would hold everybody.
+
+        One at a time: of two, the older might be the last to be renamed. Who asks meanwhile is served by the next.
+        """
+        self._checkpoints_asked.append(done)
+        if not self._writing_checkpoints:
+            self._write_checkpoints()
+
+    def _write_checkpoints(self) -> None:
+        self._writing_checkpoints = True
+        asked, self._checkpoints_asked = self._checkpoints_asked, []
         points: dict[Key, int] = {}
         starts: dict[Key, int] = {}
         logs = [(partition.log, partition.log.recovery_point) for partition in self._partitions.all()]
@@ -174,8 +186,12 @@ class Upkeep:
             else:
                 for log, offset in logs:
                     log.checkpointed_offset = offset
-            if done is not None:
-                done(error if isinstance(error, WorldError) else WorldError(repr(error)) if error else None)
+            self._writing_checkpoints = False
+            if self._checkpoints_asked:
+                self._write_checkpoints()
+            for done in asked:
+                if done is not None:
+                    done(as_world(error) if error else None)
 
         self._loop.run_in("commit", work, answer)
 
