@@ -240,3 +240,19 @@ def test_a_batch_that_claims_a_later_offset_is_the_one_that_goes(disk: Disk) -> 
     disk.overwrite(bytes(content))
     again = disk.log(**SMALL)
     assert values(again) == [b"0000", b"0001"] and len(again.segments) == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("after", range(3))
+def test_a_folder_whose_name_could_not_be_synced_is_synced_at_the_next_try(seed: int, after: int) -> None:
+    """Else what is synced inside it goes with it. The folder's own names are synced twice, that of itself once."""
+    world, disk = virtual(seed)
+    world.sync_folder("/d")
+    log = disk.log()
+    world.fail("sync_folder", errno.EIO, after=after)
+    with pytest.raises(WorldError):
+        put(log, 0)
+    put(log, 0)
+    log.segments[-1].file.sync()
+    world.crash()
+    assert values(disk.log()) == [b"0000"]

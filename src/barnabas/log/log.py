@@ -188,8 +188,9 @@ class Log:
         files = self._pool.files
         if not self.segments and not files.exists(f"{self.folder}/{names.PARTITION_METADATA}"):
             files.make_folder(self.folder)
-            names.write_partition_metadata(files, self.folder, self.topic_id)
             files.sync_folder(self.folder.rpartition("/")[0])
+            # Last: where this file is, the folder's name is durable.
+            names.write_partition_metadata(files, self.folder, self.topic_id)
         self._rolling = True
         segment = Segment(self._pool, self.folder, self.end_offset, now_ms)
         segment.make_empty()
