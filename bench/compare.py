@@ -89,11 +89,11 @@ class Comparison:
             figures, failure = {}, str(error)
             told = f"FAILED: {failure}"
             self.failed += 1
-        say(f"{mode:5} {line.key:20} {number + 1}/{self.given.rounds} {site.name:8} {told}")
         taken_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
         self.results.add(
             Run(line.key, mode, site.name, number, figures, self.given.quick, taken_at, load_average, failure)
         )
+        say(f"{mode:5} {line.key:20} {number + 1}/{self.given.rounds} {site.name:8} {told}")
 
 
 def read_options() -> argparse.Namespace:
