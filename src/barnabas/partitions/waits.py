@@ -33,9 +33,10 @@ class Parked:
     def complete(self, reply: object) -> None:
         assert self.reply is None, "a parked reply is completed once"
         self.reply = reply
-        self._on_abandoned = None
-        if self._then is not None:
-            self._then(self._subject, reply)
+        then, subject = self._then, self._subject
+        self._then = self._subject = self._on_abandoned = None  # the subject may know this: no cycle stays
+        if then is not None:
+            then(subject, reply)
 
     def when_abandoned(self, callback: Callable[[], None]) -> None:
         """callback() if nobody can be told the reply any more: for waits that have no other purpose."""
