@@ -277,3 +277,13 @@ def test_a_forgotten_offset_is_not_fetched(client: RawClient, group: str) -> Non
     answer = client.call(offset_delete, offset_delete.OffsetDeleteRequest(group, [topic]), 0)
     assert (answer.throttle_time_ms, answer.error_code, codes_of(answer)) == (0, 0, [0])
     assert fetched(client, group, 9) == [(1, 6, -1, "")]
+
+
+@covers("JoinGroup", "UNKNOWN_SERVER_ERROR")
+def test_a_member_whose_id_no_answer_could_say_is_refused(client: RawClient, group: str) -> None:
+    """It would close the connection of whoever describes the group. Kafka answers the same code (a client id does it, too)."""
+    refused = led(client, group, instance="i" * 32_767)
+    assert (refused.error_code, refused.member_id) == (errors.UNKNOWN_SERVER_ERROR, "")
+    ask = describe_groups.DescribeGroupsRequest(groups=[group])
+    (described,) = client.call(describe_groups, ask, 5).groups
+    assert described.members == []

@@ -24,6 +24,7 @@ from barnabas.wire.messages.leave_group import (
     MemberResponse,
 )
 from barnabas.wire.messages.sync_group import SyncGroupRequest, SyncGroupResponse
+from barnabas.wire.primitives import STRING_BYTES_MAX
 
 MEMBER_ID_REQUIRED_SINCE: Final = 4
 NO_PROTOCOL_SINCE: Final = 7
@@ -102,6 +103,9 @@ class Classic:
     def _join_unknown(self, group: Group, joining: Joining) -> JoinGroupResponse | Parked:
         instance = joining.ask.group_instance_id
         member_id = f"{instance if instance is not None else joining.client_id}-{self._new_id()}"
+        if len(member_id.encode()) > STRING_BYTES_MAX:
+            # No answer could name such a member, neither to it nor, in DescribeGroups, to others.
+            return refuse_join(errors.UNKNOWN_SERVER_ERROR, joining.ask.member_id, joining.version)
         if instance is not None and instance in group.static:
             return self._replace_static(group, group.members[group.static[instance]], member_id, joining)
         if instance is None and joining.version >= MEMBER_ID_REQUIRED_SINCE:

@@ -27,5 +27,6 @@ API = Api(
         errors.FENCED_INSTANCE_ID,
         errors.INCONSISTENT_GROUP_PROTOCOL,
         errors.GROUP_MAX_SIZE_REACHED,
+        errors.UNKNOWN_SERVER_ERROR,
     ),
 )
