@@ -258,7 +258,7 @@ class Node:
         if self.folder.was_clean:
             void(files, root)
             return
-        taken = take_up(files, root, self.folder.recovery_points)
+        taken = take_up(files, root, self.folder.offsets.recovery_point)
         if taken:
             self.log.info("took up the journal", bytes=taken)
 

@@ -81,6 +81,20 @@ def test_a_checkpoint_that_does_not_parse_counts_as_absent(disk: Disk, content: 
     assert checkpoints.read_offsets(disk.files, path) == {}
 
 
+def test_offsets_count_for_the_topic_they_were_written_for(disk: Disk) -> None:
+    """K1: a folder from before has no ids, and all count; a name that stands there with another id does not."""
+    one, other = bytes(16), bytes(range(16))
+    checkpoints.write_offsets(disk.files, f"{disk.root}/{checkpoints.RECOVERY_POINTS}", OFFSETS)
+    assert checkpoints.Offsets.read(disk.files, disk.root).recovery_point("a", 0, one) == 5
+    checkpoints.write_all(disk.files, disk.root, OFFSETS, {("a", 0): 3}, {"a": one})
+    read = checkpoints.Offsets.read(disk.files, disk.root)
+    assert (read.recovery_point("a", 0, one), read.log_start("a", 0, one)) == (5, 3)
+    assert (read.recovery_point("a", 0, other), read.log_start("a", 0, other)) == (0, 0)
+    assert read.recovery_point("a.b-c_d", 12, one) == 0, "no id stands beside it"
+    disk.files.write_atomic(f"{disk.root}/{checkpoints.TOPIC_IDS}", b"0\n1\na xyz\n")
+    assert checkpoints.Offsets.read(disk.files, disk.root).recovery_point("a", 0, one) == 0
+
+
 def epochs_of(disk: Disk, *entries: tuple[int, int]) -> LeaderEpochs:
     epochs = LeaderEpochs(disk.files, disk.root)
     for epoch, start in entries:

@@ -235,3 +235,36 @@ def test_of_two_log_starts_at_once_the_later_is_what_a_crash_leaves(seed: int) -
     machine.boot()
     again = machine.node.partitions.get("t", 0)
     assert again is not None and again.log_start_offset == 4
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_namesake_of_a_deleted_topic_loses_nothing_to_its_checkpoints(seed: int) -> None:
+    """The power fails before a checkpoint without the deleted topic is on disk: its recovery point lies there still."""
+    time = VirtualTime(seed)
+    machine = VirtualMachine(time, Wire(time), OPTIONS)
+    machine.boot()
+
+    def make(batches: int) -> None:
+        made: list[dict[str, int]] = []
+        machine.node.topics.create_automatically(["t"], made.append)
+        time.run_until(lambda: bool(made))
+        partition = machine.node.partitions.get("t", 0)
+        assert partition is not None
+        for _ in range(batches):
+            batch = build_batch([Record(None, b"v", time.wall_ms())])
+            partition.append(batch, 0, len(batch), 9, time.wall_ms())
+        time.run_until(lambda: partition.high_watermark == batches)
+
+    make(9)
+    time.run_for(65_000)  # a recovery point of 9 is on disk
+    gone: list[object] = []
+    ask = DeleteTopicState(name="t")
+    rules = machine.node.topics.rules()
+    machine.node.topics.submit(lambda image: changes.delete_topics(image, [ask], rules, 6), [], gone.append)
+    time.run_until(lambda: bool(gone))
+    make(2)
+    machine.crash()
+    machine.boot()
+    partition = machine.node.partitions.get("t", 0)
+    assert partition is not None and not partition.offline
+    assert partition.high_watermark == 2

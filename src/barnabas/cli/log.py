@@ -22,9 +22,8 @@ from barnabas.cli.output import (
     guarded,
     yes_option,
 )
-from barnabas.log import checkpoints
 from barnabas.log import folder as names
-from barnabas.log.checkpoints import RECOVERY_POINTS, read_offsets
+from barnabas.log.checkpoints import Offsets
 from barnabas.log.examine import Batch, Damage, Examined, Walk, bases_of, examine, walks
 from barnabas.log.journal import JOURNAL, read_rounds, take_up
 from barnabas.log.mend import cut_name, mend
@@ -56,9 +55,10 @@ class Place:
         self.key = parsed
 
     def examine(self, files: OsFiles) -> Examined:
-        points = checkpoints.read_offsets(files, f"{self.root}/{checkpoints.RECOVERY_POINTS}")
         clean = files.exists(f"{self.root}/{names.CLEAN_MARK}")
-        return examine(files, self.folder, clean, points.get(self.key, 0))
+        topic_id = names.read_topic_id(files, self.folder) or b""
+        point = Offsets.read(files, self.root).recovery_point(*self.key, topic_id)
+        return examine(files, self.folder, clean, point)
 
 
 def is_partition(files: OsFiles, folder: str) -> bool:
@@ -321,7 +321,7 @@ def take_up_journal(files: OsFiles, root: str, dry_run: bool) -> None:
         if read_rounds(files.open(path)):
             click.echo(f"{path} has records for these logs: repair, or a start, writes them first", err=True)
         return
-    taken = take_up(files, root, read_offsets(files, f"{root}/{RECOVERY_POINTS}"))
+    taken = take_up(files, root, Offsets.read(files, root).recovery_point)
     if taken:
         click.echo(f"took up {taken} bytes from {path}", err=True)
 

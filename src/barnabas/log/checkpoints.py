@@ -1,7 +1,11 @@
-"""Offset checkpoints of a data folder: recovery-point-offset-checkpoint, log-start-offset-checkpoint; and the leader
-epochs of a partition, leader-epoch-checkpoint.
+"""Offset checkpoints of a data folder: recovery-point-offset-checkpoint, log-start-offset-checkpoint; whose they are,
+checkpoint-topic-ids; and the leader epochs of a partition, leader-epoch-checkpoint.
 
-Layout   lines of text: version (0), count, then one entry a line: `topic partition offset`, or `epoch offset`.
+Layout   lines of text: version (0), count, then one entry a line: `topic partition offset`, `topic id`, or
+         `epoch offset`.
+K1       An offset counts only for the topic id that stands beside its topic's name: of a topic that was deleted and made
+         anew, the old one's offsets may still be here. The ids are written behind the offsets, so that a crash between
+         leaves new offsets that do not count yet, never old ones that do. No file of ids: a folder from before, all count.
 Crash    written beside and renamed: the old content or the new.
 A file that does not parse counts as absent: recovery then scans more, or deletes nothing it need not.
 """
@@ -13,6 +17,7 @@ from barnabas.ports import Files
 
 RECOVERY_POINTS: Final = "recovery-point-offset-checkpoint"
 LOG_STARTS: Final = "log-start-offset-checkpoint"
+TOPIC_IDS: Final = "checkpoint-topic-ids"
 LEADER_EPOCHS: Final = "leader-epoch-checkpoint"
 VERSION: Final = "0"
 Key = tuple[str, int]
@@ -44,6 +49,62 @@ def read_offsets(files: Files, path: str) -> dict[Key, int]:
 
 def write_offsets(files: Files, path: str, offsets: Mapping[Key, int]) -> None:
     _write(files, path, [f"{topic} {index} {offset}" for (topic, index), offset in offsets.items()])
+
+
+class Offsets:
+    """Both checkpoints of a data folder, as a start finds them. K1."""
+
+    def __init__(
+        self,
+        points: Mapping[Key, int] | None = None,
+        starts: Mapping[Key, int] | None = None,
+        topic_ids: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self._points = points or {}
+        self._starts = starts or {}
+        self._ids = topic_ids
+
+    @classmethod
+    def read(cls, files: Files, root: str) -> "Offsets":
+        ids = f"{root}/{TOPIC_IDS}"
+        return cls(
+            read_offsets(files, f"{root}/{RECOVERY_POINTS}"),
+            read_offsets(files, f"{root}/{LOG_STARTS}"),
+            read_topic_ids(files, ids) if files.exists(ids) else None,
+        )
+
+    def recovery_point(self, topic: str, index: int, topic_id: bytes) -> int:
+        return self._points.get((topic, index), 0) if self._counts(topic, topic_id) else 0
+
+    def log_start(self, topic: str, index: int, topic_id: bytes) -> int:
+        return self._starts.get((topic, index), 0) if self._counts(topic, topic_id) else 0
+
+    def _counts(self, topic: str, topic_id: bytes) -> bool:
+        return self._ids is None or self._ids.get(topic) == topic_id
+
+
+def read_topic_ids(files: Files, path: str) -> dict[str, bytes]:
+    """Ids by topic. What does not parse counts as nobody's."""
+    return {entry[0]: bytes.fromhex(entry[1]) for entry in _lines(files, path) if _is_id(entry)}
+
+
+def _is_id(entry: list[str]) -> bool:
+    return len(entry) == 2 and len(entry[1]) == 32 and all(each in "0123456789abcdef" for each in entry[1])
+
+
+def write_all(
+    files: Files,
+    root: str,
+    points: Mapping[Key, int],
+    starts: Mapping[Key, int],
+    topic_ids: Mapping[str, bytes],
+) -> None:
+    """K1: the ids come last. Raises WorldError; what was written until then does no harm."""
+    write_offsets(files, f"{root}/{RECOVERY_POINTS}", points)
+    write_offsets(files, f"{root}/{LOG_STARTS}", starts)
+    _write(
+        files, f"{root}/{TOPIC_IDS}", [f"{topic} {topic_id.hex()}" for topic, topic_id in topic_ids.items()]
+    )
 
 
 def read_epochs(files: Files, path: str) -> list[tuple[int, int]]:

@@ -20,7 +20,7 @@ Crash    in a write of a round: its checksum fails, and nobody had been told of 
          what is left, before the logs are recovered, and then gives the ring a new run id, so that all of it is void.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 from typing import Final
 
@@ -35,6 +35,8 @@ JOURNAL: Final = "journal"
 BLOCK_BYTES: Final = 4096
 JOURNAL_BYTES_MIN: Final = 4 * 1024 * 1024
 VERSION: Final = 1
+OPEN_MAX: Final = 256
+"""Segments that a take-up has open at once."""
 
 _HEADER: Final = Struct(">4sH16sQ")
 _ROUND: Final = Struct(">4s16sQII")
@@ -42,6 +44,9 @@ _CRC: Final = Struct(">I")
 _ENTRY: Final = Struct(">16sH")
 _PLACE: Final = Struct(">QI")
 ROUND_BYTES: Final = _ROUND.size + _CRC.size
+
+RecoveryPoint = Callable[[str, int, bytes], int]
+"""Topic, partition and topic id → the recovery point on disk."""
 
 
 def whole_blocks(size: int) -> int:
@@ -170,12 +175,12 @@ class TakeUp:
     """
 
     def __init__(
-        self, files: Files, root: str, recovery_points: Mapping[Key, int], only: str | None = None
+        self, files: Files, root: str, recovery_point: RecoveryPoint, only: str | None = None
     ) -> None:
         self._files = files
         self._only = only
         self._root = root
-        self._recovery_points = recovery_points
+        self._recovery_point = recovery_point
         self._epochs: dict[str, int] = {}
         self._topic_ids: dict[str, bytes | None] = {}
         self._open: dict[str, File] = {}
@@ -191,9 +196,7 @@ class TakeUp:
         for entries in read_rounds(journal):
             for entry in entries:
                 self._take(entry)
-        for file in self._open.values():
-            file.sync()
-            file.close()
+        self._close_all()
         journal.close()
 
     def _take(self, entry: Entry) -> None:
@@ -208,13 +211,21 @@ class TakeUp:
             return  # retention was here
         for at, size in self._counting(entry, folder, key):
             if path not in self._open:
+                if len(self._open) == OPEN_MAX:
+                    self._close_all()
                 self._open[path] = self._files.open(path)
             self._open[path].write(entry.position + at, [entry.batches[at : at + size]])
             self.bytes += size
 
+    def _close_all(self) -> None:
+        for file in self._open.values():
+            file.sync()
+            file.close()
+        self._open.clear()
+
     def _counting(self, entry: Entry, folder: str, key: Key) -> Iterator[tuple[int, int]]:
         """Where in the entry the batches are that count (J3), and their sizes."""
-        epoch, recovery_point = self._epoch_of(folder), self._recovery_points.get(key, 0)
+        epoch, recovery_point = self._epoch_of(folder), self._recovery_point(*key, entry.topic_id)
         at = 0
         while at + HEADER_BYTES <= len(entry.batches):
             batch = read_header(entry.batches, at)
@@ -287,9 +298,9 @@ def prepare(files: Files, root: str, run_id: bytes, size: int) -> RingFile | Non
     return ring
 
 
-def take_up(files: Files, root: str, recovery_points: Mapping[Key, int]) -> int:
+def take_up(files: Files, root: str, recovery_point: RecoveryPoint) -> int:
     """After a crash, before any log is looked at: returns the bytes written. The journal is void then. WorldError."""
-    taken = TakeUp(files, root, recovery_points)
+    taken = TakeUp(files, root, recovery_point)
     taken.run()
     void(files, root)
     return taken.bytes

@@ -8,8 +8,8 @@ C4  No file is written while it is being synced: a write would block the loop be
 Crash   what was taken and not yet written is lost; nobody was told that it was committed.
 
 Kinds     `CacheCommitter` writes what a partition gathered in one loop turn (Kafka's durability: the page cache),
-`SyncCommitter` writes and syncs it in a thread, one job a partition, so a burst shares one sync (group commit);
-`JournalCommitter` (journal_committer.py) makes a burst of many partitions durable by one write.
+`JournalCommitter` (journal_committer.py) makes a burst of many partitions durable by one write, or writes and syncs a
+partition's file in a thread, one job a partition, so that a burst shares one sync (group commit).
 Chosen per partition by `barnabas.durability`; RAM files use the cache kind.
 """
 
@@ -181,43 +181,6 @@ class CacheCommitter:
     def released(self, lane: Lane) -> None:
         if lane.writes:
             self._write(lane)
-
-
-class SyncCommitter:
-    """Written and synced by a thread of the commit pool: what a partition gathered meanwhile shares the next sync."""
-
-    def __init__(self, turn: Turn, loop: Loop, uncommitted: Uncommitted) -> None:
-        self._turn = turn
-        self._loop = loop
-        self._uncommitted = uncommitted
-        self._dirty: list[Lane] = []
-
-    def take(self, lane: Lane, write: Write) -> None:
-        lane.writes.append(write)
-        lane.bytes += write.size
-        self._uncommitted.bytes += write.size
-        if not lane.queued and not lane.busy:
-            lane.queued = True
-            if not self._dirty:
-                self._turn.write(self._flush)
-            self._dirty.append(lane)
-
-    def _flush(self) -> None:
-        dirty, self._dirty = self._dirty, []
-        for lane in dirty:
-            lane.queued = False
-            self._start(lane)
-
-    def released(self, lane: Lane) -> None:
-        self._start(lane)
-
-    def _start(self, lane: Lane) -> None:
-        if lane.busy or not lane.writes:
-            return
-        lane.busy = True
-        writes, size = lane.writes, lane.bytes
-        lane.writes, lane.bytes = [], 0
-        run_job(self._loop, lane, writes, size, self._uncommitted, sync=True, committer=self)
 
 
 def run_job(

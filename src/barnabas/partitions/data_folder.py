@@ -40,8 +40,7 @@ class DataFolder:
         self.root = root
         self._release: Callable[[], None] | None = None
         self.was_clean = True
-        self.recovery_points: dict[Key, int] = {}
-        self.log_starts: dict[Key, int] = {}
+        self.offsets = checkpoints.Offsets()
 
     def open(self) -> None:
         """Raises FolderRefused and WorldError."""
@@ -70,8 +69,7 @@ class DataFolder:
         if files.exists(mark):
             files.unlink(mark)
             files.sync_folder(self.root)
-        self.recovery_points = checkpoints.read_offsets(files, f"{self.root}/{checkpoints.RECOVERY_POINTS}")
-        self.log_starts = checkpoints.read_offsets(files, f"{self.root}/{checkpoints.LOG_STARTS}")
+        self.offsets = checkpoints.Offsets.read(files, self.root)
         self.make_ballast()
 
     def _refuse_kafka(self) -> None:
@@ -131,11 +129,10 @@ class DataFolder:
             self._log.warning("set aside a folder that no topic claims", folder=name, now=stray)
             files.rename(f"{self.root}/{name}", f"{self.root}/{stray}")
 
-    def write_recovery_points(self, offsets: Mapping[Key, int]) -> None:
-        checkpoints.write_offsets(self._files, f"{self.root}/{checkpoints.RECOVERY_POINTS}", offsets)
-
-    def write_log_starts(self, offsets: Mapping[Key, int]) -> None:
-        checkpoints.write_offsets(self._files, f"{self.root}/{checkpoints.LOG_STARTS}", offsets)
+    def write_offsets(
+        self, points: Mapping[Key, int], starts: Mapping[Key, int], topic_ids: Mapping[str, bytes]
+    ) -> None:
+        checkpoints.write_all(self._files, self.root, points, starts, topic_ids)
 
     def close(self, clean: bool) -> None:
         """D2: the mark comes last."""

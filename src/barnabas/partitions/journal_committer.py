@@ -2,7 +2,7 @@
 
 A round takes what the partitions have gathered since the last one began. Those with SMALL_BYTES or less go together into
 one write of the ring, in a thread, while the loop writes their files without a sync; the others, and those whose file is
-being synced, get a job of their own: write and sync, as `SyncCommitter` does it.
+being synced, get a job of their own: write and sync.
 
 H1  One round is in flight. A partition is in one round or one job at a time, so its batches become durable in order.
     A round of one batch is written by the loop itself where the disk has been quick lately: two thread hops cost more.

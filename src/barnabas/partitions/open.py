@@ -137,9 +137,8 @@ class Partitions:
         self, topic: str, index: int, topic_id: bytes, options: TopicOptions
     ) -> tuple[Log, DamagedLog | WorldError | None]:
         """The log as its folder has it, or one that stands in for it and why."""
-        key = (topic, index)
-        recovery_point = self.folder.recovery_points.get(key, 0)
-        log_start_offset = self.folder.log_starts.get(key, 0)
+        recovery_point = self.folder.offsets.recovery_point(topic, index, topic_id)
+        log_start_offset = self.folder.offsets.log_start(topic, index, topic_id)
         log = self._new_log(topic, index, topic_id, options)
         try:
             log.load(
@@ -258,8 +257,8 @@ class Partitions:
         """Records that were answered are in the journal alone: they are written and synced once more."""
         log = partition.log
         folder = log.folder.rpartition("/")[2]
-        points = {(partition.topic, partition.index): log.checkpointed_offset}
-        taken = TakeUp(self._files, self.folder.root, points, folder)
+        point = log.checkpointed_offset
+        taken = TakeUp(self._files, self.folder.root, lambda topic, index, topic_id: point, folder)
 
         def restored(_: object | None, error: BaseException | None) -> None:
             if error is not None:

@@ -154,7 +154,7 @@ class Upkeep:
             self.write_checkpoints()
 
     def write_checkpoints(self, done: Callable[[WorldError | None], None] | None = None) -> None:
-        """Both offset checkpoints, in the commit pool: a sync on the loop would hold everybody.
+        """Both offset checkpoints and whose they are, in the commit pool: a sync on the loop would hold everybody.
 
         One at a time: of two, the older might be the last to be renamed. Who asks meanwhile is served by the next.
         """
@@ -168,7 +168,9 @@ class Upkeep:
         points: dict[Key, int] = {}
         starts: dict[Key, int] = {}
         logs = [(partition.log, partition.log.recovery_point) for partition in self._partitions.all()]
+        topic_ids: dict[str, bytes] = {}
         for partition in self._partitions.all():
+            topic_ids[partition.topic] = partition.topic_id
             key = (partition.topic, partition.index)
             if partition.log.recovery_point:
                 points[key] = partition.log.recovery_point
@@ -176,8 +178,7 @@ class Upkeep:
                 starts[key] = partition.log.log_start_offset
 
         def work() -> object:
-            self._folder.write_recovery_points(points)
-            self._folder.write_log_starts(starts)
+            self._folder.write_offsets(points, starts, topic_ids)
             return None
 
         def answer(_: object | None, error: BaseException | None) -> None:
