@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, Final
 
@@ -50,7 +51,7 @@ class Rate(click.ParamType[float]):
         return float(found[1]) / RATE_UNITS_S[found[2]]
 
 
-class Pace:
+class Pace(ABC):
     """Holds records back until they are due. What was late is made up for."""
 
     def __init__(
@@ -74,9 +75,9 @@ class Pace:
             self._sleep_s(ahead_s)
         self._passed += 1
 
+    @abstractmethod
     def _due_s(self, record: Record) -> float:
         """How long after the beginning."""
-        raise NotImplementedError
 
 
 class Rated(Pace):

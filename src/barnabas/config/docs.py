@@ -5,6 +5,7 @@ Kafka's sentences are not repeated: an option that acts here has ours, an inert 
 
 from typing import Final
 
+from barnabas.config import uses
 from barnabas.config.option import Option
 from barnabas.config.tables import BROKER, CLIENT_METRICS, GROUP, TOPIC, options
 
@@ -33,8 +34,8 @@ def page() -> str:
         acting = [option for option in known if not option.is_inert]
         if acting:
             rows = [
-                "| Option | Type | Default | Values | Change | What it does |",
-                "|---|---|---|---|---|---|",
+                "| Option | Type | Default | Values | Change | Acts since | What it does |",
+                "|---|---|---|---|---|---|---|",
             ]
             parts.append("\n".join(rows + [_row(option) for option in acting]))
         inert = ", ".join(f"`{option.name}`" for option in known if option.is_inert)
@@ -45,7 +46,8 @@ def page() -> str:
 
 def _row(option: Option) -> str:
     default = "none" if option.default is None else f"`{option.default}`" if option.default else "empty"
-    cells = (f"`{option.name}`", option.kind, default, _values(option), option.dynamic, option.why)
+    since = uses.SINCE.get(option.name, uses.FIRST_VERSION)
+    cells = (f"`{option.name}`", option.kind, default, _values(option), option.dynamic, since, option.why)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

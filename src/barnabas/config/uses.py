@@ -5,6 +5,10 @@ Also the options of our own, which all begin with `barnabas.`.
 
 from typing import Final
 
+FIRST_VERSION: Final = "0.1.0"
+SINCE: Final[dict[str, str]] = {}
+"""The version in which an option began to act, for those that did nothing in the first one."""
+
 BROKER: Final[dict[str, tuple[str, str]]] = {
     "node.id": ("node.py", "This broker's id, a number that no other broker of the cluster has."),
     "broker.id": ("node.py", "Older name of node.id."),
