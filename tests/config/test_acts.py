@@ -1,5 +1,6 @@
 """No option claims an effect that it does not have: the module it names is there and reads it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -41,14 +42,16 @@ def test_every_acting_option_says_what_it_does():
     assert [option.name for _, option in ACTING if not option.why.endswith(".")] == []
 
 
+def numbers(version):
+    return [int(number) for number in re.findall(r"\d+", version)]
+
+
 def test_the_page_says_since_when_an_option_acts() -> None:
     """Of every option that acts, and of none that is inert; a version that is not out yet is none."""
     known = {option.name: option for scope in (BROKER, TOPIC) for option in options(scope).values()}
     assert not [name for name in uses.SINCE if name not in known or known[name].is_inert]
     versions = [uses.FIRST_VERSION, *uses.SINCE.values()]
-    assert all(
-        tuple(map(int, each.split("."))) <= tuple(map(int, __version__.split("."))) for each in versions
-    )
+    assert all(numbers(each) <= numbers(__version__) for each in versions)
     rows = [line for line in page().splitlines() if line.startswith("| `")]
     acting = [
         option for scope in (BROKER, TOPIC) for option in options(scope).values() if not option.is_inert
