@@ -77,7 +77,9 @@ class File(Protocol):
     def size(self) -> int: ...
     def truncate(self, size: int) -> None: ...
     def sync(self) -> None:
-        """Data and size are durable when this returns."""
+        """Data and size are durable when this returns. Once it has failed, nothing unsynced of this file may be believed:
+        open it anew, write it anew.
+        """
 
     def close(self) -> None: ...
 

@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -154,3 +155,38 @@ def test_the_soft_limit_of_files_becomes_the_hard_one() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_of_two_syncs_at_once_none_hears_well_of_what_the_other_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux tells a write error to one fsync of a descriptor, and says to the next that all is well."""
+    told = threading.Event()
+    calls: list[int] = []
+
+    def fails_once(fd: int) -> None:
+        calls.append(fd)
+        if len(calls) == 1:
+            told.wait(10)
+            raise OSError(errno.EIO, "the disk")
+
+    monkeypatch.setattr(files_module, "sync_descriptor", fails_once)
+    file = OsFiles().open(str(tmp_path / "a"), create=True)
+    errors: list[int] = []
+
+    def sync() -> None:
+        try:
+            file.sync()
+        except WorldError as error:
+            errors.append(error.errno)
+
+    threads = [threading.Thread(target=sync) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    told.set()
+    for thread in threads:
+        thread.join(10)
+    assert errors == [errno.EIO] * 3 and len(calls) == 1
+    with pytest.raises(WorldError):
+        file.sync()
+    OsFiles().open(str(tmp_path / "a")).sync()

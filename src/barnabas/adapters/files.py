@@ -10,6 +10,7 @@ import mmap
 import os
 import resource
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -57,13 +58,19 @@ def sync_descriptor(fd: int) -> None:
 
 
 class OsFile:
-    """One open descriptor, read and written at positions."""
+    """One open descriptor, read and written at positions.
 
-    __slots__ = ("_fd", "path")
+    A failed sync stays failed: the system tells a write error once a descriptor, to whoever syncs next, and then says that
+    all is well. Syncs wait for each other, so that of two threads none hears "well" of what the other heard was lost.
+    """
+
+    __slots__ = ("_fd", "_not_synced", "_syncing", "path")
 
     def __init__(self, path: str, fd: int) -> None:
         self.path = path
         self._fd = fd
+        self._syncing = threading.Lock()
+        self._not_synced: WorldError | None = None
 
     def fileno(self) -> int:
         return self._fd
@@ -112,8 +119,14 @@ class OsFile:
             os.ftruncate(self._fd, size)
 
     def sync(self) -> None:
-        with blame(self.path):
-            sync_descriptor(self._fd)
+        with self._syncing:
+            if self._not_synced is not None:
+                raise WorldError(self._not_synced.what, self._not_synced.errno)
+            try:
+                sync_descriptor(self._fd)
+            except OSError as error:
+                self._not_synced = refusal(self.path, error)
+                raise self._not_synced from error
 
     def __del__(self) -> None:
         """Whoever dropped the file without closing it may still have ranges of it being sent: the last one closes it."""

@@ -396,6 +396,11 @@ class Log:
 
     # -- durability of what is beside the .log
 
+    def drop_files(self) -> None:
+        """The next use opens each anew: a descriptor whose sync failed says so for ever."""
+        for segment in self.segments:
+            segment.drop_file()
+
     def sync(self) -> None:
         """Every file that has bytes which no sync has covered. Raises WorldError."""
         for segment in self.prepare_recovery_point()[0]:

@@ -280,6 +280,7 @@ class Partitions:
             # Two syncs of one file: Linux tells its error to one of them, so both must have been heard.
             self._reopen_later(partition, REOPEN_AFTER_MS)
             return
+        partition.log.drop_files()
         if not self._is_whole(partition):
             self._restore(partition, after_ms)
             return
