@@ -160,7 +160,10 @@ def main() -> None:
     python = None if given.pure else compiled_python()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        start = lambda data: RunningBroker(data, given.durability, python)  # noqa: E731
+
+        def start(data: Path) -> RunningBroker:
+            return RunningBroker(data, given.durability, python)
+
         site = Site("barnabas", folder / "site", start, 0.0, QUICK)
         try:
             measured = {

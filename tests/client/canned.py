@@ -1,20 +1,22 @@
 """A client.cluster.Transport that answers by itself: frames are decoded, answered by a test, and encoded."""
 
+from abc import ABC, abstractmethod
+
 from barnabas.client.cluster import Address
 from barnabas.wire import apis
 from barnabas.wire.frame import RequestHeader
 from barnabas.wire.messages import api_versions
 
 
-class CannedTransport:
+class CannedTransport(ABC):
     """Serves every API in every version; answer() says what."""
 
     def __init__(self) -> None:
         self.slept = 0
 
+    @abstractmethod
     def answer(self, key: int, ask: object, address: Address) -> object:
         """The response to a request, or Unreachable."""
-        raise NotImplementedError
 
     def exchange(self, address: Address, frame: bytes, answered: bool) -> bytes:
         header = RequestHeader(frame[4:])
@@ -27,7 +29,7 @@ class CannedTransport:
         return head + module.encode_response(reply, header.version)
 
     def forget(self, address: Address) -> None:
-        pass
+        return  # there is no connection to close
 
     def sleep_ms(self, wait_ms: int) -> None:
         self.slept += wait_ms

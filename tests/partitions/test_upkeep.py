@@ -31,6 +31,16 @@ def booted() -> VirtualMachine:
     return machine
 
 
+def made_topic(machine: VirtualMachine) -> Partition:
+    """Topic t, and its only partition."""
+    made: list[dict[str, int]] = []
+    machine.node.topics.create_automatically(["t"], made.append)
+    machine.time.run_until(lambda: bool(made))
+    partition = machine.node.partitions.get("t", 0)
+    assert partition is not None
+    return partition
+
+
 def test_the_offsets_topic_stays_as_small_as_its_keys() -> None:
     machine = booted()
     done: list[int] = []
@@ -51,11 +61,7 @@ def test_the_offsets_topic_stays_as_small_as_its_keys() -> None:
 
 def test_retention_deletes_old_segments_and_their_files_later() -> None:
     machine = booted()
-    made: list[dict[str, int]] = []
-    machine.node.topics.create_automatically(["t"], made.append)
-    machine.time.run_until(lambda: bool(made))
-    partition = machine.node.partitions.get("t", 0)
-    assert partition is not None
+    partition = made_topic(machine)
     for _ in range(4):
         batch = build_batch([Record(None, b"v", machine.time.wall_ms())])
         partition.append(batch, 0, len(batch), 9, machine.time.wall_ms())
@@ -69,11 +75,7 @@ def test_retention_deletes_old_segments_and_their_files_later() -> None:
 
 def test_a_recovery_point_follows_within_a_minute_and_outlives_a_crash() -> None:
     machine = booted()
-    made: list[dict[str, int]] = []
-    machine.node.topics.create_automatically(["t"], made.append)
-    machine.time.run_until(lambda: bool(made))
-    partition = machine.node.partitions.get("t", 0)
-    assert partition is not None
+    partition = made_topic(machine)
     batch = build_batch([Record(None, b"v", machine.time.wall_ms())] * 5)
     partition.append(batch, 0, len(batch), 9, machine.time.wall_ms())
     machine.time.run_for(65_000)
@@ -111,11 +113,7 @@ def files_of(machine: VirtualMachine) -> dict[str, bytes]:
 
 def machine_with_two_segments() -> tuple[VirtualMachine, Partition]:
     machine = booted()
-    made: list[dict[str, int]] = []
-    machine.node.topics.create_automatically(["t"], made.append)
-    machine.time.run_until(lambda: bool(made))
-    partition = machine.node.partitions.get("t", 0)
-    assert partition is not None
+    partition = made_topic(machine)
     for _ in range(2):
         batch = build_batch([Record(None, b"old", machine.time.wall_ms())])
         partition.append(batch, 0, len(batch), 9, machine.time.wall_ms())
@@ -245,11 +243,7 @@ def test_a_namesake_of_a_deleted_topic_loses_nothing_to_its_checkpoints(seed: in
     machine.boot()
 
     def make(batches: int) -> None:
-        made: list[dict[str, int]] = []
-        machine.node.topics.create_automatically(["t"], made.append)
-        time.run_until(lambda: bool(made))
-        partition = machine.node.partitions.get("t", 0)
-        assert partition is not None
+        partition = made_topic(machine)
         for _ in range(batches):
             batch = build_batch([Record(None, b"v", time.wall_ms())])
             partition.append(batch, 0, len(batch), 9, time.wall_ms())

@@ -281,7 +281,7 @@ def test_a_forgotten_offset_is_not_fetched(client: RawClient, group: str) -> Non
 
 @covers("JoinGroup", "UNKNOWN_SERVER_ERROR")
 def test_a_member_whose_id_no_answer_could_say_is_refused(client: RawClient, group: str) -> None:
-    """It would close the connection of whoever describes the group. Kafka answers the same code (a client id does it, too)."""
+    """It would close the connection of whoever describes the group. Kafka was seen to answer this code to a client id as long."""
     refused = led(client, group, instance="i" * 32_767)
     assert (refused.error_code, refused.member_id) == (errors.UNKNOWN_SERVER_ERROR, "")
     ask = describe_groups.DescribeGroupsRequest(groups=[group])
