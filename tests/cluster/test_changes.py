@@ -261,6 +261,25 @@ def test_growing_by_too_many_is_refused(image):
     assert told(at_most.reply) == {"have": (0, True)}
 
 
+def test_growth_is_limited_by_request_not_by_topic(image):
+    other = len(image.topics["have.dot"].partitions)
+    half = PARTITIONS_PER_REQUEST_MAX // 2
+    useless = [grow("have_not", 2**31 - 1), grow("twice", 2**31 - 1), grow("twice", 2**31 - 1)]
+    at_most = changes.create_partitions(
+        image, [grow("have", 3 + half), grow("have.dot", other + half), *useless]
+    )
+    assert told(at_most.reply) == {
+        "have": (0, True),
+        "have.dot": (0, True),
+        "have_not": (3, True),
+        "twice": (42, False),
+    }
+    beyond = [grow("have", 3 + half), grow("have.dot", other + half + 1), grow("have_not", 1)]
+    decision = changes.create_partitions(image, beyond)
+    assert told(decision.reply) == dict.fromkeys(["have", "have.dot", "have_not"], (44, False))
+    assert not decision.facts
+
+
 def test_a_topic_is_deleted_by_its_id_and_its_name_is_free_again(image, entropy):
     topic_id = image.topics["have.dot"].topic_id
     decision = changes.delete_topics(image, [by_id(topic_id)], rules(), 6)

@@ -312,12 +312,24 @@ def delete_by_name(image: Image, name: str, count: int) -> TopicResult:
 def create_partitions(
     image: Image, asks: Sequence[CreatePartitionsTopic], validate_only: bool = False
 ) -> Decision[list[TopicResult]]:
-    """Grow topics to a count. An unknown topic's message is null, as in Kafka; a wish for fewer is an error."""
+    """Grow topics to a count. An unknown topic's message is null, as in Kafka; a wish for fewer is an error.
+
+    Every topic stands for itself, but too many partitions in all refuse the whole request.
+    """
     counts = Counter(ask.name for ask in asks)
+    once = [ask for ask in asks if counts[ask.name] == 1]
+    if sum(partitions_added(image, ask) for ask in once) > PARTITIONS_PER_REQUEST_MAX:
+        return Decision([TopicResult(name, *TOO_MANY) for name in counts])
     results = [TopicResult(name, *NAMED_TWICE) for name, count in counts.items() if count > 1]
-    results += [grow_topic(image, ask) for ask in asks if counts[ask.name] == 1]
+    results += [grow_topic(image, ask) for ask in once]
     grown = [] if validate_only else [result.topic for result in results if result.topic is not None]
     return Decision(results, [TopicSet(topic) for topic in grown])
+
+
+def partitions_added(image: Image, ask: CreatePartitionsTopic) -> int:
+    """0 where nothing can be added: an unknown topic, a wish for fewer."""
+    topic = image.topics.get(ask.name)
+    return 0 if topic is None else max(ask.count - len(topic.partitions), 0)
 
 
 def grow_topic(image: Image, ask: CreatePartitionsTopic) -> TopicResult:
@@ -345,8 +357,6 @@ def growth_fault(image: Image, topic: Topic, ask: CreatePartitionsTopic) -> Faul
             errors.INVALID_PARTITIONS,
             f"Topic '{topic.name}' has {had} partitions; they cannot become fewer",
         )
-    if ask.count - had > PARTITIONS_PER_REQUEST_MAX:
-        return TOO_MANY
     if ask.assignments is None:
         return None
     if len(ask.assignments) != ask.count - had:
