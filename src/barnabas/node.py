@@ -226,6 +226,7 @@ class Node:
             self.node_id,
             tuple(_endpoint(listener) for listener in told.values()),
             self._options.get("broker.rack"),
+            self.partitions.reign,
         )
 
     def _open(self) -> None:

@@ -315,10 +315,21 @@ def test_a_first_start_names_the_cluster_and_registers(entropy):
     assert decision.facts == [
         ReignTaken(1),
         ClusterNamed("AAAAAAAAAAAAAAAAAAAAAQ"),
-        BrokerRegistered(broker(1)),
+        BrokerRegistered(reigning(1)),
     ]
     later = changes.start_node(apply(Image(), decision.facts), broker(1), entropy)
-    assert later.facts == [ReignTaken(2)]
+    assert later.facts == [ReignTaken(2), BrokerRegistered(reigning(2))]
+
+
+def reigning(reign: int) -> BrokerImage:
+    return BrokerImage(1, broker(1).endpoints, reign=reign)
+
+
+def test_a_broker_keeps_the_reign_of_its_start_when_its_port_becomes_known(entropy):
+    started = apply(Image(), changes.start_node(Image(), broker(1), entropy).facts)
+    moved = BrokerImage(1, (Endpoint("PLAINTEXT", "localhost", 19092),), reign=1)
+    assert changes.register_broker(started, moved).facts == [BrokerRegistered(moved)]
+    assert changes.register_broker(started, reigning(1)).facts == []
 
 
 def test_a_port_that_became_known_is_registered_and_a_known_one_is_not(image):

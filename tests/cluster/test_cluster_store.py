@@ -1,5 +1,6 @@
 """The image in the MetaStore: one order of commits, answers after them, and the same image after a reload."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from barnabas.cluster import changes, formats
 from barnabas.cluster.changes import Decision
 from barnabas.cluster.image import (
     BrokerImage,
+    BrokerRemoved,
     Draft,
     Endpoint,
     Fact,
@@ -66,7 +68,7 @@ def test_a_new_cluster_is_named_once_and_each_start_takes_a_higher_reign(meta, l
         store.submit(lambda image: changes.start_node(image, HERE, entropy), told)
         loop.settle()
         assert store.image.reign == start + 1
-        assert store.image.brokers == {1: HERE}
+        assert store.image.brokers == {1: replace(HERE, reign=start + 1)}
         assert store.image.cluster_id == "AAAAAAAAAAAAAAAAAAAAAQ"
     assert told.replies == [1, 2, 3]
     assert entropy.given == 1
@@ -249,6 +251,26 @@ def test_damage_names_its_key(key, value):
         formats.decode({formats.IMAGE_KEY: Versioned(b"1", 1), key: Versioned(value, 1)})
 
 
+def test_a_removed_broker_is_gone_for_others_and_after_a_reload(meta, loop, entropy):
+    store, other, told = opened(meta, loop), opened(meta, loop), Told()
+    for node_id in (1, 2):
+        here = replace(HERE, node_id=node_id)
+        store.submit(lambda image, here=here: changes.start_node(image, here, entropy), told)
+    store.submit(lambda image: Decision(None, [BrokerRemoved(1)]), told)
+    other.submit(ids, told)
+    loop.settle()
+    assert told.errors == [None] * 4
+    assert list(reloaded(meta, loop).brokers) == [2]
+    other.submit(ids, told)
+    loop.settle()
+    assert list(other.image.brokers) == [2]
+
+
+def test_a_broker_registered_before_there_were_reigns_has_none():
+    value = b'{"endpoints":[["PLAINTEXT","localhost",9092,"PLAINTEXT"]],"rack":"r"}'
+    assert formats.decode_key("broker/1", value) == changes.BrokerRegistered(HERE)
+
+
 def test_ten_thousand_partitions_are_one_short_value(entropy):
     image = Image(brokers={1: HERE})
     topic = Topic("t", b"1" * 16, changes.placed_partitions(image, 10_000, first=0), {"retention.ms": "1"})
@@ -284,17 +306,26 @@ facts_of_any_kind = st.one_of(
     st.builds(OverridesSet, st.sampled_from(["broker", "group", "client-metrics"]), names, maps),
     st.builds(ReignTaken, st.integers(0, 9)),
     st.builds(ProducerIdsTaken, st.integers(0, 9)),
-    st.builds(changes.BrokerRegistered, st.just(HERE)),
+    st.builds(
+        lambda node_id, reign: changes.BrokerRegistered(replace(HERE, node_id=node_id, reign=reign)),
+        st.integers(1, 2),
+        st.integers(0, 3),
+    ),
+    st.builds(BrokerRemoved, st.integers(1, 2)),
 )
 
 
 def possible(image: Image, wanted: list[Fact]) -> Decision[None]:
-    """Those of the facts that can happen: an absent topic is not deleted."""
+    """Those of the facts that can happen: what is absent is not removed."""
     draft, facts = Draft(image), []
     for fact in wanted:
-        if not isinstance(fact, TopicDeleted) or fact.name in draft.image.topics:
-            draft.take(fact)
-            facts.append(fact)
+        match fact:
+            case TopicDeleted(name) if name not in draft.image.topics:
+                continue
+            case BrokerRemoved(node_id) if node_id not in draft.image.brokers:
+                continue
+        draft.take(fact)
+        facts.append(fact)
     return Decision(None, facts)
 
 

@@ -12,7 +12,7 @@ unless replication_exact (decision 26).
 from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Generic, TypeVar
 
 from barnabas import errors
@@ -389,7 +389,7 @@ def uuid_text(uuid: bytes) -> str:
 
 
 def start_node(image: Image, broker: BrokerImage, entropy: Entropy) -> Decision[int]:
-    """Name the cluster if it has no name yet, take a reign above all before, register this broker.
+    """Name the cluster if it has no name yet, take a reign above all before, register this broker with it.
 
     The reply is the reign: the leader epoch of what this node opens until its next start (decision 16).
     """
@@ -397,13 +397,12 @@ def start_node(image: Image, broker: BrokerImage, entropy: Entropy) -> Decision[
     facts: list[Fact] = [ReignTaken(reign)]
     if not image.cluster_id:
         facts.append(ClusterNamed(uuid_text(readable_uuid(entropy.uuid()))))
-    if image.brokers.get(broker.node_id) != broker:
-        facts.append(BrokerRegistered(broker))
+    facts.append(BrokerRegistered(replace(broker, reign=reign)))
     return Decision(reign, facts)
 
 
 def register_broker(image: Image, broker: BrokerImage) -> Decision[None]:
-    """What clients are told of this broker changed: a listener got its port."""
+    """What clients are told of this broker changed: a listener got its port. broker has the reign of its start."""
     return Decision(None, [] if image.brokers.get(broker.node_id) == broker else [BrokerRegistered(broker)])
 
 

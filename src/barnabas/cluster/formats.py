@@ -4,11 +4,12 @@
     cluster/id                       the cluster id, 22 characters
     cluster/reign                    the last reign taken, decimal
     cluster/producer-ids             the first producer id nobody has, decimal
-    cluster/broker/<node id>         {"endpoints": [[listener, host, port, protocol], …], "rack": text or null}
+    cluster/broker/<node id>         {"endpoints": [[listener, host, port, protocol], …], "rack": text or null, "reign": number}
     cluster/topic/<name>             {"id": hex, "overrides": {…}, "partitions": [[count, leader, epoch, replicas, isr], …]}
     cluster/overrides/<scope>/<name> {key: value, …}; the name may be empty or hold any character
 
-F1  partitions is a list of runs: count neighbours that are alike, so a topic of 10,000 partitions is one short value.
+F1  partitions is a list of runs: count neighbours that are alike, so a topic of 10,000 partitions is one short value. A broker
+    without "reign" was registered before there was one: 0.
 F2  every commit with facts puts cluster/image anew and compares it: commits are in one order, whoever makes them.
 F3  another schema than SCHEMA is refused: an older program must not guess. Within one schema, keys and fields are only added.
 Crash   a transaction is whole or absent (the store's promise), so there is nothing to repair here.
@@ -22,6 +23,7 @@ from typing import Any, Final, cast
 from barnabas.cluster.image import (
     BrokerImage,
     BrokerRegistered,
+    BrokerRemoved,
     ClusterNamed,
     Endpoint,
     Fact,
@@ -58,6 +60,8 @@ def encode_fact(fact: Fact) -> tuple[str, bytes | None]:
             return "cluster/producer-ids", str(producer_id_next).encode()
         case BrokerRegistered(broker):
             return f"cluster/broker/{broker.node_id}", encode_broker(broker)
+        case BrokerRemoved(node_id):
+            return f"cluster/broker/{node_id}", None
         case TopicSet(topic):
             return f"cluster/topic/{topic.name}", encode_topic(topic)
         case TopicDeleted(name):
@@ -68,7 +72,7 @@ def encode_fact(fact: Fact) -> tuple[str, bytes | None]:
 
 def encode_broker(broker: BrokerImage) -> bytes:
     endpoints = [[known.listener, known.host, known.port, known.protocol] for known in broker.endpoints]
-    return compact({"endpoints": endpoints, "rack": broker.rack})
+    return compact({"endpoints": endpoints, "rack": broker.rack, "reign": broker.reign})
 
 
 def encode_topic(topic: Topic) -> bytes:
@@ -111,7 +115,7 @@ def decode_key(key: str, value: bytes) -> Fact:
 def decode_broker(name: str, value: bytes) -> Fact:
     fields: Any = json.loads(value)
     endpoints = tuple(Endpoint(*endpoint) for endpoint in fields["endpoints"])
-    return BrokerRegistered(BrokerImage(int(name), endpoints, fields["rack"]))
+    return BrokerRegistered(BrokerImage(int(name), endpoints, fields["rack"], int(fields.get("reign", 0))))
 
 
 def decode_topic(name: str, value: bytes) -> Fact:

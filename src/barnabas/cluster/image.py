@@ -77,11 +77,16 @@ class Endpoint:
 
 @dataclass(slots=True)
 class BrokerImage:
-    """A registered broker. host and port are those of its first listener."""
+    """A registered broker. host and port are those of its first listener.
+
+    reign is the one it took when it started: what it leads has at least this leader epoch (decision 16). 0: it was
+    registered by a program that did not say.
+    """
 
     node_id: int
     endpoints: tuple[Endpoint, ...]
     rack: str | None = None
+    reign: int = 0
 
     @property
     def host(self) -> str:
@@ -119,6 +124,13 @@ class BrokerRegistered:
 
 
 @dataclass(slots=True)
+class BrokerRemoved:
+    """The broker is no more. What it led has been given to others by then, or is in the same decision."""
+
+    node_id: int
+
+
+@dataclass(slots=True)
 class TopicSet:
     """A topic was made, or is now this."""
 
@@ -147,7 +159,14 @@ class ProducerIdsTaken:
 
 
 Fact: TypeAlias = (
-    ClusterNamed | ReignTaken | BrokerRegistered | TopicSet | TopicDeleted | OverridesSet | ProducerIdsTaken
+    ClusterNamed
+    | ReignTaken
+    | BrokerRegistered
+    | BrokerRemoved
+    | TopicSet
+    | TopicDeleted
+    | OverridesSet
+    | ProducerIdsTaken
 )
 
 
@@ -220,6 +239,10 @@ class Draft:
                 self._set_overrides(fact)
             case BrokerRegistered(broker):
                 self.image.brokers = {**self.image.brokers, broker.node_id: broker}
+            case BrokerRemoved(node_id):
+                brokers = dict(self.image.brokers)
+                del brokers[node_id]
+                self.image.brokers = brokers
             case ProducerIdsTaken(producer_id_next):
                 self.image.producer_id_next = producer_id_next
             case ReignTaken(reign):
@@ -260,7 +283,7 @@ class Draft:
 
 
 def apply(image: Image, facts: Iterable[Fact]) -> Image:
-    """The image after these facts, in their order, as one version. A fact about an absent topic is our own error."""
+    """The image after these facts, in their order, as one version. Removing what is absent is our own error."""
     draft = Draft(image)
     for fact in facts:
         draft.take(fact)
@@ -284,6 +307,7 @@ def difference(before: Image, after: Image) -> list[Fact]:
         for key, overrides in after.overrides.items()
         if before.overrides.get(key) != overrides
     ]
+    facts += [BrokerRemoved(node_id) for node_id in before.brokers if node_id not in after.brokers]
     facts += [
         BrokerRegistered(broker)
         for broker in after.brokers.values()
