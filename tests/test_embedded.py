@@ -82,12 +82,29 @@ def test_a_folder_in_use_and_a_taken_port_are_refused_with_the_remedy(tmp_path: 
         ({"config": {"listeners": "garbage"}}, "listeners: 'garbage' is not NAME://host:port"),
         ({"config": {"advertised.listeners": "garbage"}}, "advertised.listeners: 'garbage' is not"),
         ({"data": "no\0folder"}, "null byte"),
-        ({"config": {"node.id": "one"}}, "'one'"),
+        (
+            {"config": {"node.id": "one"}},
+            r"config: Invalid value 'one' for node\.id: it takes a whole number",
+        ),
+        ({"config": {"num.partitions": 0}}, r"Invalid value '0' for num\.partitions: it takes at least 1"),
+        (
+            {"config": {"log.retention.ms": "soon", "num.partitions": "x"}},
+            r"log\.retention\.ms(.|\n)*num\.part",
+        ),
+        ({"config": {"auto.create.topics.enable": "si"}}, r"auto\.create\.topics\.enable: it takes true or"),
+        ({"config": {"listeners": "SSL://127.0.0.1:0"}}, "does not serve. Use PLAINTEXT"),
     ],
 )
 def test_a_start_that_cannot_succeed_says_so(settings: dict[str, Any], reason: str) -> None:
     with pytest.raises(BrokerError, match=reason):
         barnabas.Broker(**settings).start()
+
+
+def test_an_option_that_nobody_knows_is_told_and_does_no_harm() -> None:
+    with pytest.warns(UserWarning, match=r"log\.retentoin\.ms; did you mean log\.retention\.ms\?") as told:
+        broker = barnabas.Broker(config={"log.retentoin.ms": 1}).start()
+    broker.stop()
+    assert told[0].filename == __file__
 
 
 def test_it_can_be_started_anew_and_used_asynchronously() -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, Self, TypeVar
@@ -17,6 +18,7 @@ from typing import Final, Self, TypeVar
 from barnabas.adapters.loop import new_event_loop
 from barnabas.client.produce import partition_of
 from barnabas.cluster.changes import TopicResult
+from barnabas.config.load import ConfigRefused, Loaded, load
 from barnabas.node import Node
 from barnabas.partitions.partition import Partition
 from barnabas.records.record import Header, Record, all_records, build_batch
@@ -110,7 +112,8 @@ class Broker:
     ) -> None:
         """config: broker options by name. topics: name → partitions, made before entering returns unless they are there.
 
-        Raises BrokerError on entering when the port is taken, the folder is in use or a topic cannot be made.
+        Raises BrokerError on entering when an option has a value it does not take, the port is taken, the folder is in
+        use or a topic cannot be made. An option that nobody knows gets a UserWarning.
         """
         self._folder = None if data is None else os.fspath(data)
         self._static = {"listeners": f"PLAINTEXT://{_bracketed(host)}:{port}"}
@@ -127,6 +130,7 @@ class Broker:
     def start(self) -> Self:
         if self._thread is not None:
             raise BrokerError("this broker runs already")
+        loaded = self._loaded()
         self._pid = os.getpid()
         ready: list[BaseException | None] = []
         started = threading.Event()
@@ -142,7 +146,7 @@ class Broker:
                     self._running = RunningNode(
                         self._loop,
                         self._folder,
-                        self._static,
+                        loaded.values,
                         DEFAULTS if self._folder else IN_MEMORY,
                         silent,
                     )
@@ -174,6 +178,16 @@ class Broker:
             self.stop()
             raise
         return self
+
+    def _loaded(self) -> Loaded:
+        """The options, under the rules of `serve`."""
+        try:
+            loaded = load(settings=self._static)
+        except ConfigRefused as refusal:
+            raise BrokerError(str(refusal)) from None
+        for text in loaded.warnings:
+            warnings.warn(text, stacklevel=3)
+        return loaded
 
     def stop(self) -> None:
         """Serves no more when it returns; on disk everything is synced."""

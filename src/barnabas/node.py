@@ -210,14 +210,6 @@ class Node:
             self.health.ready = True
             done(None)
 
-        try:
-            listeners_of(self._options.static)
-            advertised_of(self._options.static, {})
-        except (
-            ValueError
-        ) as fault:  # `serve` has looked before; an embedded broker gets its options from anywhere
-            failed(str(fault))
-            return
         self.cluster.load(loaded)
 
     def _own_image(self, known: object) -> BrokerImage:

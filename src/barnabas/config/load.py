@@ -1,6 +1,7 @@
 """From files, environment and flags to the options of one broker, with every mistake named by its line.
 
 Order     a `.properties` file (a Kafka server.properties is accepted as it is), then BARNABAS_* variables, then flags.
+          An embedded broker has its settings from a program instead.
           BARNABAS_LOG_RETENTION_MS stands for log.retention.ms; options of ours keep their prefix once:
           BARNABAS_DURABILITY is barnabas.durability.
 Syntax    Java's: `#` or `!` comments, `=`, `:` or blanks between key and value, `\\` continues a line, \\uXXXX.
@@ -93,8 +94,9 @@ def load(
     where: str = "configuration",
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Loaded:
-    """Raises ConfigRefused with every fault found."""
+    """settings: what a program gives by name (`Broker(config=…)`). Raises ConfigRefused with every fault found."""
     loaded = Loaded()
     faults: list[str] = []
     known = options(BROKER)
@@ -123,6 +125,8 @@ def load(
             take(_option_of(variable), value, variable)
     for key, value in (flags or {}).items():
         take(key, value, f"flag {key}")
+    for key, value in (settings or {}).items():
+        take(key, value, "config")
     faults += _refusals(loaded.values)
     if faults:
         raise ConfigRefused(faults)

@@ -186,13 +186,17 @@ class Option:
         if value == -1 and self.minus_one:
             return None
         if self.minimum is not None and value < self.minimum:
-            return self._bad(text, f"at least {self.minimum:g}")
+            return self._bad(text, f"at least {_plain(self.minimum)}")
         if self.maximum is not None and value > self.maximum:
-            return self._bad(text, f"at most {self.maximum:g}")
+            return self._bad(text, f"at most {_plain(self.maximum)}")
         return None
 
     def _bad(self, text: str, wanted: str) -> str:
         return f"Invalid value {text!r} for {self.name}: it takes {wanted}."
+
+
+def _plain(bound: float) -> str:
+    return str(int(bound)) if bound.is_integer() else str(bound)
 
 
 def split_list(text: str) -> list[str]:
