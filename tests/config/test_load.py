@@ -99,12 +99,17 @@ def test_every_bad_value_is_named_with_its_place():
         ("listeners=CONTROLLER://:1\ncontroller.listener.names=CONTROLLER", "only controller listeners"),
         ("advertised.listeners=PLAINTEXT://0.0.0.0:9092", "cannot be reached"),
         ("advertised.listeners=PLAINTEXT://[::]:9092", "cannot be reached"),
+        ("offsets.topic.segment.bytes=1048575", "Use at least 1048576"),
     ],
 )
 def test_what_is_not_served_is_refused(text, part):
     with pytest.raises(ConfigRefused) as refused:
         load(text)
     assert part in str(refused.value)
+
+
+def test_the_offsets_topic_takes_the_smallest_segment_that_a_topic_takes():
+    assert load("offsets.topic.segment.bytes=1048576").values == {"offsets.topic.segment.bytes": "1048576"}
 
 
 def test_hosts_of_listeners():

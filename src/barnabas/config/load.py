@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from barnabas.config.option import nearest, split_list
-from barnabas.config.tables import BROKER, options
+from barnabas.config.tables import BROKER, TOPIC, options
 
 ENVIRONMENT_PREFIX: Final = "BARNABAS_"
 NOT_OPTIONS: Final = frozenset({"BARNABAS_BOOTSTRAP", "BARNABAS_KAFKA_LIB", "BARNABAS_DATA"})
@@ -153,6 +153,13 @@ def _refusals(values: Mapping[str, str]) -> list[str]:
     if len(folders) > 1:
         faults.append(
             f"log.dirs names {len(folders)} folders: this version keeps its data in one. Name one folder in log.dirs."
+        )
+    segment_bytes = values.get("offsets.topic.segment.bytes")
+    if segment_bytes is not None and options(TOPIC)["segment.bytes"].fault(segment_bytes) is not None:
+        least = int(options(TOPIC)["segment.bytes"].minimum or 0)
+        faults.append(
+            f"offsets.topic.segment.bytes: __consumer_offsets cannot be made with segments of {segment_bytes} bytes, and "
+            f"without it there are no groups. Use at least {least}, or leave it out."
         )
     try:
         for listener in listeners_of(values):
