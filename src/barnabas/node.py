@@ -247,11 +247,11 @@ class Node:
 
     def _take_up_journal(self) -> None:
         """What it names has been synced by a clean stop."""
-        files, root = self._world.files, self.folder.root
+        files, state = self._world.files, self.folder.state
         if self.folder.was_clean:
-            void(files, root)
+            void(files, state)
             return
-        taken = take_up(files, root, self.folder.offsets.recovery_point)
+        taken = take_up(files, state, self.folder.root, self.folder.offsets.recovery_point)
         if taken:
             self.log.info("took up the journal", bytes=taken)
 

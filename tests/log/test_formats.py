@@ -85,14 +85,34 @@ def test_offsets_count_for_the_topic_they_were_written_for(disk: Disk) -> None:
     """K1: a folder from before has no ids, and all count; a name that stands there with another id does not."""
     one, other = bytes(16), bytes(range(16))
     checkpoints.write_offsets(disk.files, f"{disk.root}/{checkpoints.RECOVERY_POINTS}", OFFSETS)
-    assert checkpoints.Offsets.read(disk.files, disk.root).recovery_point("a", 0, one) == 5
+    assert checkpoints.Offsets.read(disk.files, [disk.root]).recovery_point("a", 0, one) == 5
     checkpoints.write_all(disk.files, disk.root, OFFSETS, {("a", 0): 3}, {"a": one})
-    read = checkpoints.Offsets.read(disk.files, disk.root)
+    read = checkpoints.Offsets.read(disk.files, [disk.root])
     assert (read.recovery_point("a", 0, one), read.log_start("a", 0, one)) == (5, 3)
     assert (read.recovery_point("a", 0, other), read.log_start("a", 0, other)) == (0, 0)
     assert read.recovery_point("a.b-c_d", 12, one) == 0, "no id stands beside it"
     disk.files.write_atomic(f"{disk.root}/{checkpoints.TOPIC_IDS}", b"0\n1\na xyz\n")
-    assert checkpoints.Offsets.read(disk.files, disk.root).recovery_point("a", 0, one) == 0
+    assert checkpoints.Offsets.read(disk.files, [disk.root]).recovery_point("a", 0, one) == 0
+
+
+def test_of_several_sets_the_greatest_offset_counts_that_is_the_topics(disk: Disk) -> None:
+    """K2; each set's ids judge that set alone."""
+    one, other = bytes(16), bytes(range(16))
+    for name, topic_id, point in (("x", one, 7), ("y", other, 9), ("z", one, 5)):
+        folder = f"{disk.root}/{name}"
+        disk.files.make_folder(folder)
+        checkpoints.write_all(
+            disk.files, folder, {("a", 0): point}, {("a", 0): point - 4}, {"a": topic_id, name: one}
+        )
+    old = f"{disk.root}/from-before"
+    disk.files.make_folder(old)
+    checkpoints.write_offsets(disk.files, f"{old}/{checkpoints.RECOVERY_POINTS}", {("b", 1): 2, ("a", 0): 6})
+    folders = [f"{disk.root}/{name}" for name in ("z", "from-before", "x", "y", "nowhere")]
+    read = checkpoints.Offsets.read(disk.files, folders)
+    assert (read.recovery_point("a", 0, one), read.log_start("a", 0, one)) == (7, 3)
+    assert (read.recovery_point("a", 0, other), read.log_start("a", 0, other)) == (9, 5)
+    assert (read.recovery_point("b", 1, other), read.log_start("b", 1, other)) == (2, 0)
+    assert (read.recovery_point("b", 0, one), read.log_start("c", 0, one)) == (0, 0)
 
 
 def epochs_of(disk: Disk, *entries: tuple[int, int]) -> LeaderEpochs:

@@ -150,7 +150,7 @@ def test_what_is_no_journal_has_no_rounds(broken: str) -> None:
     else:
         files.unlink(f"{ROOT}/{JOURNAL}")
         void(files, ROOT)
-        TakeUp(files, ROOT, lambda topic, index, topic_id: 0).run()
+        TakeUp(files, ROOT, ROOT, lambda topic, index, topic_id: 0).run()
         return
     assert read_rounds(journal.file) == []
 
@@ -187,7 +187,7 @@ class Partition:
 
     def take_up(self, recovery_point: int = 0, only: str | None = None) -> list[int]:
         """The offsets that are in the file afterwards."""
-        TakeUp(self.files, ROOT, lambda topic, index, topic_id: recovery_point, only).run()
+        TakeUp(self.files, ROOT, ROOT, lambda topic, index, topic_id: recovery_point, only).run()
         found = []
         for write in self.writes:
             content = self.file.read(write.position, write.size)

@@ -57,7 +57,7 @@ class Place:
     def examine(self, files: OsFiles) -> Examined:
         clean = files.exists(f"{self.root}/{names.CLEAN_MARK}")
         topic_id = names.read_topic_id(files, self.folder) or b""
-        point = Offsets.read(files, self.root).recovery_point(*self.key, topic_id)
+        point = Offsets.read(files, [self.root]).recovery_point(*self.key, topic_id)
         return examine(files, self.folder, clean, point)
 
 
@@ -321,7 +321,7 @@ def take_up_journal(files: OsFiles, root: str, dry_run: bool) -> None:
         if read_rounds(files.open(path)):
             click.echo(f"{path} has records for these logs: repair, or a start, writes them first", err=True)
         return
-    taken = take_up(files, root, Offsets.read(files, root).recovery_point)
+    taken = take_up(files, root, root, Offsets.read(files, [root]).recovery_point)
     if taken:
         click.echo(f"took up {taken} bytes from {path}", err=True)
 

@@ -6,11 +6,12 @@ Layout   lines of text: version (0), count, then one entry a line: `topic partit
 K1       An offset counts only for the topic id that stands beside its topic's name: of a topic that was deleted and made
          anew, the old one's offsets may still be here. The ids are written behind the offsets, so that a crash between
          leaves new offsets that do not count yet, never old ones that do. No file of ids: a folder from before, all count.
+K2       Of a topic id both offsets only rise, so of several sets (the data folder's and its owners') the greatest is right.
 Crash    written beside and renamed: the old content or the new.
 A file that does not parse counts as absent: recovery then scans more, or deletes nothing it need not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from barnabas.ports import Files
@@ -51,36 +52,54 @@ def write_offsets(files: Files, path: str, offsets: Mapping[Key, int]) -> None:
     _write(files, path, [f"{topic} {index} {offset}" for (topic, index), offset in offsets.items()])
 
 
-class Offsets:
-    """Both checkpoints of a data folder, as a start finds them. K1."""
+class OffsetSet:
+    """Both offset checkpoints of one folder, and whose they are (K1)."""
+
+    __slots__ = ("points", "starts", "topic_ids")
 
     def __init__(
         self,
-        points: Mapping[Key, int] | None = None,
-        starts: Mapping[Key, int] | None = None,
-        topic_ids: Mapping[str, bytes] | None = None,
+        points: Mapping[Key, int],
+        starts: Mapping[Key, int],
+        topic_ids: Mapping[str, bytes] | None,
     ) -> None:
-        self._points = points or {}
-        self._starts = starts or {}
-        self._ids = topic_ids
+        self.points = points
+        self.starts = starts
+        self.topic_ids = topic_ids
 
     @classmethod
-    def read(cls, files: Files, root: str) -> "Offsets":
-        ids = f"{root}/{TOPIC_IDS}"
+    def read(cls, files: Files, folder: str) -> "OffsetSet":
+        """Raises WorldError when a file is there and cannot be read."""
+        ids = f"{folder}/{TOPIC_IDS}"
         return cls(
-            read_offsets(files, f"{root}/{RECOVERY_POINTS}"),
-            read_offsets(files, f"{root}/{LOG_STARTS}"),
+            read_offsets(files, f"{folder}/{RECOVERY_POINTS}"),
+            read_offsets(files, f"{folder}/{LOG_STARTS}"),
             read_topic_ids(files, ids) if files.exists(ids) else None,
         )
 
+    def counts(self, topic: str, topic_id: bytes) -> bool:
+        return self.topic_ids is None or self.topic_ids.get(topic) == topic_id
+
+
+class Offsets:
+    """What the checkpoints of a data folder say together. K2."""
+
+    def __init__(self, sets: Sequence[OffsetSet] = ()) -> None:
+        self._sets = sets
+
+    @classmethod
+    def read(cls, files: Files, folders: Iterable[str]) -> "Offsets":
+        """The sets of the folders, each read once. Raises WorldError."""
+        return cls([OffsetSet.read(files, folder) for folder in dict.fromkeys(folders)])
+
     def recovery_point(self, topic: str, index: int, topic_id: bytes) -> int:
-        return self._points.get((topic, index), 0) if self._counts(topic, topic_id) else 0
+        return max((each.points.get((topic, index), 0) for each in self._of(topic, topic_id)), default=0)
 
     def log_start(self, topic: str, index: int, topic_id: bytes) -> int:
-        return self._starts.get((topic, index), 0) if self._counts(topic, topic_id) else 0
+        return max((each.starts.get((topic, index), 0) for each in self._of(topic, topic_id)), default=0)
 
-    def _counts(self, topic: str, topic_id: bytes) -> bool:
-        return self._ids is None or self._ids.get(topic) == topic_id
+    def _of(self, topic: str, topic_id: bytes) -> list[OffsetSet]:
+        return [each for each in self._sets if each.counts(topic, topic_id)]
 
 
 def read_topic_ids(files: Files, path: str) -> dict[str, bytes]:

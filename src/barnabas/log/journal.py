@@ -175,10 +175,12 @@ class TakeUp:
     """
 
     def __init__(
-        self, files: Files, root: str, recovery_point: RecoveryPoint, only: str | None = None
+        self, files: Files, state: str, root: str, recovery_point: RecoveryPoint, only: str | None = None
     ) -> None:
+        """The ring is in the folder state, the partitions' folders are in root."""
         self._files = files
         self._only = only
+        self._state = state
         self._root = root
         self._recovery_point = recovery_point
         self._epochs: dict[str, int] = {}
@@ -189,7 +191,7 @@ class TakeUp:
 
     def run(self) -> None:
         """Raises WorldError: the ring must then be left as it is."""
-        path = f"{self._root}/{JOURNAL}"
+        path = f"{self._state}/{JOURNAL}"
         if not self._files.exists(path):
             return
         journal = self._files.open(path)
@@ -290,25 +292,25 @@ class Ring:
         return position, sequence
 
 
-def prepare(files: Files, root: str, run_id: bytes, size: int) -> RingFile | None:
+def prepare(files: Files, state: str, run_id: bytes, size: int) -> RingFile | None:
     """The ring's file, void and ready; None where such a file cannot be had. Slow when it must be made. WorldError."""
-    ring = files.open_ring(f"{root}/{JOURNAL}", size)
+    ring = files.open_ring(f"{state}/{JOURNAL}", size)
     if ring is not None:
         ring.write(0, [header(run_id, size)])
     return ring
 
 
-def take_up(files: Files, root: str, recovery_point: RecoveryPoint) -> int:
+def take_up(files: Files, state: str, root: str, recovery_point: RecoveryPoint) -> int:
     """After a crash, before any log is looked at: returns the bytes written. The journal is void then. WorldError."""
-    taken = TakeUp(files, root, recovery_point)
+    taken = TakeUp(files, state, root, recovery_point)
     taken.run()
-    void(files, root)
+    void(files, state)
     return taken.bytes
 
 
-def void(files: Files, root: str) -> None:
+def void(files: Files, state: str) -> None:
     """After it was taken up: nothing of the journal counts any more. Raises WorldError."""
-    path = f"{root}/{JOURNAL}"
+    path = f"{state}/{JOURNAL}"
     if files.exists(path):
         file = files.open(path)
         try:

@@ -1,6 +1,10 @@
 """The data folder of one node: its lock, its identity, its clean mark, its checkpoints, and folders nobody claims.
 
-D1  One process at a time: `.lock` is held from open to close.
+The root has the partitions' folders. What belongs to one process (lock, clean mark, checkpoints, journal) lies in its state
+folder: that is the root, or for a worker `owners/<node>` in it (owners.py), while its parent holds the root and keeps what all
+share: identity, ballast, strays.
+
+D1  One process at a time has a state folder: `.lock` is held from open to close.
 D2  `.kafka_cleanshutdown` is written as the last act of a clean stop and removed as the first act of a start, so a crash
     at any moment finds it absent.
 D3  A folder that no topic claims is renamed to `…-stray`, never removed in silence; `…-delete` folders go at start.
@@ -32,45 +36,60 @@ class FolderRefused(Exception):
 
 
 class DataFolder:
-    """One `log.dirs` folder, locked."""
+    """One `log.dirs` folder, locked; with state (a worker) that folder of it."""
 
-    def __init__(self, files: Files, root: str, log: Log) -> None:
+    def __init__(self, files: Files, root: str, log: Log, state: str | None = None) -> None:
         self._files = files
         self._log = log
         self.root = root
+        self.state = root if state is None else state
         self._release: Callable[[], None] | None = None
         self.was_clean = True
         self.offsets = checkpoints.Offsets()
+
+    @property
+    def is_shared(self) -> bool:
+        """A worker's: others work in the same root."""
+        return self.state != self.root
 
     def open(self) -> None:
         """Raises FolderRefused and WorldError."""
         files = self._files
         try:
-            files.make_folder(self.root)
+            files.make_folder(self.state)
+            if self.is_shared:  # the journal in it must not be lost with its name
+                for folder in (self.state.rpartition("/")[0], self.root):
+                    files.sync_folder(folder)
         except WorldError as error:
             raise FolderRefused(
-                f"The data folder {self.root} cannot be made: {error.what}. {ELSEWHERE}"
+                f"The data folder {self.state} cannot be made: {error.what}. {ELSEWHERE}"
             ) from error
-        self._refuse_kafka()
+        if not self.is_shared:
+            self._refuse_kafka()
         try:
-            self._release = files.lock(f"{self.root}/{names.LOCK}")
+            self._release = files.lock(f"{self.state}/{names.LOCK}")
         except WorldError as error:
             raise FolderRefused(
-                f"The data folder {self.root} cannot be used: {error.what}. {ELSEWHERE}"
+                f"The data folder {self.state} cannot be used: {error.what}. {ELSEWHERE}"
             ) from error
         if self._release is None:
             raise FolderRefused(
-                f"The data folder {self.root} is in use by another process. Stop it, or choose another folder "
+                f"The data folder {self.state} is in use by another process. Stop it, or choose another folder "
                 "(--data, or log.dirs in the configuration)."
             )
-        fresh = not files.exists(f"{self.root}/{DATABASE}")
-        mark = f"{self.root}/{names.CLEAN_MARK}"
+        fresh = not self.is_shared and not files.exists(f"{self.root}/{DATABASE}")
+        mark = f"{self.state}/{names.CLEAN_MARK}"
         self.was_clean = fresh or files.exists(mark)
         if files.exists(mark):
             files.unlink(mark)
-            files.sync_folder(self.root)
-        self.offsets = checkpoints.Offsets.read(files, self.root)
-        self.make_ballast()
+            files.sync_folder(self.state)
+        self.reread()
+        if not self.is_shared:
+            self.make_ballast()
+
+    def reread(self) -> None:
+        """The checkpoints as they are now: of a worker, the root's and its own. Raises WorldError."""
+        self.offsets = checkpoints.Offsets.read(self._files, (self.root, self.state))
 
     def _refuse_kafka(self) -> None:
         files = self._files
@@ -132,12 +151,12 @@ class DataFolder:
     def write_offsets(
         self, points: Mapping[Key, int], starts: Mapping[Key, int], topic_ids: Mapping[str, bytes]
     ) -> None:
-        checkpoints.write_all(self._files, self.root, points, starts, topic_ids)
+        checkpoints.write_all(self._files, self.state, points, starts, topic_ids)
 
     def close(self, clean: bool) -> None:
         """D2: the mark comes last."""
         if clean:
-            self._files.write_atomic(f"{self.root}/{names.CLEAN_MARK}", b'{"version":0,"brokerEpoch":-1}')
+            self._files.write_atomic(f"{self.state}/{names.CLEAN_MARK}", b'{"version":0,"brokerEpoch":-1}')
         if self._release is not None:
             self._release()
             self._release = None

@@ -46,9 +46,13 @@ def written_now(file: RingFile, position: int, chunks: Sequence[bytes | memoryvi
 class Journal:
     """The ring of one node: a file to write to, or none (yet, or any more). size 0: never one."""
 
-    def __init__(self, files: Files, loop: Loop, root: str, size: int, run_id: bytes, lines: Lines) -> None:
+    def __init__(
+        self, files: Files, loop: Loop, state: str, root: str, size: int, run_id: bytes, lines: Lines
+    ) -> None:
+        """The ring is in the folder state; root has the partitions' folders."""
         self._files = files
         self._loop = loop
+        self._state = state
         self._size = size
         self._run_id = run_id
         self._lines = lines
@@ -73,7 +77,9 @@ class Journal:
                 self.file = cast(RingFile, file)
                 self.ring = Ring(self._run_id, self._size)
 
-        self._loop.run_in("read", lambda: prepare(self._files, self.root, self._run_id, self._size), prepared)
+        self._loop.run_in(
+            "read", lambda: prepare(self._files, self._state, self._run_id, self._size), prepared
+        )
 
     def freeze(self, error: WorldError) -> None:
         """H4."""

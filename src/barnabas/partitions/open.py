@@ -65,7 +65,13 @@ class Partitions:
         self.uncommitted = Uncommitted()
         self._cache = CacheCommitter(turn, loop, self.uncommitted)
         self.journal = Journal(
-            files, loop, folder.root, options.get_int("barnabas.journal.bytes"), entropy.uuid(), lines
+            files,
+            loop,
+            folder.state,
+            folder.root,
+            options.get_int("barnabas.journal.bytes"),
+            entropy.uuid(),
+            lines,
         )
         self._sync = JournalCommitter(turn, loop, self.uncommitted, self.journal)
         self._by_name: dict[str, list[Partition]] = {}
@@ -258,7 +264,9 @@ class Partitions:
         log = partition.log
         folder = log.folder.rpartition("/")[2]
         point = log.checkpointed_offset
-        taken = TakeUp(self._files, self.folder.root, lambda topic, index, topic_id: point, folder)
+        taken = TakeUp(
+            self._files, self.folder.state, self.folder.root, lambda topic, index, topic_id: point, folder
+        )
 
         def restored(_: object | None, error: BaseException | None) -> None:
             if error is not None:
