@@ -5,7 +5,7 @@ Stop    listeners → coordinators → what is appended gets committed → logs 
 Crash   between any two: the lock is freed by the kernel, the clean mark is absent, the next start recovers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from barnabas import errors
@@ -13,7 +13,7 @@ from barnabas.cluster import changes
 from barnabas.cluster.image import BrokerImage, Endpoint
 from barnabas.cluster.store import ClusterStore
 from barnabas.config.effective import BrokerOptions
-from barnabas.config.load import Listener, advertised_of, listeners_of
+from barnabas.config.load import Listener, advertised_of, bootstrap_of, listeners_of
 from barnabas.coordinators.group.coordinator import GroupCoordinator
 from barnabas.log.journal import take_up, void
 from barnabas.partitions.data_folder import DataFolder
@@ -206,6 +206,13 @@ class Node:
             if error is not None:
                 failed(error.what)
                 return
+            try:
+                self._listen(bootstrap_of(self._options.static), shared=True)
+            except WorldError as problem:
+                self.listeners.stop()
+                self.health.stop()
+                failed(problem.what)
+                return
             self._started = True
             self.health.ready = True
             done(None)
@@ -232,18 +239,24 @@ class Node:
         )
         self.groups.start()
         self.topics.take_up()
-        for listener in listeners_of(self._options.static):
-            try:
-                listening = self.listeners.listen(listener.name, listener.host or "0.0.0.0", listener.port)
-            except WorldError as error:
-                text = f"{error.what} (--host and --port, or listeners in the configuration)"
-                raise WorldError(text, error.errno) from error
-            self.bound[listener.name] = (listening.host, listening.port)
+        self._listen(listeners_of(self._options.static))
         port = self._options.get_int("barnabas.metrics.port")
         if port >= 0:
             self.metrics_port = self._listen_for_health(port)
         self.listeners.start()
         self.upkeep.start()
+
+    def _listen(self, listeners: Sequence[Listener], shared: bool = False) -> None:
+        """shared: for bootstrap only, so clients are not told of them."""
+        for listener in listeners:
+            host = listener.host or "0.0.0.0"
+            try:
+                listening = self.listeners.listen(listener.name, host, listener.port, shared=shared)
+            except WorldError as error:
+                text = f"{error.what} (--host and --port, or listeners in the configuration)"
+                raise WorldError(text, error.errno) from error
+            if not shared:
+                self.bound[listener.name] = (listening.host, listening.port)
 
     def _take_up_journal(self) -> None:
         """What it names has been synced by a clean stop."""

@@ -193,8 +193,19 @@ class Listening(Protocol):
 
 
 class Network(Protocol):
-    def listen(self, host: str, port: int, on_connect: Callable[[Connection], Receiver]) -> Listening:
-        """Listen on host:port (0: any free port). WorldError(EADDRINUSE) when it is taken."""
+    def listen(
+        self, host: str, port: int, on_connect: Callable[[Connection], Receiver], *, shared: bool = False
+    ) -> Listening:
+        """Listen on host:port (0: any free port). WorldError(EADDRINUSE) when it is taken.
+
+        shared: others who share it too may listen on the same address, in this process or in another of this user; each
+        new connection comes to one of them. WorldError(ENOPROTOOPT) where the system lacks that.
+        """
+
+    def reserve(self, host: str, port: int) -> Listening:
+        """Keep host:port (0: any free port) for shared listeners, without listening there. WorldError(EADDRINUSE) when
+        somebody listens there already, shared or not.
+        """
 
     def connect(
         self,

@@ -258,6 +258,66 @@ def test_a_taken_address_and_a_dead_one(peers: Peers) -> None:
     assert peers.listening.port == port
 
 
+def test_listeners_that_share_an_address_all_get_connections(peers: Peers) -> None:
+    heard: dict[str, list[Ear]] = {"one": [], "other": []}
+
+    def ear_of(name: str, connection: Connection) -> Ear:
+        heard[name].append(Ear(connection))
+        return heard[name][-1]
+
+    reserved = peers.network.reserve(HOST, 0)
+    listenings = [
+        peers.network.listen(
+            HOST, reserved.port, lambda connection, name=name: ear_of(name, connection), shared=True
+        )
+        for name in heard
+    ]
+
+    def dial() -> None:
+        known = sum(map(len, heard.values()))
+        peers.network.connect(HOST, reserved.port, lambda connection, error: connection and Ear(connection))
+        peers.driver.run_until(lambda: sum(map(len, heard.values())) > known)
+
+    while not all(heard.values()):
+        assert len(heard["one"]) + len(heard["other"]) < 200, "one of them gets nothing"
+        dial()
+    listenings[0].close()
+    before = len(heard["one"])
+    for _ in range(5):
+        dial()
+    assert len(heard["one"]) == before
+    listenings[1].close()
+    reserved.close()
+
+
+def test_an_address_is_shared_only_by_those_who_say_so(peers: Peers) -> None:
+    def taken(listen: Callable[[], object]) -> bool:
+        with pytest.raises(WorldError) as raised:
+            listen()
+        return raised.value.errno == errno.EADDRINUSE
+
+    reserved = peers.network.reserve(HOST, 0)
+    port = reserved.port
+    assert taken(lambda: peers.network.reserve(HOST, port)), "reserved twice, before anybody listens"
+    assert taken(lambda: peers.network.listen(HOST, port, Ear))
+    shared = peers.network.listen(HOST, port, Ear, shared=True)
+    assert taken(lambda: peers.network.reserve(HOST, port))
+    assert taken(lambda: peers.network.listen(HOST, port, Ear))
+    assert taken(lambda: peers.network.listen(HOST, peers.listening.port, Ear, shared=True))
+    assert taken(lambda: peers.network.reserve(HOST, peers.listening.port))
+    shared.close()
+    reserved.close()
+    peers.network.listen(HOST, port, Ear).close()
+
+
+def test_a_reserved_address_gets_no_connections(peers: Peers) -> None:
+    reserved = peers.network.reserve(HOST, 0)
+    errors: list[WorldError | None] = []
+    peers.network.connect(HOST, reserved.port, lambda connection, error: errors.append(error))
+    peers.driver.run_until(lambda: bool(errors))
+    assert errors[0] is not None and errors[0].errno == errno.ECONNREFUSED
+
+
 def test_a_dialler_without_a_receiver_hangs_up(peers: Peers) -> None:
     peers.network.connect(HOST, peers.listening.port, lambda connection, error: None)
     peers.driver.run_until(lambda: bool(peers.servers) and bool(peers.servers[0].reasons))

@@ -34,6 +34,8 @@ TURN_BYTES: Final = 1024 * 1024
 UNREAD_BYTES_MAX: Final = 1024 * 1024
 MSG_MORE: Final[int] = getattr(socket, "MSG_MORE", 0)
 """Linux: more follows at once, so a header and the file range behind it share their packets."""
+SO_REUSEPORT: Final[int | None] = getattr(socket, "SO_REUSEPORT", None)
+"""Sockets of one user that set it listen on one address together; the kernel deals new connections out to them."""
 ACCEPTS_PER_WAKE: Final = 64
 ACCEPT_PAUSE_S: Final = 0.1
 
@@ -350,6 +352,17 @@ class SocketListening:
             self._socket.close()
 
 
+class Reserved:
+    """An address that is bound and not listened on: it gets no connections."""
+
+    def __init__(self, bound: socket.socket) -> None:
+        self._socket = bound
+        self.host, self.port = _address(bound.getsockname())
+
+    def close(self) -> None:
+        self._socket.close()
+
+
 OnConnect = Callable[[Connection], Receiver]
 OnDialled = Callable[[Connection | None, WorldError | None], Receiver | None]
 
@@ -371,23 +384,18 @@ class SocketNetwork:
             for connection in queued:
                 connection.flush()
 
-    def listen(self, host: str, port: int, on_connect: OnConnect) -> Listening:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # "::" takes IPv4 peers too
-            listener.setblocking(False)
-            listener.bind((host, port))
-            listener.listen(max(1024, socket.SOMAXCONN))
-        except OSError as error:
-            listener.close()
-            text = error.strerror or str(error)
-            if error.errno == errno.EADDRINUSE:
-                text = "another process listens there: stop it or choose another port"
-            raise WorldError(f"{host}:{port}: {text}", error.errno or 0) from error
-        return SocketListening(self, listener, on_connect)
+    def listen(self, host: str, port: int, on_connect: OnConnect, *, shared: bool = False) -> Listening:
+        return SocketListening(self, _bound(host, port, shared=shared, listen=True), on_connect)
+
+    def reserve(self, host: str, port: int) -> Listening:
+        # Sharing would also be shared with a listener of somebody else: one that does not share meets it first.
+        alone = _bound(host, port, shared=False, listen=True)
+        _, taken = _address(alone.getsockname())
+        alone.close()
+        bound = _bound(host, taken, shared=True, listen=False)
+        # Needed to bind beside closed connections of before; left on, another reservation could be made beside this one.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        return Reserved(bound)
 
     def connect(self, host: str, port: int, on_connect: OnDialled) -> None:
         def dialled(stream: socket.socket | None, error: WorldError | None) -> None:
@@ -430,6 +438,30 @@ class SocketNetwork:
         """Drop every connection now."""
         for connection in list(self._connections):
             connection.close(after_sending=False)
+
+
+def _bound(host: str, port: int, *, shared: bool, listen: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            if SO_REUSEPORT is None:
+                raise OSError(errno.ENOPROTOOPT, "this system has no listeners that processes share")
+            listener.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # "::" takes IPv4 peers too
+        listener.setblocking(False)
+        listener.bind((host, port))
+        if listen:
+            listener.listen(max(1024, socket.SOMAXCONN))
+    except OSError as error:
+        listener.close()
+        text = error.strerror or str(error)
+        if error.errno == errno.EADDRINUSE:
+            text = "another process listens there: stop it or choose another port"
+        raise WorldError(f"{host}:{port}: {text}", error.errno or 0) from error
+    return listener
 
 
 def _address(name: object) -> tuple[str, int]:

@@ -15,6 +15,7 @@ from barnabas.config.option import nearest, split_list
 from barnabas.config.tables import BROKER, TOPIC, options
 
 ENVIRONMENT_PREFIX: Final = "BARNABAS_"
+BOOTSTRAP: Final = "barnabas.bootstrap.listeners"
 NOT_OPTIONS: Final = frozenset({"BARNABAS_BOOTSTRAP", "BARNABAS_KAFKA_LIB", "BARNABAS_DATA"})
 PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 ANY_HOST: Final = frozenset({"", "0.0.0.0", "::"})
@@ -168,6 +169,7 @@ def _refusals(values: Mapping[str, str]) -> list[str]:
                     f"listeners: {listener.name} asks for {listener.protocol}, which this version does not serve. "
                     "Use PLAINTEXT on an address that only trusted clients reach."
                 )
+        bootstrap_of(values)
         advertised_of(values, {})
     except ValueError as error:
         faults.append(str(error))
@@ -185,6 +187,16 @@ def listeners_of(values: Mapping[str, str]) -> list[Listener]:
             "listeners: only controller listeners are named; add one for clients, PLAINTEXT://:9092"
         )
     return own
+
+
+def bootstrap_of(values: Mapping[str, str]) -> list[Listener]:
+    """The addresses that this broker shares with the other workers. Raises ValueError."""
+    own = {listener.name for listener in listeners_of(values)}
+    shared = parse_listeners(BOOTSTRAP, values.get(BOOTSTRAP, ""), values)
+    for listener in shared:
+        if listener.name not in own:
+            raise ValueError(f"{BOOTSTRAP}: {listener.name} is not among listeners: use one of their names")
+    return shared
 
 
 def parse_listeners(key: str, text: str, values: Mapping[str, str]) -> list[Listener]:

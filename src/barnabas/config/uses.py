@@ -168,6 +168,7 @@ OWN_BROKER: Final = (
     ("barnabas.memory.max.bytes", "long", "268435456", "[1048576,...]", "low", "read-only", False),
     ("barnabas.metrics.port", "int", "9644", "[-1,...,65535]", "medium", "read-only", False),
     ("barnabas.metrics.host", "string", "127.0.0.1", "", "low", "read-only", False),
+    ("barnabas.bootstrap.listeners", "list", "", "", "low", "read-only", False),
     ("barnabas.log.format", "string", "text", "[text, json]", "low", "read-only", False),
 )
 OWN_USES: Final[dict[str, tuple[str, str]]] = {
@@ -186,6 +187,10 @@ OWN_USES: Final[dict[str, tuple[str, str]]] = {
     ),
     "barnabas.metrics.port": ("node.py", "Port of /metrics, /live and /ready; -1: none, 0: any free one."),
     "barnabas.metrics.host": ("node.py", "Address of the metrics page."),
+    "barnabas.bootstrap.listeners": (
+        "config/load.py",
+        "Addresses that the workers of one parent share, for a client's first question; set by the parent.",
+    ),
     "barnabas.log.format": ("cli/serve.py", "Shape of log lines: text or json."),
 }
 

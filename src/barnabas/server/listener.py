@@ -72,9 +72,11 @@ class Listeners:
             self.unsent_bytes
         )
 
-    def listen(self, name: str, host: str, port: int) -> Listening:
+    def listen(self, name: str, host: str, port: int, *, shared: bool = False) -> Listening:
         """Raises WorldError when the port is taken."""
-        listening = self._network.listen(host, port, lambda connection: self._connected(connection, name))
+        listening = self._network.listen(
+            host, port, lambda connection: self._connected(connection, name), shared=shared
+        )
         self._sockets.append(listening)
         return listening
 

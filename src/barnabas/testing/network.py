@@ -169,11 +169,21 @@ class PipeConnection:
 class PipeListening:
     """A listening address."""
 
-    def __init__(self, wire: "Wire", loop: VirtualLoop, host: str, port: int, on_connect: OnConnect) -> None:
+    def __init__(
+        self,
+        wire: "Wire",
+        loop: VirtualLoop,
+        host: str,
+        port: int,
+        on_connect: OnConnect | None,
+        shared: bool = False,
+    ) -> None:
+        """on_connect None: the address is only reserved."""
         self.host = host
         self.port = port
         self.loop = loop
         self.on_connect = on_connect
+        self.shared = shared
         self._wire = wire
 
     def close(self) -> None:
@@ -187,7 +197,7 @@ class Wire:
         self.time = time
         self.delay_ms_max = delay_ms_max
         self.cut_one_in = cut_one_in
-        self._listening: dict[tuple[str, int], PipeListening] = {}
+        self._listening: dict[tuple[str, int], list[PipeListening]] = {}
         self._connections: dict[int, PipeConnection] = {}
         self._stalled: set[frozenset[str]] = set()
         self._next_port = FIRST_FREE_PORT
@@ -215,7 +225,7 @@ class Wire:
 
     def lose(self, loop: VirtualLoop) -> None:
         """The node of a killed loop: its kernel closes its sockets, and its addresses are free again."""
-        for listening in list(self._listening.values()):
+        for listening in [each for sharing in self._listening.values() for each in sharing]:
             if listening.loop is loop:
                 listening.close()
         for connection in list(self._connections.values()):
@@ -242,30 +252,37 @@ class Wire:
         return self._next_port
 
     def listen(self, listening: PipeListening) -> None:
-        address = (listening.host, listening.port)
-        if address in self._listening:
+        sharing = self._listening.setdefault((listening.host, listening.port), [])
+        is_reserve = listening.on_connect is None
+        if any(not (listening.shared and each.shared) or is_reserve for each in sharing):
             text = "another process listens there: stop it or choose another port"
             raise WorldError(f"{listening.host}:{listening.port}: {text}", errno.EADDRINUSE)
-        self._listening[address] = listening
+        sharing.append(listening)
 
     def unlisten(self, listening: PipeListening) -> None:
-        self._listening.pop((listening.host, listening.port), None)
+        sharing = self._listening.get((listening.host, listening.port), [])
+        if listening in sharing:
+            sharing.remove(listening)
 
     def forget(self, connection: PipeConnection) -> None:
         self._connections.pop(id(connection), None)
 
     def dial(self, loop: VirtualLoop, source: str, host: str, port: int, on_connect: OnDialled) -> None:
-        listening = self._listening.get((host, port))
-        if listening is None or not listening.loop.alive or self.is_stalled(source, host):
+        sharing = [
+            each for each in self._listening.get((host, port), ()) if each.on_connect and each.loop.alive
+        ]
+        if not sharing or self.is_stalled(source, host):
             number = errno.ETIMEDOUT if self.is_stalled(source, host) else errno.ECONNREFUSED
             on_connect(None, WorldError(f"{host}:{port}: no connection", number))
             return
+        listening = sharing[0] if len(sharing) == 1 else self.time.random.choice(sharing)
         near = (source, self.free_port())
         here = PipeConnection(self, loop, near, (host, port))
         there = PipeConnection(self, listening.loop, (host, port), near)
         here.other, there.other = there, here
         self._connections[id(here)] = here
         self._connections[id(there)] = there
+        assert listening.on_connect is not None
         there.start(listening.on_connect(there))
         receiver = on_connect(here, None)
         if receiver is None:
@@ -282,8 +299,16 @@ class PipeNetwork:
         self._loop = loop
         self._host = host
 
-    def listen(self, host: str, port: int, on_connect: OnConnect) -> Listening:
-        listening = PipeListening(self._wire, self._loop, host, port or self._wire.free_port(), on_connect)
+    def listen(self, host: str, port: int, on_connect: OnConnect, *, shared: bool = False) -> Listening:
+        port = port or self._wire.free_port()
+        listening = PipeListening(self._wire, self._loop, host, port, on_connect, shared)
+        self._wire.listen(listening)
+        return listening
+
+    def reserve(self, host: str, port: int) -> Listening:
+        listening = PipeListening(
+            self._wire, self._loop, host, port or self._wire.free_port(), None, shared=True
+        )
         self._wire.listen(listening)
         return listening
 
