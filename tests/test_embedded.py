@@ -82,12 +82,21 @@ def test_a_folder_in_use_and_a_taken_port_are_refused_with_the_remedy(tmp_path: 
         ({"config": {"listeners": "garbage"}}, "listeners: 'garbage' is not NAME://host:port"),
         ({"config": {"advertised.listeners": "garbage"}}, "advertised.listeners: 'garbage' is not"),
         ({"data": "no\0folder"}, "null byte"),
-        ({"config": {"node.id": "one"}}, r"config: Invalid value 'one' for node\.id: it takes a whole number"),
+        (
+            {"config": {"node.id": "one"}},
+            r"config: Invalid value 'one' for node\.id: it takes a whole number",
+        ),
         ({"config": {"num.partitions": 0}}, r"Invalid value '0' for num\.partitions: it takes at least 1"),
-        ({"config": {"log.retention.ms": "soon", "num.partitions": "x"}}, r"log\.retention\.ms(.|\n)*num\.part"),
+        (
+            {"config": {"log.retention.ms": "soon", "num.partitions": "x"}},
+            r"log\.retention\.ms(.|\n)*num\.part",
+        ),
         ({"config": {"auto.create.topics.enable": "si"}}, r"auto\.create\.topics\.enable: it takes true or"),
         ({"config": {"listeners": "SSL://127.0.0.1:0"}}, "does not serve. Use PLAINTEXT"),
-        ({"config": {"offsets.topic.segment.bytes": 1000}}, r"offsets\.topic\.segment\.bytes.* at least 1048576"),
+        (
+            {"config": {"offsets.topic.segment.bytes": 1000}},
+            r"offsets\.topic\.segment\.bytes.* at least 1048576",
+        ),
     ],
 )
 def test_a_start_that_cannot_succeed_says_so(settings: dict[str, Any], reason: str) -> None:
