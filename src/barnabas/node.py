@@ -18,6 +18,7 @@ from barnabas.coordinators.group.coordinator import GroupCoordinator
 from barnabas.log.journal import take_up, void
 from barnabas.partitions.data_folder import DataFolder
 from barnabas.partitions.fetch_session import FetchSessions
+from barnabas.partitions.loop_lag import LoopLag
 from barnabas.partitions.open import OFFSETS_TOPIC, Partitions
 from barnabas.partitions.partition import Partition
 from barnabas.partitions.producer_ids import ProducerIds
@@ -99,6 +100,7 @@ class Node:
             self._offsets_count,
         )
         self.upkeep = self._make_upkeep(world)
+        self._lag = LoopLag(clock, self.waits, telemetry)
         self.broker = self._make_broker(world)
         self.listeners = Listeners(
             world.network,
@@ -245,6 +247,7 @@ class Node:
             self.metrics_port = self._listen_for_health(port)
         self.listeners.start()
         self.upkeep.start()
+        self._lag.start()
 
     def _listen(self, listeners: Sequence[Listener], shared: bool = False) -> None:
         """shared: for bootstrap only, so clients are not told of them."""
@@ -311,6 +314,7 @@ class Node:
 
         def written(error: WorldError | None) -> None:
             self.health.stop()
+            self._lag.stop()
             self.partitions.journal.close()
             try:
                 self.folder.close(clean and error is None)

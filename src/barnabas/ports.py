@@ -32,6 +32,9 @@ class Clock(Protocol):
     def mono_ms(self) -> int:
         """Milliseconds since some start; never goes back."""
 
+    def mono_us(self) -> int:
+        """Microseconds since the same start: mono_ms is this, cut to whole milliseconds."""
+
 
 class Loop(Protocol):
     """The one thread that owns all state, and the pools that do slow work for it."""

@@ -9,24 +9,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Final
 
-LATENCY_BUCKETS_US: Final = (
-    50,
-    100,
-    200,
-    500,
-    1000,
-    2000,
-    5000,
-    10000,
-    20000,
-    50000,
-    100000,
-    500000,
-    1000000,
-    5000000,
-)
-
-
 LEVELS: Final = ("debug", "info", "warning", "error", "off")
 
 
@@ -64,18 +46,18 @@ class Gauge:
 
 
 class Histogram:
-    """Counts of observations by upper bound; the unit is in the metric's name."""
+    """Counts of durations by upper bound: observed in microseconds, shown in seconds as Prometheus wants it."""
 
-    __slots__ = ("bounds", "counts", "total")
+    __slots__ = ("bounds_us", "counts", "total_us")
 
-    def __init__(self, bounds: Sequence[int] = LATENCY_BUCKETS_US) -> None:
-        self.bounds = tuple(bounds)
-        self.counts = [0] * (len(self.bounds) + 1)
-        self.total = 0
+    def __init__(self, bounds_us: Sequence[int]) -> None:
+        self.bounds_us = tuple(bounds_us)
+        self.counts = [0] * (len(self.bounds_us) + 1)
+        self.total_us = 0
 
-    def observe(self, value: int) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
+    def observe(self, us: int) -> None:
+        self.counts[bisect_left(self.bounds_us, us)] += 1
+        self.total_us += us
 
 
 class Family:
@@ -120,8 +102,9 @@ class Telemetry:
         assert isinstance(child, Gauge)
         return child
 
-    def histogram(self, name: str, text: str, **labels: str) -> Histogram:
-        child = self._family(name, Histogram, text, tuple(labels)).child(*labels.values())
+    def histogram(self, name: str, text: str, bounds_us: Sequence[int]) -> Histogram:
+        family = self._family(name, Histogram, text, ())
+        child = family.children.setdefault((), Histogram(bounds_us))
         assert isinstance(child, Histogram)
         return child
 

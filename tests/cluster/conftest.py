@@ -51,6 +51,9 @@ class StillClock:
     def mono_ms(self) -> int:
         return 0
 
+    def mono_us(self) -> int:
+        return 0
+
 
 class CountingEntropy:
     def __init__(self) -> None:

@@ -32,6 +32,9 @@ class MovableClock:
     def mono_ms(self) -> int:
         return self.now_ms
 
+    def mono_us(self) -> int:
+        return self.now_ms * 1000
+
 
 class Store:
     """A MetaStore asked and answered in one line."""

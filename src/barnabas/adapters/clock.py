@@ -1,4 +1,4 @@
-"""The system's two clocks, in whole milliseconds."""
+"""The system's two clocks."""
 
 import time
 
@@ -11,3 +11,6 @@ class SystemClock:
 
     def mono_ms(self) -> int:
         return time.monotonic_ns() // 1_000_000
+
+    def mono_us(self) -> int:
+        return time.monotonic_ns() // 1_000

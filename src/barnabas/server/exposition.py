@@ -33,10 +33,11 @@ def _child_lines(family: Family, values: tuple[str, ...], child: Counter | Gauge
         return [f"{family.name}{_labels(family, values)} {child.value:g}"]
     lines = []
     below = 0
-    for bound, count in zip((*child.bounds, "+Inf"), child.counts, strict=True):
+    bounds = [f"{us / 1e6:g}" for us in child.bounds_us]
+    for bound, count in zip((*bounds, "+Inf"), child.counts, strict=True):
         below += count
         label = f'le="{bound}"'
         lines.append(f"{family.name}_bucket{_labels(family, values, label)} {below}")
-    lines.append(f"{family.name}_sum{_labels(family, values)} {child.total}")
+    lines.append(f"{family.name}_sum{_labels(family, values)} {child.total_us / 1e6}")
     lines.append(f"{family.name}_count{_labels(family, values)} {below}")
     return lines

@@ -41,9 +41,16 @@ class VirtualTime:
     def mono_ms(self) -> int:
         return self._now_ms
 
+    def mono_us(self) -> int:
+        return self._now_ms * 1000
+
     def step_wall(self, by_ms: int) -> None:
         """An operator or NTP sets the wall clock; the monotonic one does not notice."""
         self._wall_offset_ms += by_ms
+
+    def hold(self, for_ms: int) -> None:
+        """Whoever runs now takes that long: what is due meanwhile is late."""
+        self._now_ms += for_ms
 
     def at(self, due_ms: int, callback: Callable[[], None]) -> None:
         """Run callback at due_ms (now when that has passed), among others of that millisecond at random."""
@@ -59,7 +66,7 @@ class VirtualTime:
         if not self._heap or (until_ms is not None and self._heap[0][0] > until_ms):
             return False
         due_ms, _, _, callback = heappop(self._heap)
-        self._now_ms = due_ms
+        self._now_ms = max(due_ms, self._now_ms)
         self.steps += 1
         assert self.steps < STEPS_MAX, f"seed {self.seed}: the simulation does not end"
         callback()
@@ -70,7 +77,7 @@ class VirtualTime:
         end_ms = self._now_ms + duration_ms
         while self.step(end_ms):
             pass
-        self._now_ms = end_ms
+        self._now_ms = max(end_ms, self._now_ms)
 
     def settle(self) -> None:
         """All that is due at this millisecond, and what it causes at this millisecond."""
