@@ -5,9 +5,11 @@ worse. The comparison with Apache Kafka is `python -m bench.compare`.
 """
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
+from .attempt import attempt
 from .broker import RunningBroker, compiled_python
 from .catalog import BOTH, METRICS, chosen
 from .site import QUICK, Scale, Site
@@ -37,17 +39,21 @@ def main() -> None:
             WARM_S,
             QUICK if given.quick else Scale(),
         )
+        failed = 0
         try:
             for line in chosen(given.only):
-                figures = line.measure(site)
+                figures, failure = attempt(line, site)
                 told = [
                     f"{METRICS[key].label} {figures[key]:,.{METRICS[key].digits}f}"
                     for key in line.shown
                     if key in figures
                 ]
+                if failure:
+                    failed, told = 1, [f"FAILED: {failure}"]
                 print(f"{line.group + ', ' + line.name:58} {'  '.join(told)}", flush=True)
         finally:
             site.close()
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

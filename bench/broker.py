@@ -1,5 +1,6 @@
 """A broker in a process of its own, and what it costs: CPU, memory, time to start and to stop."""
 
+import collections
 import os
 import re
 import signal
@@ -14,13 +15,17 @@ from barnabas.wire.messages.delete_topics import DeleteTopicsRequest
 from barnabas.wire.messages.list_offsets import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
 from barnabas.wire.messages.metadata import MetadataRequest, MetadataRequestTopic
 
-from . import requests
-from .stream import process_cpu_us
+from . import processes, requests
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
 START_S = STOP_S = 300.0
 POLL_S = 0.002
+KEPT_LINES = 30
+LAST_WORDS_S = 2.0
 COMPILED_PYTHON = Path(".venv-compiled/bin/python")
+
+
+class BrokerFailed(Exception):
+    """It did not start, or refused what the bench needs."""
 
 
 class Running:
@@ -38,11 +43,25 @@ class Running:
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """With its workers."""
+        return processes.with_descendants(self.pid)
+
     def cpu_us(self) -> float:
-        return process_cpu_us(self.pid)
+        return processes.cpu_us(self.pids)
 
     def resident_bytes(self) -> int:
-        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE
+        return sum(processes.resident_bytes(pid) for pid in self.pids)
+
+    def last_words(self) -> str:
+        """The end of what it wrote."""
+        raise NotImplementedError
+
+    def how_it_ended(self) -> str:
+        """Empty while it runs."""
+        status = self.process.poll()
+        return "" if status is None else f"the broker ended with status {status}: {self.last_words()}"
 
     def wait_until_it_answers(self, begun: float) -> None:
         try:
@@ -61,9 +80,9 @@ class Running:
             except OSError:
                 pass
             if self.process.poll() is not None:
-                raise SystemExit(f"{type(self).__name__} ended at its start")
+                raise BrokerFailed(f"at its start {self.how_it_ended()}")
             if time.perf_counter() - begun > START_S:
-                raise SystemExit(f"{type(self).__name__} did not answer in {START_S:.0f} s")
+                raise BrokerFailed(f"{type(self).__name__} did not answer in {START_S:.0f} s")
             time.sleep(POLL_S)
 
     def create(self, names: list[str], partitions: int) -> None:
@@ -73,17 +92,19 @@ class Running:
 
     def wait_until_served(self, names: list[str], partitions: int) -> None:
         """Metadata may name a leader a moment before that leader knows of it."""
-        topics = [
-            ListOffsetsTopic(
-                name, [ListOffsetsPartition(number, timestamp=-1) for number in range(partitions)]
-            )
-            for name in names
-        ]
-        while True:
-            answer = requests.ask(self.port, requests.LIST_OFFSETS, ListOffsetsRequest(topics=topics))
-            if not any(part.error_code for topic in answer.topics for part in topic.partitions):
-                return
-            time.sleep(POLL_S)
+        questions: dict[int, ListOffsetsRequest] = {}
+        for name, ports in self.leaders(names).items():
+            for port in set(ports):
+                led = [number for number in range(partitions) if ports[number] == port]
+                topic = ListOffsetsTopic(name, [ListOffsetsPartition(each, timestamp=-1) for each in led])
+                questions.setdefault(port, ListOffsetsRequest(topics=[])).topics.append(topic)
+        for port, question in questions.items():
+            _wait_until_answered(port, question)
+
+    def leaders(self, names: list[str]) -> dict[str, list[int]]:
+        """The ports of the leaders, by topic and number of the partition."""
+        question = MetadataRequest([MetadataRequestTopic(name=name) for name in names], False)
+        return requests.ports_of_leaders(requests.ask(self.port, requests.METADATA, question))
 
     def create_with_leaders(self, names: list[str], partitions: int) -> None:
         """Returns when Metadata names a leader for all of them; nothing has asked their logs for anything."""
@@ -91,7 +112,7 @@ class Running:
         answer = requests.ask(self.port, requests.CREATE_TOPICS, message)
         bad = [topic.error_message or topic.error_code for topic in answer.topics if topic.error_code]
         if bad:
-            raise SystemExit(f"{type(self).__name__}: {bad[0]}")
+            raise BrokerFailed(f"{type(self).__name__} makes no topic: {bad[0]}")
         self.wait_for_leaders(names, partitions)
 
     def wait_for_leaders(self, names: list[str], partitions: int) -> None:
@@ -132,11 +153,21 @@ class Running:
                 self.process.wait()
 
 
+def _wait_until_answered(port: int, question: ListOffsetsRequest) -> None:
+    while True:
+        answer = requests.ask(port, requests.LIST_OFFSETS, question)
+        if not any(part.error_code for topic in answer.topics for part in topic.partitions):
+            return
+        time.sleep(POLL_S)
+
+
 class RunningBroker(Running):
     """`barnabas serve` on a free port. python: the interpreter, by default that of the bench."""
 
     def __init__(self, folder: Path, durability: str, python: Path | None = None) -> None:
         self.folder = folder
+        self._reader: threading.Thread | None = None
+        self._words: collections.deque[str] = collections.deque(maxlen=KEPT_LINES)
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
         if python is not None:  # its barnabas is installed, not that of a checkout
             environment.pop("PYTHONPATH", None)
@@ -146,17 +177,22 @@ class RunningBroker(Running):
         command += ["--set", "barnabas.metrics.port=-1", "--set", "group.initial.rebalance.delay.ms=0"]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         assert self.process.stderr is not None
-        said = []
         for text in self.process.stderr:
-            said.append(text)
+            self._words.append(text)
             found = re.search(r"listeners=PLAINTEXT://127\.0\.0\.1:(\d+)", text)
             if found:
                 break
         else:
-            raise SystemExit("the broker did not start: " + "".join(said[-5:]))
+            raise BrokerFailed("the broker did not start: " + self.last_words())
         self.port = int(found[1])
-        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+        self._reader = threading.Thread(target=self._words.extend, args=(self.process.stderr,), daemon=True)
+        self._reader.start()
         self.wait_until_it_answers(begun)
+
+    def last_words(self) -> str:
+        if self.process.poll() is not None and self._reader is not None:
+            self._reader.join(LAST_WORDS_S)
+        return "".join(self._words).strip()
 
 
 def compiled_python() -> Path | None:

@@ -6,7 +6,8 @@ import threading
 from pathlib import Path
 
 from . import requests
-from .load import NOTHING, Limits, Load, LoadFailed, drive
+from .drive import drive
+from .load import NOTHING, Limits, Load, LoadFailed
 from .raw import KB, PARTITIONS, now_ms, with_topic
 from .site import Figures, Site
 

@@ -15,10 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from . import page
+from .attempt import attempt
 from .broker import Running, RunningBroker, compiled_python
 from .catalog import BOTH, SYNC, Line, chosen
 from .kafka import RunningKafka, find_jars, java_version
-from .load import LoadFailed, generator
+from .native import generator
 from .results import BARNABAS, CONTENDERS, KAFKA, Results, Run, this_machine
 from .site import QUICK, Scale, Site
 
@@ -81,12 +82,9 @@ class Comparison:
     def measure(self, line: Line, mode: str, site: Site, number: int) -> None:
         os.sync()
         load_average = os.getloadavg()[0]
-        failure = ""
-        try:
-            figures = line.measure(site)
-            told = "  ".join(f"{key} {figures[key]:,.1f}" for key in line.shown if key in figures)
-        except (LoadFailed, AssertionError, ConnectionError) as error:
-            figures, failure = {}, str(error)
+        figures, failure = attempt(line, site)
+        told = "  ".join(f"{key} {figures[key]:,.1f}" for key in line.shown if key in figures)
+        if failure:
             told = f"FAILED: {failure}"
             self.failed += 1
         taken_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from .broker import Running
+from .broker import BrokerFailed, Running
 
 PROPERTIES = """\
 process.roles=broker,controller
@@ -31,7 +31,7 @@ rootLogger.level=WARN
 rootLogger.appenderRef.file.ref=file
 appender.file.type=File
 appender.file.name=file
-appender.file.fileName={folder}/broker.log
+appender.file.fileName={log}
 appender.file.layout.type=PatternLayout
 appender.file.layout.pattern=%d %p %c %m%n
 """
@@ -48,20 +48,21 @@ class RunningKafka(Running):
     def __init__(self, folder: Path, jars: Path, *, flush: bool = False) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        self._said, self._logged = folder / "output.txt", folder / "broker.log"
+        self._logged.touch()
         self.port, controller = _free_ports(2)
         properties, logging = folder / "server.properties", folder / "log4j2.properties"
         text = PROPERTIES.format(broker=self.port, controller=controller, folder=folder)
         properties.write_text(text + (FLUSH if flush else ""))
-        logging.write_text(LOGGING.format(folder=folder))
+        logging.write_text(LOGGING.format(log=self._logged))
         java = ["java", "-cp", f"{jars}/*", f"-Dlog4j2.configurationFile={logging}"]
-        said = folder / "output.txt"
         if not (folder / "data" / "meta.properties").exists():
             command = [*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                raise SystemExit(f"Kafka's folder cannot be prepared: {done.stderr[-SAID_CHARACTERS:]}")
+                raise BrokerFailed(f"Kafka's folder cannot be prepared: {done.stderr[-SAID_CHARACTERS:]}")
         begun = time.perf_counter()
-        with said.open("w") as output:
+        with self._said.open("w") as output:
             self.process = subprocess.Popen(
                 [*java, *HEAP, *G1, "kafka.Kafka", str(properties)],
                 stdout=output,
@@ -69,6 +70,10 @@ class RunningKafka(Running):
                 text=True,
             )
         self.wait_until_it_answers(begun)
+
+    def last_words(self) -> str:
+        said = self._said.read_text(errors="replace") + self._logged.read_text(errors="replace")
+        return said[-SAID_CHARACTERS:].strip()
 
 
 def find_jars() -> Path | None:

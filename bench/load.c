@@ -1,7 +1,8 @@
 /* A load generator over raw sockets, so cheap that the broker is what is measured: it replays requests that were
  * encoded beforehand (bench/requests.py) and looks at nothing of an answer but its length and its error codes.
  *
- *   load HOST PORT [options] FILE...     one connection a FILE; a FILE holds whole requests, lengths included
+ *   load HOST PORT [options] [PORT:]FILE...   one connection a FILE, to its own PORT where one is given; a FILE holds
+ *                                             whole requests, lengths included
  *
  *   --in-flight N       unanswered requests a connection keeps (1)
  *   --threads N         connections are dealt out to N threads (1)
@@ -13,6 +14,7 @@
  *   --codes A,B,...     where an answer has 16-bit error codes, counted from its length field; one that is not 0 is an error
  *   --pid P             (repeatable) a process whose CPU time over the counted part is told
  *
+ * SIGTERM ends a part as its limit would: answers that are due are waited for, and all is told.
  * One line of JSON on stdout. A latency is kept in a bucket 1/64 of its size wide.
  */
 #define _GNU_SOURCE
@@ -22,6 +24,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +72,12 @@ static int codes[MAX_CODES], code_count;
 static size_t head_bytes = 4;
 static int pids[MAX_PIDS], pid_count;
 static pthread_barrier_t warmed, counted;
+static volatile sig_atomic_t ended;
+
+static void end_soon(int number) {
+    (void)number;
+    ended = 1;
+}
 
 static void die(const char *what) {
     fprintf(stderr, "load: %s%s%s\n", what, errno ? ": " : "", errno ? strerror(errno) : "");
@@ -115,8 +124,8 @@ static void open_file(Connection *c, const char *name) {
     c->starts[c->requests] = size;
 }
 
-static void dial(Connection *c) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+static void dial(Connection *c, int to) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)to)};
     int on = 1;
     if (inet_pton(AF_INET, host, &address.sin_addr) != 1) die("HOST must be an IPv4 address");
     c->socket = socket(AF_INET, SOCK_STREAM, 0);
@@ -246,7 +255,7 @@ static void phase(Thread *t, long most_requests, double most_seconds) {
     if (most_requests <= 0 && most_seconds <= 0) return;
     for (;;) {
         uint64_t at = now_ns(CLOCK_MONOTONIC), wait = 100000000u;
-        int open = at < end && t->begun < most, unanswered = 0, spent = 1;
+        int open = !ended && at < end && t->begun < most, unanswered = 0, spent = 1;
         for (int i = 0; i < t->connections; i++) {
             Connection *c = t->own[i];
             while (open && !pause && c->unanswered < in_flight && t->begun < most && !is_spent(c)) allow(t, c, at);
@@ -354,8 +363,11 @@ static Thread *prepare(char **files, int count) {
         Thread *t = &all[i % threads];
         c->due = calloc((size_t)in_flight, sizeof *c->due);
         c->head = calloc(1, head_bytes);
-        open_file(c, files[i]);
-        dial(c);
+        char *name = files[i];
+        long own = strtol(files[i], &name, 10);
+        int has_own = name > files[i] && *name == ':';
+        open_file(c, has_own ? name + 1 : files[i]);
+        dial(c, has_own ? (int)own : port);
         t->own[t->connections++] = c;
         watch(t, c, EPOLL_CTL_ADD);
     }
@@ -371,6 +383,7 @@ int main(int count, char **given) {
     if (at == count || in_flight < 1 || threads < 1 || threads > count - at) die("FILE, --in-flight or --threads is missing or wrong");
     if (requests <= 0 && seconds <= 0 && !once) die("--requests or --seconds is needed");
     if (requests <= 0 && seconds <= 0) requests = INT64_MAX - threads;
+    signal(SIGTERM, end_soon);
     Thread *all = prepare(given + at, count - at);
     pthread_t *running = calloc((size_t)threads, sizeof *running);
     pthread_barrier_init(&warmed, NULL, (unsigned)threads + 1);

@@ -7,7 +7,8 @@ from barnabas.wire.messages.find_coordinator import FindCoordinatorRequest
 from barnabas.wire.messages.heartbeat import HeartbeatRequest
 
 from . import requests
-from .load import Limits, Load, drive
+from .drive import drive
+from .load import Limits, Load
 from .site import Figures, Site
 
 PARTITIONS = 4

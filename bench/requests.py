@@ -15,6 +15,7 @@ from barnabas.wire.messages.fetch import (
     FetchTopic,
     PartitionData,
 )
+from barnabas.wire.messages.metadata import MetadataResponse
 from barnabas.wire.messages.offset_commit import (
     OffsetCommitRequest,
     OffsetCommitRequestPartition,
@@ -81,6 +82,16 @@ def ask(port: int, key: int, message: Any, timeout_s: float = 120.0) -> Any:
     with socket.create_connection(("127.0.0.1", port), timeout_s) as stream:
         stream.sendall(encode(key, message))
         return decode(key, read_frame(stream))
+
+
+def ports_of_leaders(answer: MetadataResponse) -> dict[str, list[int]]:
+    """The port of each partition's leader, by topic and number; 0 where none is known."""
+    ports = {broker.node_id: broker.port for broker in answer.brokers}
+    found = {}
+    for topic in answer.topics:
+        by_number = {part.partition_index: ports.get(part.leader_id, 0) for part in topic.partitions}
+        found[topic.name or ""] = [by_number[number] for number in sorted(by_number)]
+    return found
 
 
 def produce_message(

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from . import requests
 from .broker import Running
-from .load import Limits, Load, drive
+from .drive import drive
+from .load import Limits, Load
 from .raw import now_ms
 from .site import Figures, Site
 

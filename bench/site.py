@@ -10,6 +10,7 @@ from pathlib import Path
 from .broker import Running
 from .load import Limits
 
+WARM = "warm "
 Figures = dict[str, float]
 """What was measured, by the key of its metric."""
 
@@ -50,10 +51,15 @@ class Site:
 
     @property
     def broker(self) -> Running:
-        """The broker that the lines share."""
-        if self._broker is None:
+        """The broker that the lines share. One that has ended is started again, on what it had, and is to be warmed anew."""
+        if self._broker is None or self._broker.how_it_ended():
+            self._ready = {what for what in self._ready if not what.startswith(WARM)}
             self._broker = self.start(self.folder / "shared")
         return self._broker
+
+    def how_it_ended(self) -> str:
+        """Of the shared broker; empty while it runs."""
+        return self._broker.how_it_ended() if self._broker else ""
 
     def start(self, folder: Path) -> Running:
         broker = self._start(folder)
@@ -77,7 +83,7 @@ class Site:
 
     def warm_up(self, kind: str, work: Callable[[float], object]) -> None:
         """Once for each kind of load: a JVM is fast only after some time of the same work. work takes the seconds left."""
-        if not self.once(f"warm {kind}"):
+        if not self.once(WARM + kind):
             return
         end = time.monotonic() + self.first_warm_seconds
         while (left := end - time.monotonic()) > 0:

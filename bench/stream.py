@@ -6,14 +6,10 @@ import time
 from collections import deque
 
 from .load import NOTHING, Limits, Load, LoadFailed, Taken, Target
+from .processes import cpu_us
 
 RECEIVE_BYTES = 1 << 20
-CPU_CLOCK_SCHED = 2
-
-
-def process_cpu_us(pid: int) -> float:
-    """User and system time of all threads of a process: Linux's CPU clock of another process."""
-    return time.clock_gettime_ns(~pid << 3 | CPU_CLOCK_SCHED) / 1000
+ASKED_EVERY_S = 0.005
 
 
 class Stream:
@@ -103,10 +99,11 @@ def _part(streams: list[Stream], chooser: selectors.BaseSelector, limits: Limits
     begun = time.perf_counter()
     end = begun + (limits.seconds or float("inf"))
     most = limits.requests or 1 << 62
-    sent, due = 0, begun
+    longest_wait = ASKED_EVERY_S if limits.until else 0.1
+    sent, due, is_open = 0, begun, True
     while True:
         now = time.perf_counter()
-        is_open = now < end and sent < most
+        is_open = is_open and now < end and sent < most and not (limits.until and limits.until())
         for stream in streams if is_open else ():
             count = min(stream.room(), most - sent)
             if rate:
@@ -119,23 +116,24 @@ def _part(streams: list[Stream], chooser: selectors.BaseSelector, limits: Limits
         waiting = any(stream.unanswered() for stream in streams)
         if not waiting and (not is_open or all(stream.is_spent() for stream in streams)):
             return counts
-        wait = min(max(due - now, 0.0), 0.1) if rate and is_open else 0.1
+        wait = min(max(due - now, 0.0), longest_wait) if rate and is_open else longest_wait
         for key, _ in chooser.select(wait):
             key.data.receive(counts)
 
 
 def drive_in_python(target: Target, load: Load, counted: Limits, warm: Limits) -> Taken:
-    streams = [Stream(target.port, load, content) for content in load.contents]
+    ports = load.ports or [target.port] * len(load.contents)
+    streams = [Stream(port, load, content) for port, content in zip(ports, load.contents, strict=True)]
     with selectors.DefaultSelector() as chooser:
         for stream in streams:
             chooser.register(stream.socket, selectors.EVENT_READ, stream)
         _part(streams, chooser, warm, load.rate)
-        broker_us, own_us = process_cpu_us(target.pid), time.process_time_ns() / 1000
+        broker_us, own_us = cpu_us(target.pids), time.process_time_ns() / 1000
         begun = time.perf_counter()
         if counted == NOTHING:
             counted = Limits(requests=1 << 62)
         counts = _part(streams, chooser, counted, load.rate)
-    broker_us, own_us = process_cpu_us(target.pid) - broker_us, time.process_time_ns() / 1000 - own_us
+    broker_us, own_us = cpu_us(target.pids) - broker_us, time.process_time_ns() / 1000 - own_us
     for stream in streams:
         stream.socket.close()
     took = sorted(counts.took) or [0.0]

@@ -22,7 +22,8 @@ from typing import Any, Final
 
 from . import page, raw
 from .broker import Running, RunningBroker, compiled_python
-from .load import Limits, Load, drive
+from .drive import drive
+from .load import Limits, Load
 from .requests import fetch_codes, fetch_request, produce_codes, produce_request
 from .results import Results
 from .site import QUICK, Site
