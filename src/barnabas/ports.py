@@ -242,8 +242,15 @@ class Versioned:
         self.version = version
 
 
+MetaChanges: TypeAlias = Sequence[tuple[str, Versioned | None]]
+"""Keys that changed, each once, and what they hold now: None when they were deleted."""
+
+
 class MetaStore(Protocol):
-    """A small ordered map with transactions, as etcd or SQLite give it. Keys are strings, values bytes."""
+    """A small ordered map with transactions, as etcd or SQLite give it. Keys are strings, values bytes.
+
+    Others may have the same map open: other nodes, in processes of their own.
+    """
 
     def txn(
         self,
@@ -252,14 +259,24 @@ class MetaStore(Protocol):
         deletes: Sequence[str],
         done: Callable[[bool, WorldError | None], None],
         lease: int = 0,
+        durable: bool = True,
     ) -> None:
-        """If every compare holds, all puts and deletes happen durably at once. done(succeeded, error)."""
+        """If every compare holds, all puts and deletes happen at once. done(succeeded, error).
+
+        Not durable: a power failure may undo it, a process that dies does not. Nothing durable is ever undone with it:
+        what is committed durably makes all before it durable.
+        """
 
     def range(self, prefix: str, done: Callable[[dict[str, Versioned], WorldError | None], None]) -> None:
         """All keys that begin with prefix, in order, as of one moment."""
 
-    def watch(self, prefix: str, on_change: Callable[[str, Versioned | None], None]) -> Callable[[], None]:
-        """on_change(key, new value or None) after each commit, in order; returns what ends the watch."""
+    def watch(self, prefix: str, on_change: Callable[[MetaChanges], None]) -> Callable[[], None]:
+        """on_change(what changed below prefix) after each commit, whoever made it; returns what ends the watch.
+
+        In the order of the commits, each once. Never for part of a transaction, but several of others may come in one
+        call. A transaction of our own is told after its done(). What others committed before our transaction was
+        decided, or before our range was read, is told before its done(): who lost a race has heard of the winner.
+        """
 
     def grant(self, ttl_ms: int, done: Callable[[int, WorldError | None], None]) -> None:
         """A lease: keys put with it vanish when it is not kept alive for ttl_ms."""

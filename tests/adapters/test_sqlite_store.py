@@ -39,10 +39,15 @@ def test_a_restart_finds_what_was_committed_but_no_leased_key(tmp_path: Path) ->
     store.close()
 
 
-def test_commits_are_synced(tmp_path: Path) -> None:
-    _, store = opened(tmp_path / "db")
+def test_commits_are_synced_but_for_those_that_need_not_be(tmp_path: Path) -> None:
+    time, store = opened(tmp_path / "db")
     assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert store._db.execute("PRAGMA synchronous").fetchone() == (2,), "2 is FULL"
+    levels = []
+    for durable in (True, False, True):
+        store.txn((), {"a": b""}, (), lambda yes, error: None, durable=durable)
+        time.run_for(50)
+        levels.append(store._db.execute("PRAGMA synchronous").fetchone())
+    assert levels == [(2,), (1,), (2,)], "2 is FULL, 1 is NORMAL"
     store.close()
 
 

@@ -84,6 +84,7 @@ class FailingMetaStore(RamMetaStore):
         deletes: Sequence[str],
         done: Callable[[bool, WorldError | None], None],
         lease: int = 0,
+        durable: bool = True,
     ) -> None:
         self.commits += 1
         if self.fail_before:
@@ -91,9 +92,11 @@ class FailingMetaStore(RamMetaStore):
             self.loop.soon(lambda: done(False, WorldError("disk full")))
         elif self.fail_after:
             self.fail_after.pop()
-            super().txn(compares, puts, deletes, lambda ok, error: done(False, WorldError("gone")), lease)
+            super().txn(
+                compares, puts, deletes, lambda ok, error: done(False, WorldError("gone")), lease, durable
+            )
         else:
-            super().txn(compares, puts, deletes, done, lease)
+            super().txn(compares, puts, deletes, done, lease, durable)
 
     def put_behind(self, key: str, value: bytes) -> None:
         """What another node puts."""

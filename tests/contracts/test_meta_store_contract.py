@@ -8,7 +8,7 @@ import pytest
 
 from barnabas.adapters.meta.ram import RamMetaStore
 from barnabas.adapters.meta.sqlite import SqliteMetaStore
-from barnabas.ports import Clock, Compare, Loop, MetaStore, Versioned, WorldError
+from barnabas.ports import Clock, Compare, Loop, MetaChanges, MetaStore, Versioned, WorldError
 from barnabas.testing.meta import VirtualMetaStore
 from barnabas.testing.virtual import VirtualLoop
 
@@ -18,6 +18,10 @@ class Driver(Protocol):
     loop: Loop
 
     def run_until(self, reached: Callable[[], bool]) -> None: ...
+
+
+def values(changes: MetaChanges) -> list[tuple[str, bytes | None]]:
+    return [(key, None if now is None else now.value) for key, now in changes]
 
 
 class MovableClock:
@@ -133,6 +137,18 @@ def test_one_compare_that_fails_stops_all(meta: Store) -> None:
     assert meta.range() == {"a": (b"2", 2)}
 
 
+def test_what_need_not_be_durable_is_found_and_told_like_the_rest(meta: Store) -> None:
+    told: list[object] = []
+    meta.store.watch("", lambda changes: told.append(values(changes)))
+    for at, durable in enumerate((False, True, False)):
+        meta.store.txn(
+            [Compare("n", at)], {"n": bytes([at])}, (), lambda yes, error: told.append(yes), durable=durable
+        )
+    meta.driver.run_until(lambda: len(told) == 6)
+    assert told == [True, [("n", b"\0")], True, [("n", b"\1")], True, [("n", b"\2")]]
+    assert meta.range() == {"n": (b"\2", 3)}
+
+
 def test_a_range_is_a_prefix_in_order(meta: Store) -> None:
     keys = ["a", "a/", "a/b", "a/é", "a/\U0001f600", "a0", "b/a"]
     meta.txn(puts={key: key.encode() for key in reversed(keys)})
@@ -151,22 +167,37 @@ def test_calls_take_effect_in_the_order_they_were_made(meta: Store) -> None:
 
 
 def test_a_watch_hears_every_change_below_its_prefix_in_order(meta: Store) -> None:
-    heard: list[tuple[str, bytes | None]] = []
-    end = meta.store.watch("a/", lambda key, now: heard.append((key, now.value if now else None)))
+    heard: list[list[tuple[str, bytes | None]]] = []
+    end = meta.store.watch("a/", lambda changes: heard.append(values(changes)))
     meta.txn(puts={"a/1": b"x", "b/1": b"x", "a/2": b"y"})
     meta.txn([("a/1", 7)], {"a/1": b"no"})
+    meta.txn(puts={"b/1": b"unwatched"})
     meta.txn(puts={"a/1": b"z"}, deletes=["a/2", "a/3"])
-    assert heard == [("a/1", b"x"), ("a/2", b"y"), ("a/1", b"z"), ("a/2", None)]
+    assert heard == [[("a/1", b"x"), ("a/2", b"y")], [("a/1", b"z"), ("a/2", None)]], "a call a transaction"
     end()
     end()
     meta.txn(puts={"a/1": b"more"})
     meta.range()
-    assert len(heard) == 4
+    assert len(heard) == 2
+
+
+def test_a_watch_ended_by_another_hears_nothing_more(meta: Store) -> None:
+    heard: list[str] = []
+
+    def first(changes: MetaChanges) -> None:
+        heard.append("first")
+        end_second()
+
+    meta.store.watch("", first)
+    end_second = meta.store.watch("", lambda changes: heard.append("second"))
+    meta.txn(puts={"a": b""})
+    meta.range()
+    assert heard == ["first"]
 
 
 def test_the_asker_is_answered_before_the_watches(meta: Store) -> None:
     told: list[str] = []
-    meta.store.watch("", lambda key, now: told.append(f"watch {key}"))
+    meta.store.watch("", lambda changes: told.extend(f"watch {key}" for key, _ in changes))
     meta.store.txn((), {"a": b""}, (), lambda yes, error: told.append("done a"))
     meta.store.txn((), {"b": b""}, (), lambda yes, error: told.append("done b"))
     meta.driver.run_until(lambda: len(told) == 4)
@@ -178,7 +209,7 @@ def test_keys_of_a_lease_vanish_with_it(meta: Store) -> None:
     lease = meta.grant(10_000)
     assert meta.txn(puts={"session/1": b"", "session/2": b""}, lease=lease)
     assert meta.txn(puts={"session/2": b"kept"})
-    meta.store.watch("", lambda key, now: gone.append(key))
+    meta.store.watch("", lambda changes: gone.extend(key for key, _ in changes))
     meta.clock.now_ms += 9_000
     meta.store.keep_alive(lease)
     meta.clock.now_ms += 9_000

@@ -67,6 +67,7 @@ class BrokenStore:
         deletes: Sequence[str],
         done: Callable[[bool, WorldError | None], None],
         lease: int = 0,
+        durable: bool = True,
     ) -> None:
         self._store.range("", lambda found, error: done(False, WorldError("the disk refuses")))
 

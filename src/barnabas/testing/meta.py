@@ -1,11 +1,13 @@
 """A metadata store whose transactions take time and may be in flight when the process dies.
 
-The content outlives the store: `MetaContents` is the disk, `VirtualMetaStore` the process that has it open. After
-`loop.kill()` a transaction in flight has happened or has not, and its asker never hears.
+The content outlives the store: `MetaContents` is the disk, `VirtualMetaStore` the process that has it open; several may,
+each with a loop of its own. After `loop.kill()` a transaction in flight has happened or has not, and its asker never
+hears.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
+from barnabas.adapters.meta import Sharing
 from barnabas.adapters.meta.ram import MetaContents, RamMetaStore, Step
 from barnabas.ports import Compare, WorldError
 from barnabas.testing.virtual import VirtualLoop
@@ -14,8 +16,10 @@ from barnabas.testing.virtual import VirtualLoop
 class VirtualMetaStore(RamMetaStore):
     """RamMetaStore on the `metadata` pool of a virtual loop, with scripted failures."""
 
-    def __init__(self, loop: VirtualLoop, contents: MetaContents | None = None) -> None:
-        super().__init__(loop, loop.time, contents)
+    def __init__(
+        self, loop: VirtualLoop, contents: MetaContents | None = None, sharing: Sharing = "alone"
+    ) -> None:
+        super().__init__(loop, loop.time, contents, sharing)
         self._virtual = loop
         self._failures: list[bool] = []
 
@@ -30,9 +34,10 @@ class VirtualMetaStore(RamMetaStore):
         deletes: Sequence[str],
         done: Callable[[bool, WorldError | None], None],
         lease: int = 0,
+        durable: bool = True,
     ) -> None:
         if not self._failures:
-            super().txn(compares, puts, deletes, done, lease)
+            super().txn(compares, puts, deletes, done, lease, durable)
             return
         happened = self._failures.pop(0)
 
@@ -40,10 +45,9 @@ class VirtualMetaStore(RamMetaStore):
             done(False, WorldError("metadata store: a scripted failure"))
 
         if happened:
-            super().txn(compares, puts, deletes, lambda _succeeded, _error: fail(), lease)
+            super().txn(compares, puts, deletes, lambda _succeeded, _error: fail(), lease, durable)
         else:
             self._next(lambda: fail)
 
     def _next(self, step: Step) -> None:
-        tells: list[Callable[[], None]] = []
-        self._virtual.run_in("metadata", lambda: tells.append(step()), lambda _result, _error: tells[0]())
+        self._virtual.run_in("metadata", lambda: self._do(step), lambda _result, _error: self._tell_next())

@@ -2,6 +2,10 @@
 
 Layout   table meta(key TEXT PRIMARY KEY, value BLOB, version INTEGER, lease INTEGER), and PRAGMA user_version = SCHEMA.
 Durable  WAL with synchronous=FULL: a commit is synced before its callback runs. One writer thread (the `metadata` pool).
+         One that need not be durable is made under NORMAL: written to the WAL, not synced. The WAL is one file, read after
+         a crash from its begin up to the first frame that is not whole, and a sync covers all of it, whoever wrote it: so a
+         later FULL commit makes the earlier ones durable with itself, and never stands on one that was lost. Checkpoints
+         sync the WAL before they copy it, under NORMAL too (only OFF would not). Each commit sets the level it needs.
 Crash    a transaction is whole or absent.
 Order    all calls go through the one writer thread in the order they were made; a transaction's done() comes before the
          watches hear of it.
@@ -13,7 +17,8 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from barnabas.ports import Clock, Compare, Loop, Versioned, WorldError
+from barnabas.adapters.meta.watches import Watches
+from barnabas.ports import Clock, Compare, Loop, MetaChanges, Versioned, WorldError
 
 SCHEMA: Final = 1
 TABLE: Final = """CREATE TABLE IF NOT EXISTS meta(
@@ -28,7 +33,7 @@ class SqliteMetaStore:
     def __init__(self, path: str, loop: Loop, clock: Clock) -> None:
         self._loop = loop
         self._clock = clock
-        self._watches: list[tuple[str, Callable[[str, Versioned | None], None]]] = []
+        self._watches = Watches()
         self._leases: dict[int, tuple[int, int]] = {}
         self._next_lease = 1
         self._db = _open(path)
@@ -40,12 +45,13 @@ class SqliteMetaStore:
         deletes: Sequence[str],
         done: Callable[[bool, WorldError | None], None],
         lease: int = 0,
+        durable: bool = True,
     ) -> None:
         self._expire()
         known = not lease or lease in self._leases
 
         def work() -> list[Change] | None:
-            return self._commit(compares, puts, deletes, lease) if known else None
+            return self._commit(compares, puts, deletes, lease, durable) if known else None
 
         def answer(changes: object | None, error: BaseException | None) -> None:
             if error is not None:
@@ -53,14 +59,20 @@ class SqliteMetaStore:
                 return
             done(changes is not None, None)
             if isinstance(changes, list):
-                self._tell(changes)
+                self._watches.tell(changes)
 
         self._loop.run_in("metadata", work, answer)
 
     def _commit(
-        self, compares: Sequence[Compare], puts: Mapping[str, bytes], deletes: Sequence[str], lease: int
+        self,
+        compares: Sequence[Compare],
+        puts: Mapping[str, bytes],
+        deletes: Sequence[str],
+        lease: int,
+        durable: bool,
     ) -> list[Change] | None:
         db = self._db
+        db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         db.execute("BEGIN IMMEDIATE")
         try:
             for compare in compares:
@@ -104,10 +116,8 @@ class SqliteMetaStore:
 
         self._loop.run_in("metadata", work, answer)
 
-    def watch(self, prefix: str, on_change: Callable[[str, Versioned | None], None]) -> Callable[[], None]:
-        entry = (prefix, on_change)
-        self._watches.append(entry)
-        return lambda: self._watches.remove(entry) if entry in self._watches else None
+    def watch(self, prefix: str, on_change: Callable[[MetaChanges], None]) -> Callable[[], None]:
+        return self._watches.add(prefix, on_change)
 
     def grant(self, ttl_ms: int, done: Callable[[int, WorldError | None], None]) -> None:
         lease = self._next_lease
@@ -131,7 +141,7 @@ class SqliteMetaStore:
 
         def answer(changes: object | None, error: BaseException | None) -> None:
             if isinstance(changes, list):
-                self._tell(changes)
+                self._watches.tell(changes)
 
         self._loop.run_in("metadata", work, answer)
 
@@ -144,12 +154,6 @@ class SqliteMetaStore:
         now_ms = self._clock.mono_ms()
         for lease in [lease for lease, (_, end_ms) in self._leases.items() if end_ms <= now_ms]:
             self.revoke(lease)
-
-    def _tell(self, changes: list[Change]) -> None:
-        for key, value in changes:
-            for prefix, on_change in list(self._watches):
-                if key.startswith(prefix):
-                    on_change(key, value)
 
 
 def _open(path: str) -> sqlite3.Connection:
