@@ -10,6 +10,7 @@ from trouble import on_loop
 import barnabas
 from barnabas.ports import Piece
 from barnabas.server.connection import FRAMES_PER_TURN_MAX, ServerConnection
+from barnabas.server.listener import UNCOMMITTED_BYTES_BUDGET
 from barnabas.wire.messages import fetch
 
 METADATA = 3
@@ -42,6 +43,16 @@ class Stream:
         return
 
 
+class Nobody:
+    """The owner of a connection that is in no budget."""
+
+    def watch(self, served: ServerConnection) -> None:
+        return
+
+    def forget(self, served: ServerConnection) -> None:
+        return
+
+
 def until(broker: barnabas.Broker, holds: Callable[[], bool]) -> bool:
     """Whether it held at one of the loop's turns."""
     found: list[bool] = []
@@ -55,9 +66,7 @@ def until(broker: barnabas.Broker, holds: Callable[[], bool]) -> bool:
 def test_a_connection_that_is_held_begins_nothing_that_was_read(broker: barnabas.Broker) -> None:
     node = broker._node
     stream = Stream()
-    served = ServerConnection(
-        node.listeners._dispatch, stream, "PLAINTEXT", 1 << 20, node.turn, lambda _: None
-    )
+    served = ServerConnection(node.listeners._dispatch, stream, "PLAINTEXT", 1 << 20, node.turn, Nobody())
     count = 3 * FRAMES_PER_TURN_MAX
 
     def arrive() -> None:
@@ -107,3 +116,56 @@ def test_a_fetch_ends_with_its_connection(broker: barnabas.Broker) -> None:
         client.post(fetch, fetch_request("plain", min_bytes=1, max_wait_ms=2**31 - 1), 12)
         assert until(broker, lambda: waits.waiting() == 1)
     assert until(broker, lambda: waits.waiting() == 0)
+
+
+def watched(broker: barnabas.Broker) -> list[int]:
+    """After a look at the budgets: bytes of unfinished frames of each connection that will be looked at again."""
+    listeners = broker._node.listeners
+    found: list[int] = []
+
+    def look() -> None:
+        listeners._check_budgets()
+        found.extend(served.frame_bytes for served in listeners._watched)
+
+    on_loop(broker, look)
+    return found
+
+
+def test_a_connection_that_holds_nothing_is_not_looked_at(broker: barnabas.Broker, client: RawClient) -> None:
+    assert watched(broker) == []
+    client.send(ALL_TOPICS[:-1])
+    assert until(broker, lambda: broker._node.listeners.frame_bytes() == len(ALL_TOPICS) - 1)
+    assert watched(broker) == [len(ALL_TOPICS) - 1]
+    client.send(ALL_TOPICS[-1:])
+    assert client.read_frame() is not None
+    assert watched(broker) == []
+    on_loop(broker, broker._node.listeners._check)
+    assert not broker._node.listeners._checking, "nor is there a next look"
+
+
+def test_too_many_uncommitted_bytes_hold_every_connection_until_they_are_committed(
+    broker: barnabas.Broker, client: RawClient
+) -> None:
+    listeners = broker._node.listeners
+
+    def held() -> list[bool]:
+        return [served.held for served in listeners._open]
+
+    def add(size: int) -> None:
+        listeners._uncommitted.bytes += size
+        listeners._check_budgets()
+
+    on_loop(broker, lambda: add(UNCOMMITTED_BYTES_BUDGET + 1))
+    try:
+        assert held() == [True, True], "the sentinel's, too, which has sent nothing"
+        with RawClient(broker.bootstrap) as late:
+            late.send(ALL_TOPICS)
+            assert late.read_frame() is not None
+            on_loop(broker, listeners._check)
+            assert held() == [True] * 3, "whoever comes later, at the next look"
+            assert listeners._checking
+    finally:
+        on_loop(broker, lambda: add(-UNCOMMITTED_BYTES_BUDGET - 1))
+    assert not any(held())
+    client.send(ALL_TOPICS)
+    assert client.read_frame() is not None

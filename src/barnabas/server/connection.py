@@ -7,8 +7,7 @@ Q3  A request that is read is answered, or the connection closes.
 Q4  Nothing a peer sends costs more memory than it has sent.
 """
 
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from barnabas.partitions.turn import Turn
 from barnabas.partitions.waits import Parked
@@ -33,6 +32,16 @@ def starts_behind_produce(frame: bytes) -> bool:
     return len(frame) > 1 and frame[0] == 0 and frame[1] in STARTS_BEHIND_PRODUCE
 
 
+class Owner(Protocol):
+    """Who keeps the connections and looks after the memory they hold."""
+
+    def watch(self, served: "ServerConnection") -> None:
+        """It holds part of a frame, or a reply, from now on: look at it until it holds nothing."""
+
+    def forget(self, served: "ServerConnection") -> None:
+        """It has ended."""
+
+
 class ServerConnection:
     """The Receiver of one client's bytes. Thousands of them are idle: slots, and no deque (600 bytes when empty)."""
 
@@ -42,7 +51,7 @@ class ServerConnection:
         "_dispatch",
         "_frames",
         "_heard",
-        "_on_closed",
+        "_owner",
         "_parked_other",
         "_parked_produce",
         "_paused",
@@ -55,6 +64,7 @@ class ServerConnection:
         "caller",
         "held",
         "last_active_ms",
+        "watched",
     )
 
     def __init__(
@@ -64,12 +74,12 @@ class ServerConnection:
         listener: str,
         frame_bytes_max: int,
         turn: Turn,
-        on_closed: Callable[["ServerConnection"], None],
+        owner: Owner,
     ) -> None:
         self._dispatch = dispatch
         self._connection = connection
         self._turn = turn
-        self._on_closed = on_closed
+        self._owner = owner
         self._frames = FrameReader(frame_bytes_max)
         self._unstarted: list[bytes] = []
         """The next to start is the last."""
@@ -84,6 +94,7 @@ class ServerConnection:
         self._refused = False
         self._heard = False
         self.held = False
+        self.watched = False
         self.caller = Caller(connection, listener)
         self.last_active_ms = dispatch.clock.mono_ms()
 
@@ -93,6 +104,10 @@ class ServerConnection:
             self._heard = False
             self.last_active_ms = self._dispatch.clock.mono_ms()
         return self.last_active_ms < mono_ms and not self._slots
+
+    def unsent_bytes(self) -> int:
+        """Bytes of replies that their reader has not taken."""
+        return self._connection.unsent_bytes()
 
     @property
     def frame_bytes(self) -> int:
@@ -116,6 +131,12 @@ class ServerConnection:
         if frames:
             self._heard = True
             self._take(frames)
+        if not self.watched and self._frames.held_bytes:
+            self._be_watched()
+
+    def _be_watched(self) -> None:
+        self.watched = True
+        self._owner.watch(self)
 
     def _take(self, frames: list[bytes]) -> None:
         frames.reverse()
@@ -129,7 +150,7 @@ class ServerConnection:
         for request in slots:
             if request.parked is not None:
                 request.parked.abandon()
-        self._on_closed(self)
+        self._owner.forget(self)
 
     def close(self) -> None:
         """Our side ends it, after what is answered has been sent."""
@@ -190,8 +211,13 @@ class ServerConnection:
             request.parked = reply
             reply.then(self._unpark, request)
         else:
-            request.pieces = reply
-            request.ready = True
+            self._ready(request, reply)
+
+    def _ready(self, request: Request, pieces: list[Piece]) -> None:
+        request.pieces = pieces
+        request.ready = True
+        if not self.watched:
+            self._be_watched()
 
     def _unpark(self, request: Request, response: object) -> None:
         if request.key == PRODUCE:
@@ -201,11 +227,10 @@ class ServerConnection:
         if self._closed:
             return
         try:
-            request.pieces = self._dispatch.encode(request, response)
+            self._ready(request, self._dispatch.encode(request, response))
         except Closed as refusal:
             self._refuse(refusal.reason)
             return
-        request.ready = True
         if not self._sending:
             self._sending = True
             self._turn.send(self._after_parked)

@@ -4,6 +4,7 @@ Limits  max.connections and max.connections.per.ip (a further one is closed at a
         and three memory budgets of the node: bytes of unfinished frames, uncommitted bytes, unsent reply bytes. Over a
         budget the sockets that use it are not read until it is free again: an error would lose data, a pause only makes
         the peer wait. Only a frame that becomes whole frees the first of them, so those that lack least are read on.
+        Looked at every CHECK_MS while a connection holds anything: who holds nothing costs nothing.
 """
 
 from collections import Counter
@@ -56,6 +57,10 @@ class Listeners:
         self._get_int = get_int
         self._sockets: list[Listening] = []
         self._open: dict[ServerConnection, Connection] = {}
+        self._watched: dict[ServerConnection, None] = {}
+        """All that hold part of a frame or of a reply, and perhaps some that did when they were last looked at."""
+        self._checking = False
+        self._full = False
         self._by_host: Counter[str] = Counter()
         self._stopped = False
         self.frame_bytes_budget = FRAME_BYTES_BUDGET
@@ -81,7 +86,6 @@ class Listeners:
         return listening
 
     def start(self) -> None:
-        self._waits.call_after(CHECK_MS, self._check_budgets)
         self._waits.call_after(IDLE_CHECK_MS, self._close_idle)
 
     def stop(self) -> None:
@@ -93,10 +97,10 @@ class Listeners:
             connection.close()
 
     def frame_bytes(self) -> int:
-        return sum(connection.frame_bytes for connection in self._open)
+        return sum(served.frame_bytes for served in self._watched)
 
     def unsent_bytes(self) -> int:
-        return sum(connection.unsent_bytes() for connection in self._open.values())
+        return sum(served.unsent_bytes() for served in self._watched)
 
     def _connected(self, connection: Connection, listener: str) -> Receiver:
         host = connection.peer_host
@@ -116,34 +120,53 @@ class Listeners:
             listener,
             self._get_int("socket.request.max.bytes"),
             self._turn,
-            self._closed,
+            self,
         )
         self._open[served] = connection
         return served
 
-    def _closed(self, served: ServerConnection) -> None:
+    def watch(self, served: ServerConnection) -> None:
+        self._watched[served] = None
+        self._check_later()
+
+    def forget(self, served: ServerConnection) -> None:
         connection = self._open.pop(served)
+        self._watched.pop(served, None)
         self._by_host[connection.peer_host] -= 1
         if not self._by_host[connection.peer_host]:
             del self._by_host[connection.peer_host]
 
+    def _check_later(self) -> None:
+        if not self._checking:
+            self._checking = True
+            self._waits.call_after(CHECK_MS, self._check)
+
+    def _check(self) -> None:
+        self._checking = False
+        if not self._stopped:
+            self._check_budgets()
+            if self._watched or self._full:
+                self._check_later()
+
     def _check_budgets(self) -> None:
-        if self._stopped:
-            return
-        full = self._uncommitted.bytes > UNCOMMITTED_BYTES_BUDGET
+        """Too many uncommitted bytes hold every connection; the other budgets, those that use them."""
+        was_full, self._full = self._full, self._uncommitted.bytes > UNCOMMITTED_BYTES_BUDGET
         waiting = self._beyond_frame_budget()
         unsent_full = self.unsent_bytes() > UNSENT_BYTES_BUDGET
-        for served, connection in self._open.items():
-            hold = full or served in waiting or (unsent_full and connection.unsent_bytes() > 0)
+        for served in list(self._open if self._full or was_full else self._watched):
+            unsent = served.unsent_bytes()
+            hold = self._full or served in waiting or (unsent_full and unsent > 0)
             if hold != served.held:
                 served.hold(hold)
-        self._waits.call_after(CHECK_MS, self._check_budgets)
+            if served.watched and not (hold or unsent or served.frame_bytes):
+                served.watched = False
+                del self._watched[served]
 
     def _beyond_frame_budget(self) -> set[ServerConnection]:
         """Over the budget: those whose frames would take more than half of it again. One at least may go on."""
         if self.frame_bytes() <= self.frame_bytes_budget:
             return set()
-        unfinished = [served for served in self._open if served.frame_bytes]
+        unfinished = [served for served in self._watched if served.frame_bytes]
         unfinished.sort(key=lambda served: served.missing_bytes)
         waiting = set()
         room = self.frame_bytes_budget // 2
