@@ -5,7 +5,7 @@ All callbacks run on the loop that owns the state: one thread, one turn at a tim
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 
 class WorldError(Exception):
@@ -217,6 +217,42 @@ class Network(Protocol):
         on_connect: Callable[[Connection | None, WorldError | None], "Receiver | None"],
     ) -> None:
         """Open a stream to host:port; on_connect gets it, or the reason why not."""
+
+
+# -- processes -------------------------------------------------------------------------------------
+
+Event: TypeAlias = Mapping[str, Any]
+"""What a child process says: one JSON object, under "event" its kind."""
+
+
+class Child(Protocol):
+    """A process that was started and has, as far as we were told, not ended."""
+
+    pid: int
+
+    def close_input(self) -> None:
+        """The child reads the end of its input: it is asked to end. No error when it has ended."""
+
+    def kill(self) -> None:
+        """SIGKILL. No error when it has ended."""
+
+
+class Processes(Protocol):
+    """Children of this process. Their input ends when this process ends, however it ends."""
+
+    def start(
+        self,
+        arguments: Sequence[str],
+        first_line: str,
+        on_event: Callable[[Event], None],
+        on_exit: Callable[[int], None],
+    ) -> Child:
+        """Run this Python with these arguments, in a session of its own: a terminal's Ctrl-C does not reach it.
+
+        The child reads first_line from its input, and nothing more. on_event(object) for each line of JSON that it
+        writes, then once on_exit(status): its exit code, or minus the signal that ended it. Never inside this call.
+        Raises WorldError when it cannot be started.
+        """
 
 
 # -- metadata store --------------------------------------------------------------------------------

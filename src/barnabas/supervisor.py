@@ -1,0 +1,306 @@
+"""Keeps one process going for each node id of a data folder, and has the partitions of a dead one taken over.
+
+    starting ──ready──▶ serving ──ends──▶ starting          restarted at once
+        │ ends, late         │ ends for the third time in a minute
+        ▼                    ▼
+    burying ──taken over──▶ waiting ──time──▶ starting      the others lead what it led; it comes back with nothing
+
+W1  A node id has one process at most: the next is started only when the end of the one before was told.
+W2  A worker is buried only while it has no process, and gets none until the burial has ended, well or not. Burials come one
+    after the other: they write the same checkpoints.
+W3  A worker that dies is restarted at once. One that is not ready restart_ms after it died, or that dies CRASHES_MAX times
+    in CRASHES_MS, is buried if another one serves. With nobody to take over, it may take as long as it needs, and is
+    started more and more rarely if it keeps dying.
+W4  After a burial it is started again in 30, 60, 120, 240, 300, 300 … s; from the first when it has served for CRASHES_MS.
+W5  After a failed burial it is started again: its folder is as a crash left it, which a start mends as well.
+W6  The first start is all or nothing: one that does not come up ends the others, and its reason is told. It may take
+    as long as it needs: nobody waits for its partitions yet.
+W7  A stop asks all that run to end, waits, and kills what is left after STOP_MS. It is clean when each worker ended cleanly
+    or was buried.
+Crash   of this process: the input of each worker ends, and it stops by itself (worker.py).
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, Literal, TypeAlias
+
+from barnabas.node import StartFailed
+from barnabas.partitions.waits import Timer, Waits
+from barnabas.ports import Child, Clock, Event, Processes, WorldError
+from barnabas.telemetry import Log
+
+ARGUMENTS: Final = ("-m", "barnabas.worker")
+CRASHES_MAX: Final = 3
+CRASHES_MS: Final = 60_000
+RETURNS_MS: Final = (30_000, 60_000, 120_000, 240_000, 300_000)
+ALONE_MS: Final = (1_000, 2_000, 4_000, 8_000, 16_000, 30_000)
+RETURN_READY_MS: Final = 30_000
+"""A worker that comes back after a burial has nothing that anybody waits for: it may take longer than a restarted one."""
+AGAIN_MS: Final = 1_000
+STOP_MS: Final = 30_000
+
+State: TypeAlias = Literal["starting", "serving", "burying", "waiting", "ended"]
+TakeOver: TypeAlias = Callable[[int, Callable[[WorldError | None], None]], None]
+"""take_over(node id, done): its folder is fenced and recovered, and others lead what it led. done(None), or why not."""
+
+
+class Worker:
+    """One node id and its process, if it has one."""
+
+    def __init__(self, node_id: int, setup: Mapping[str, object]) -> None:
+        """setup: what its process is told first (worker.py)."""
+        self.node_id = node_id
+        self.setup = setup
+        self.state: State = "starting"
+        self.child: Child | None = None
+        self.bound: dict[str, tuple[str, int]] = {}
+        self.metrics_port = -1
+        self.is_buried = False
+        self.is_clean = False
+        self.crashes_ms: list[int] = []
+        self.serving_since_ms = 0
+        self.down_since_ms = 0
+        self.tries = 0
+        self.refusal = ""
+        self.timer: Timer | None = None
+
+    def take(self, event: Event) -> None:
+        """What it says of itself as it begins to serve."""
+        self.bound = {name: (str(host), int(port)) for name, (host, port) in event["bound"].items()}
+        self.metrics_port = int(event["metrics_port"])
+
+    def cancel(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+
+class Supervisor:
+    """`start`, then `stop`. All calls on its loop."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        waits: Waits,
+        processes: Processes,
+        take_over: TakeOver,
+        setups: Mapping[int, Mapping[str, object]],
+        restart_ms: int,
+        log: Log,
+    ) -> None:
+        self.workers = {node_id: Worker(node_id, setup) for node_id, setup in setups.items()}
+        self._clock = clock
+        self._waits = waits
+        self._processes = processes
+        self._take_over = take_over
+        self._restart_ms = restart_ms
+        self._log = log
+        self._graves: list[Worker] = []
+        self._burying: Worker | None = None
+        self._on_started: Callable[[StartFailed | None], None] | None = None
+        self._on_stopped: Callable[[bool], None] | None = None
+        self._kill_timer: Timer | None = None
+
+    # -- start and stop
+
+    def start(self, done: Callable[[StartFailed | None], None]) -> None:
+        """done(None) when all serve. W6."""
+        self._on_started = done
+        for worker in self.workers.values():
+            self._launch(worker)
+
+    def stop(self, done: Callable[[bool], None]) -> None:
+        """done(clean) when no process is left. W7. Never inside this call."""
+        if self._on_stopped is not None:
+            return
+        self._on_stopped = done
+        self._graves.clear()
+        for worker in self.workers.values():
+            worker.cancel()
+            if worker.child is not None:
+                worker.child.close_input()
+            elif worker is not self._burying:
+                self._end(worker, worker.is_buried)
+        self._kill_timer = self._waits.call_after(STOP_MS, self._kill_late)
+        self._waits.call_after(0, self._finish)
+
+    def kill(self) -> None:
+        """All processes, now."""
+        for worker in self.workers.values():
+            if worker.child is not None:
+                worker.child.kill()
+
+    def _kill_late(self) -> None:
+        self._log.error("workers did not stop in time and are killed", after_ms=STOP_MS)
+        self.kill()
+
+    def _end(self, worker: Worker, clean: bool) -> None:
+        worker.state = "ended"
+        worker.is_clean = clean
+
+    def _finish(self) -> None:
+        if self._on_stopped is None or any(worker.state != "ended" for worker in self.workers.values()):
+            return
+        if self._kill_timer is not None:
+            self._kill_timer.cancel()
+            self._kill_timer = None
+            self._on_stopped(all(worker.is_clean for worker in self.workers.values()))
+
+    # -- one process
+
+    def _launch(self, worker: Worker, ready_ms: int | None = None) -> None:
+        """W1. ready_ms: when it must be ready; None: no matter when."""
+        assert worker.child is None and worker is not self._burying
+        worker.cancel()
+        worker.state = "starting"
+        worker.refusal = ""
+        worker.is_clean = worker.is_buried = False
+        try:
+            worker.child = self._processes.start(
+                ARGUMENTS,
+                json.dumps(worker.setup),
+                partial(self._heard, worker),
+                partial(self._ended, worker),
+            )
+        except WorldError as error:
+            worker.refusal = error.what
+            worker.timer = self._waits.call_after(AGAIN_MS, lambda: self._ended(worker, -1))
+            return
+        if ready_ms is not None:
+            worker.timer = self._waits.call_at(ready_ms, lambda: self._late(worker))
+
+    def _heard(self, worker: Worker, event: Event) -> None:
+        kind = event.get("event")
+        if kind == "ready" and worker.state == "starting":
+            self._ready(worker, event)
+        elif kind == "refused":
+            worker.refusal = str(event["reason"])
+        elif kind == "stopped":
+            worker.is_clean = bool(event["clean"])
+
+    def _ready(self, worker: Worker, event: Event) -> None:
+        worker.cancel()
+        worker.take(event)
+        worker.state = "serving"
+        worker.serving_since_ms = self._clock.mono_ms()
+        if self._on_started is not None:
+            if all(each.state == "serving" for each in self.workers.values()):
+                done, self._on_started = self._on_started, None
+                done(None)
+            return
+        self._log.info("a worker serves again", worker=worker.node_id)
+        for other in self.workers.values():
+            if other.state == "waiting" and not other.is_buried:
+                other.tries = 0
+                self._bury(other)  # now there is somebody to take over
+
+    def _ended(self, worker: Worker, status: int) -> None:
+        worker.child = None
+        worker.cancel()
+        reason = worker.refusal or told_status(status)
+        if self._on_stopped is not None:
+            self._end(worker, worker.is_clean and status == 0)
+            self._finish()
+        elif self._on_started is not None:
+            self._give_up(f"worker {worker.node_id}: {reason}")
+        elif worker.state == "burying":
+            self._bury(worker)  # killed, for it was late
+        else:
+            self._log.warning("a worker ended", worker=worker.node_id, reason=reason)
+            self._died(worker)
+
+    def _give_up(self, text: str) -> None:
+        """W6."""
+        done, self._on_started = self._on_started, None
+        assert done is not None
+        self.stop(lambda _: done(StartFailed(text)))
+
+    # -- W3
+
+    def _died(self, worker: Worker) -> None:
+        now_ms = self._clock.mono_ms()
+        if worker.state == "serving":
+            worker.down_since_ms = now_ms
+            if now_ms - worker.serving_since_ms >= CRASHES_MS:
+                worker.tries = 0
+        worker.crashes_ms = [at for at in worker.crashes_ms if now_ms - at < CRASHES_MS] + [now_ms]
+        too_often = len(worker.crashes_ms) >= CRASHES_MAX
+        if not too_often and now_ms < worker.down_since_ms + self._restart_ms:
+            self._launch(worker, worker.down_since_ms + self._restart_ms)
+        elif self._has_others(worker):
+            self._bury(worker)
+        elif too_often:
+            self._wait(worker, ALONE_MS)
+        else:
+            self._launch(worker, now_ms + AGAIN_MS)
+
+    def _late(self, worker: Worker) -> None:
+        worker.timer = None
+        if self._has_others(worker) and worker.child is not None:
+            self._log.warning("a worker does not come back in time", worker=worker.node_id)
+            worker.state = "burying"
+            worker.child.kill()
+        else:
+            worker.timer = self._waits.call_after(AGAIN_MS, lambda: self._late(worker))
+
+    def _has_others(self, worker: Worker) -> bool:
+        return any(other.state == "serving" for other in self.workers.values() if other is not worker)
+
+    def _wait(self, worker: Worker, delays_ms: tuple[int, ...]) -> None:
+        worker.cancel()
+        worker.state = "waiting"
+        delay_ms = delays_ms[min(worker.tries, len(delays_ms) - 1)]
+        worker.tries += 1
+        worker.timer = self._waits.call_after(delay_ms, lambda: self._return(worker))
+
+    def _return(self, worker: Worker) -> None:
+        worker.down_since_ms = self._clock.mono_ms()
+        self._log.info("a worker is started again", worker=worker.node_id)
+        self._launch(worker, worker.down_since_ms + RETURN_READY_MS)
+
+    # -- W2
+
+    def _bury(self, worker: Worker) -> None:
+        worker.cancel()
+        worker.state = "burying"
+        self._graves.append(worker)
+        self._next_burial()
+
+    def _next_burial(self) -> None:
+        if self._burying is not None or not self._graves:
+            return
+        worker = self._graves.pop(0)
+        if not self._has_others(worker):
+            self._start_again(worker)
+            self._next_burial()
+            return
+        self._burying = worker
+        self._log.warning("the others take over from a worker", worker=worker.node_id)
+        self._take_over(worker.node_id, lambda error: self._buried(worker, error))
+
+    def _buried(self, worker: Worker, error: WorldError | None) -> None:
+        self._burying = None
+        worker.is_buried = error is None
+        if self._on_stopped is not None:
+            self._end(worker, worker.is_buried)
+            self._finish()
+            return
+        if error is None:
+            self._log.info("a worker's partitions have been taken over", worker=worker.node_id)
+            self._wait(worker, RETURNS_MS)
+        else:
+            self._log.error(
+                "a worker's partitions could not be taken over", worker=worker.node_id, reason=error.what
+            )
+            self._start_again(worker)
+        self._next_burial()
+
+    def _start_again(self, worker: Worker) -> None:
+        """W5."""
+        worker.state = "waiting"
+        worker.timer = self._waits.call_after(AGAIN_MS, lambda: self._return(worker))
+
+
+def told_status(status: int) -> str:
+    return f"it was killed by signal {-status}" if status < 0 else f"it ended with exit code {status}"

@@ -1,0 +1,358 @@
+"""The supervisor on virtual time, with virtual processes: who is started, buried and waited for, and when."""
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from barnabas.node import StartFailed
+from barnabas.partitions.waits import Waits
+from barnabas.ports import Child, Event, WorldError
+from barnabas.supervisor import CRASHES_MS, RETURNS_MS, STOP_MS, Supervisor
+from barnabas.telemetry import Log
+from barnabas.testing.processes import VirtualChild, VirtualProcesses
+from barnabas.testing.virtual import VirtualLoop, VirtualTime
+
+RESTART_MS = 3_000
+BURIAL_MS = 200
+Act = Callable[[VirtualChild], None]
+
+
+def ready_in(delay_ms: int) -> Act:
+    def act(child: VirtualChild) -> None:
+        child.after(
+            delay_ms,
+            lambda: child.say(
+                {"event": "ready", "bound": {"PLAINTEXT": ["h", child.pid]}, "metrics_port": -1}
+            ),
+        )
+
+    return act
+
+
+def never(child: VirtualChild) -> None:
+    """Starts for ever."""
+
+
+def refuse(child: VirtualChild) -> None:
+    child.say({"event": "refused", "reason": "the port is taken"})
+    child.end(1)
+
+
+def crash(child: VirtualChild) -> None:
+    child.after(20, lambda: child.end(-11))
+
+
+class Stage:
+    """N nodes; how a process of each behaves is taken from its list, then `ready_in(100)`. W1 and W2 are checked."""
+
+    def __init__(self, count: int = 3, seed: int = 1, restart_ms: int = RESTART_MS) -> None:
+        self.time = VirtualTime(seed)
+        self.loop = VirtualLoop(self.time)
+        self.acts: dict[int, list[Act]] = {node: [] for node in range(1, count + 1)}
+        self.live: dict[int, VirtualChild] = {}
+        self.starts: list[tuple[int, int]] = []
+        self.burials: list[tuple[int, int]] = []
+        self.burial_errors: list[WorldError | None] = []
+        self.burying: set[int] = set()
+        self.lines: list[str] = []
+        self.clean_stops: set[int] = set()
+        self.started: list[StartFailed | None] = []
+        self.stopped: list[bool] = []
+        self.processes = VirtualProcesses(self.loop, self._program)
+        log = Log(lambda level, text, fields: self.lines.append(f"{text} {fields}"), self.time.mono_ms)
+        setups = {node: {"node": node} for node in self.acts}
+        waits = Waits(self.time, self.loop)
+        self.supervisor = Supervisor(self.time, waits, self, self._take_over, setups, restart_ms, log)
+
+    # -- the world
+
+    def start(
+        self,
+        arguments: Sequence[str],
+        first_line: str,
+        on_event: Callable[[Event], None],
+        on_exit: Callable[[int], None],
+    ) -> Child:
+        node = json.loads(first_line)["node"]
+        assert node not in self.live, "W1: two processes of one node"
+        assert node not in self.burying, "W2: started while it is buried"
+        assert not self.stopped, "started after the stop"
+
+        def ended(status: int) -> None:
+            del self.live[node]
+            on_exit(status)
+
+        self.starts.append((node, self.time.mono_ms()))
+        child = self.processes.start(arguments, first_line, on_event, ended)
+        self.live[node] = self.processes.children[-1]
+        return child
+
+    def _program(self, child: VirtualChild, arguments: Sequence[str]) -> None:
+        assert arguments == ("-m", "barnabas.worker")
+        node = json.loads(child.first_line)["node"]
+
+        def asked_to_stop() -> None:
+            child.say({"event": "stopped", "clean": True})
+            child.end(0)
+
+        child.on_input_closed = asked_to_stop
+        acts = self.acts[node]
+        (acts.pop(0) if acts else ready_in(100))(child)
+
+    def _take_over(self, node: int, done: Callable[[WorldError | None], None]) -> None:
+        assert node not in self.live, "W2: buried alive"
+        assert not self.burying, "W2: two burials at once"
+        self.burying.add(node)
+        self.burials.append((node, self.time.mono_ms()))
+
+        def buried() -> None:
+            self.burying.remove(node)
+            done(self.burial_errors.pop(0) if self.burial_errors else None)
+
+        self.loop.after(BURIAL_MS, buried)
+
+    # -- what a test does
+
+    def begin(self) -> "Stage":
+        self.supervisor.start(self.started.append)
+        self.time.run_until(lambda: bool(self.started))
+        return self
+
+    def end(self) -> bool:
+        self.supervisor.stop(self.stopped.append)
+        assert not self.stopped
+        self.time.run_until(lambda: bool(self.stopped))
+        assert not self.live and not self.burying
+        self.time.run_for(2 * RETURNS_MS[-1])
+        return self.stopped[0]
+
+    def kill(self, node: int) -> None:
+        self.live[node].kill()
+
+    def states(self) -> str:
+        return " ".join(worker.state for worker in self.supervisor.workers.values())
+
+    def starts_of(self, node: int) -> list[int]:
+        return [at for which, at in self.starts if which == node]
+
+
+def test_all_serve_then_all_stop() -> None:
+    stage = Stage().begin()
+    assert stage.started == [None] and stage.states() == "serving serving serving"
+    assert stage.supervisor.workers[2].bound == {"PLAINTEXT": ("h", stage.live[2].pid)}
+    stage.time.run_for(10 * RETURNS_MS[-1])
+    assert len(stage.starts) == 3 and not stage.burials
+    assert stage.end() is True
+
+
+def test_a_first_start_may_take_long() -> None:
+    stage = Stage()
+    stage.acts[2] = [ready_in(120_000)]
+    stage.begin()
+    assert stage.started == [None] and len(stage.starts) == 3
+    assert stage.end() is True
+
+
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [(refuse, "worker 2: the port is taken"), (crash, "worker 2: it was killed by signal 11")],
+)
+def test_one_that_does_not_come_up_ends_the_start(act: Act, told: str) -> None:
+    stage = Stage()
+    stage.acts[2] = [act]
+    stage.acts[3] = [never]
+    stage.begin()
+    assert str(stage.started[0]) == told
+    assert not stage.live and len(stage.starts) == 3
+
+
+def test_one_that_dies_is_back_at_once_and_nobody_is_buried() -> None:
+    stage = Stage().begin()
+    before_ms = stage.time.mono_ms()
+    stage.kill(2)
+    stage.time.run_for(RESTART_MS + 1_000)
+    assert stage.states() == "serving serving serving" and not stage.burials
+    assert stage.starts_of(2)[1] - before_ms < 10
+    assert stage.end() is True
+
+
+def test_one_that_is_late_is_killed_and_buried_and_comes_back() -> None:
+    stage = Stage().begin()
+    stage.acts[2] = [never]
+    died_ms = stage.time.mono_ms()
+    stage.kill(2)
+    stage.time.run_for(RESTART_MS + 2 * BURIAL_MS)
+    assert stage.states() == "serving waiting serving"
+    ((node, at),) = stage.burials
+    assert node == 2 and RESTART_MS <= at - died_ms < RESTART_MS + 50
+    stage.time.run_for(RETURNS_MS[0])
+    assert stage.states() == "serving serving serving" and len(stage.burials) == 1
+    assert stage.end() is True
+
+
+def test_three_crashes_in_a_minute_are_a_burial_and_two_are_not() -> None:
+    stage = Stage().begin()
+    for _ in range(2):
+        stage.kill(1)
+        stage.time.run_for(1_000)
+    assert stage.states() == "serving serving serving"
+    stage.time.run_for(CRASHES_MS)
+    stage.kill(1)
+    stage.time.run_for(1_000)
+    assert not stage.burials, "the first two are forgotten"
+    for _ in range(2):
+        stage.kill(1)
+        stage.time.run_for(1_000)
+    assert [node for node, _ in stage.burials] == [1] and stage.states() == "waiting serving serving"
+    assert stage.end() is True, "buried is as good as cleanly stopped"
+
+
+def test_one_that_keeps_crashing_is_tried_more_and_more_rarely() -> None:
+    stage = Stage().begin()
+    stage.acts[1] = [crash] * 100
+    stage.kill(1)
+    stage.time.run_for(2 * sum(RETURNS_MS))
+    buried_ms = [at for _, at in stage.burials]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(buried_ms)]
+    assert len(gaps) >= 6
+    for gap, wanted in zip(gaps, (*RETURNS_MS, *[RETURNS_MS[-1]] * len(gaps)), strict=False):
+        assert wanted < gap < wanted + 1_000
+    stage.acts[1] = []
+    stage.time.run_for(RETURNS_MS[-1] + CRASHES_MS + 1_000)
+    assert stage.states() == "serving serving serving"
+    stage.acts[1] = [crash] * 2
+    stage.kill(1)
+    count = len(stage.starts)
+    stage.time.run_for(RETURNS_MS[0] + 2_000)
+    assert stage.states() == "serving serving serving", (
+        "after a minute of service the first delay counts again"
+    )
+    assert len(stage.starts) > count
+
+
+def test_without_a_second_chance_one_is_buried_at_once() -> None:
+    stage = Stage(restart_ms=0).begin()
+    stage.kill(3)
+    stage.time.run_for(2 * BURIAL_MS)
+    assert [node for node, _ in stage.burials] == [3] and stage.states() == "serving serving waiting"
+
+
+def test_two_that_die_at_once_are_buried_one_after_the_other() -> None:
+    stage = Stage(restart_ms=0).begin()
+    stage.kill(1)
+    stage.kill(3)
+    stage.time.run_for(3 * BURIAL_MS)
+    (first, at), (second, later) = stage.burials
+    assert {first, second} == {1, 3} and later - at >= BURIAL_MS
+    assert stage.states() == "waiting serving waiting"
+    stage.time.run_for(RETURNS_MS[0] + 1_000)
+    assert stage.states() == "serving serving serving"
+
+
+def test_when_none_is_left_to_take_over_all_go_on_trying() -> None:
+    stage = Stage(2).begin()
+    stage.acts = {1: [crash] * 100, 2: [never, ready_in(5_000)]}
+    stage.kill(1)
+    stage.kill(2)
+    stage.time.run_for(10_000)
+    assert not stage.burials and len(stage.starts_of(2)) == 2, "who starts is left alone"
+    assert len(stage.starts_of(1)) == 6, "twice at once, then after 1, 2, 4 s"
+    stage.kill(2)
+    stage.time.run_until(lambda: stage.supervisor.workers[2].state == "serving")
+    stage.time.run_for(2 * BURIAL_MS)
+    assert [node for node, _ in stage.burials] == [1], "now there is somebody to take over"
+    stage.acts[1] = []
+    stage.time.run_for(RETURNS_MS[0] + 1_000)
+    assert stage.states() == "serving serving"
+
+
+def test_a_single_worker_is_restarted_and_never_buried() -> None:
+    stage = Stage(1, restart_ms=0).begin()
+    stage.acts[1] = [crash] * 5
+    stage.kill(1)
+    stage.time.run_for(CRASHES_MS)
+    assert stage.states() == "serving" and not stage.burials
+    assert stage.end() is True
+
+
+def test_after_a_failed_burial_it_is_started_again() -> None:
+    stage = Stage(restart_ms=0).begin()
+    stage.burial_errors = [WorldError("the disk is full")]
+    stage.kill(2)
+    stage.time.run_for(BURIAL_MS + 3_000)
+    assert stage.states() == "serving serving serving" and len(stage.burials) == 1
+    assert any("the disk is full" in line for line in stage.lines)
+    assert stage.end() is True
+
+
+def test_a_restart_that_is_refused_is_told_and_counts_as_a_crash() -> None:
+    stage = Stage().begin()
+    stage.acts[2] = [refuse, refuse]
+    stage.kill(2)
+    stage.time.run_for(1_000)
+    assert sum("the port is taken" in line for line in stage.lines) == 2
+    assert [node for node, _ in stage.burials] == [2]
+
+
+def test_a_stop_while_one_restarts_and_one_is_buried() -> None:
+    stage = Stage().begin()
+    stage.acts = {1: [never], 2: [crash, crash], 3: []}
+    stage.kill(1)
+    stage.kill(2)
+    stage.time.run_until(lambda: bool(stage.burying))
+    assert stage.states() == "starting burying serving"
+    assert stage.end() is True, "one was asked while it started, one was buried to the end, one served"
+
+
+def test_a_stop_before_a_burial_is_not_clean() -> None:
+    stage = Stage(restart_ms=0).begin()
+    stage.kill(1)
+    stage.kill(2)
+    stage.time.run_until(lambda: bool(stage.burying))
+    assert stage.end() is False and len(stage.burials) == 1
+
+
+def test_what_does_not_stop_is_killed() -> None:
+    stage = Stage().begin()
+    stage.live[2].on_input_closed = lambda: None
+    before_ms = stage.time.mono_ms()
+    stage.supervisor.stop(stage.stopped.append)
+    stage.time.run_until(lambda: bool(stage.stopped))
+    assert stage.stopped == [False] and stage.time.mono_ms() - before_ms >= STOP_MS
+
+
+def test_a_second_thought_kills_at_once() -> None:
+    stage = Stage().begin()
+    for child in stage.live.values():
+        child.on_input_closed = lambda: None
+    stage.supervisor.stop(stage.stopped.append)
+    stage.time.run_for(10)
+    stage.supervisor.kill()
+    stage.time.run_for(10)
+    assert stage.stopped == [False]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_happens_all_serve_once_it_stops_happening(seed: int) -> None:
+    """W1 and W2 are asserted by the stage all the while."""
+    stage = Stage(seed % 4 + 1, seed, restart_ms=(0, 500, RESTART_MS)[seed % 3]).begin()
+    draw = stage.time.random
+    for _ in range(60):
+        node = draw.choice(list(stage.acts))
+        stage.acts[node] = draw.choices(
+            [crash, never, refuse, ready_in(draw.randint(0, 5_000))], k=draw.randint(0, 4)
+        )
+        if node in stage.live and draw.random() < 0.7:
+            stage.kill(node)
+        if draw.random() < 0.2:
+            stage.burial_errors = [WorldError("no")]
+        stage.time.run_for(draw.choice([1, 50, 1_000, 40_000]))
+    for acts in stage.acts.values():
+        acts.clear()
+    for node in list(stage.live):
+        stage.kill(node)  # where all start for ever, nobody may be taken over from
+    stage.time.run_for(2 * RETURNS_MS[-1])
+    assert set(stage.states().split()) == {"serving"}
+    assert stage.end() is True
