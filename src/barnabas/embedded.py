@@ -333,7 +333,7 @@ class Broker:
         return [record for record in all_records(self._call(read)) if record.offset >= offset]
 
     def _partitions(self, topic: str) -> list[Partition]:
-        return self._call(lambda done: done(list(self._node.partitions.by_name(topic) or ())))
+        return self._call(lambda done: done(list(self._node.partitions.of_topic(topic))))
 
     def _partition(self, topic: str, index: int | None, key: bytes | None) -> Partition:
         """The topic is made when it is absent."""

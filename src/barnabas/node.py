@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from barnabas import errors
-from barnabas.cluster import changes
-from barnabas.cluster.image import BrokerImage, Endpoint
+from barnabas.cluster import changes, placing
+from barnabas.cluster.image import BrokerImage, Endpoint, Fact, Image, TopicDeleted
+from barnabas.cluster.settled import Settled
 from barnabas.cluster.store import ClusterStore
 from barnabas.config.effective import BrokerOptions
 from barnabas.config.load import Listener, advertised_of, bootstrap_of, listeners_of
@@ -54,10 +55,13 @@ class Node:
         log: Log,
         durable: bool,
         open_files_max: int = 4096,
+        shared: bool = False,
     ) -> None:
+        """shared: a worker. Folder and metadata are those of several nodes, and who started this one keeps what is common."""
         self._world = world
         self._options = options
         self._durable = durable
+        self._shared = shared
         self.log = log
         self.telemetry = telemetry
         self.node_id = self._own_id()
@@ -73,7 +77,9 @@ class Node:
         self.turn = Turn(loop)
         self.folder = folder
         self.cluster = ClusterStore(world.meta)
+        self._settled = Settled(world.meta, self.node_id) if shared else None
         self.partitions = Partitions(
+            self.node_id,
             clock,
             loop,
             self.turn,
@@ -87,9 +93,8 @@ class Node:
             log,
             durable,
         )
-        self.topics = TopicChanges(
-            self.node_id, self.cluster, self.partitions, options, world.entropy, self.waits
-        )
+        self.topics = self._make_topics(world)
+        self.cluster.listen(self._changed)
         self.groups = GroupCoordinator(
             clock,
             self.waits,
@@ -115,6 +120,18 @@ class Node:
         self.partitions.on_opened.append(self._opened)
         self.partitions.on_closed.append(self._closed)
         self._declare_gauges()
+
+    def _make_topics(self, world: World) -> TopicChanges:
+        return TopicChanges(
+            self.node_id,
+            world.clock,
+            self.cluster,
+            self.partitions,
+            self._options,
+            world.entropy,
+            self.waits,
+            self._settled,
+        )
 
     def _make_upkeep(self, world: World) -> Upkeep:
         memory_max = None if self._durable else self._options.get_int("barnabas.memory.max.bytes")
@@ -182,7 +199,24 @@ class Node:
         def loaded(error: WorldError | None) -> None:
             if error is not None:
                 failed(error.what)
-                return
+            elif self._settled is not None:
+                self._settled.load(settled)
+            else:
+                # There may have been workers, or another node id.
+                self.cluster.submit(lambda image: placing.spread(image, [self.node_id]), spread)
+                take_reign()
+
+        def settled(error: WorldError | None) -> None:
+            if error is not None:
+                failed(error.what)
+            else:
+                take_reign()
+
+        def spread(moved: int | None, _: WorldError | None) -> None:
+            if moved:
+                self.log.info("this node leads what others did", partitions=moved)
+
+        def take_reign() -> None:
             self.cluster.submit(
                 lambda image: changes.start_node(image, self._own_image(image.brokers), self._world.entropy),
                 reigned,
@@ -217,6 +251,7 @@ class Node:
                 return
             self._started = True
             self.health.ready = True
+            self.topics.serving()
             done(None)
 
         self.cluster.load(loaded)
@@ -234,11 +269,12 @@ class Node:
         self._take_up_journal()
         image = self.cluster.image
         self.topics.use_broker_overrides(image)
-        self.folder.write_identity(image.cluster_id, self.node_id, self._world.entropy.uuid())
-        self.folder.set_aside(
-            {topic.name: (topic.topic_id, len(topic.partitions)) for topic in image.topics.values()},
-            self._world.entropy.uuid,
-        )
+        if not self._shared:
+            self.folder.write_identity(image.cluster_id, self.node_id, self._world.entropy.uuid())
+            self.folder.set_aside(
+                {topic.name: (topic.topic_id, len(topic.partitions)) for topic in image.topics.values()},
+                self._world.entropy.uuid,
+            )
         self.groups.start()
         self.topics.take_up()
         self._listen(listeners_of(self._options.static))
@@ -336,7 +372,8 @@ class Node:
     # -- what parts ask of each other
 
     def _offsets_count(self) -> int:
-        return len(self.partitions.by_name(OFFSETS_TOPIC) or ())
+        topic = self.cluster.image.topics.get(OFFSETS_TOPIC)
+        return 0 if topic is None else len(topic.partitions)
 
     def _opened(self, partition: Partition) -> None:
         if partition.topic == OFFSETS_TOPIC:
@@ -345,16 +382,20 @@ class Node:
     def _closed(self, partition: Partition) -> None:
         if partition.topic == OFFSETS_TOPIC:
             self.groups.on_partition_closed(partition.index)
-        elif partition.index == 0 and partition.topic not in self.cluster.image.topics:
-            self.groups.on_topic_deleted(partition.topic)
+
+    def _changed(self, _: Image, facts: Sequence[Fact]) -> None:
+        deleted = [fact.name for fact in facts if isinstance(fact, TopicDeleted)]
+        for name in deleted:
+            self.groups.on_topic_deleted(name)
+        if deleted and self._started:
             # A topic of the same name must not meet the old one's recovery points and log starts after a crash.
             self.upkeep.write_checkpoints()
 
-    def _new_reign(self, done: Callable[[int, int], None]) -> None:
+    def _new_reign(self, topic: str, index: int, done: Callable[[int, int], None]) -> None:
         def told(reign: int | None, error: WorldError | None) -> None:
             done(-1 if reign is None else 0, reign or 0)
 
-        self.cluster.submit(changes.take_reign, told)
+        self.cluster.submit(lambda image: placing.under_reign(image, topic, index), told)
 
     def _take_producer_ids(self, done: Callable[[int, int, int], None]) -> None:
         def told(first: int | None, error: WorldError | None) -> None:

@@ -241,9 +241,16 @@ def test_assigned_partitions_take_their_own_place(image, entropy):
 def test_partitions_are_spread_over_brokers_and_growth_goes_on_in_turn(image, entropy):
     two = apply(image, [BrokerRegistered(broker(2))])
     decision = changes.create_topics(two, [new("new", 3)], rules(), entropy)
-    assert [partition.leader for partition in decision.reply[0].topic.partitions] == [1, 2, 1]
+    assert [partition.leader for partition in decision.reply[0].topic.partitions] == [2, 1, 2]
     grown = changes.create_partitions(apply(two, decision.facts), [grow("new", 5)])
-    assert [partition.leader for partition in grown.reply[0].topic.partitions] == [1, 2, 1, 2, 1]
+    assert [partition.leader for partition in grown.reply[0].topic.partitions] == [2, 1, 2, 1, 2]
+
+
+def test_what_a_request_has_placed_counts_for_what_it_places_next(image, entropy):
+    two = apply(image, [BrokerRegistered(broker(2))])
+    asks = [new(f"new{at}", 1) for at in range(5)]
+    made = changes.create_topics(two, asks, rules(), entropy).reply
+    assert [result.topic.partitions[0].leader for result in made] == [2, 2, 2, 2, 1]
 
 
 def test_growing_keeps_id_and_overrides(image, entropy):
@@ -336,11 +343,6 @@ def test_a_port_that_became_known_is_registered_and_a_known_one_is_not(image):
     moved = BrokerImage(1, (Endpoint("PLAINTEXT", "localhost", 19092),))
     assert changes.register_broker(image, moved).facts == [BrokerRegistered(moved)]
     assert changes.register_broker(image, broker(1)).facts == []
-
-
-def test_a_reopening_takes_a_reign_of_its_own():
-    assert changes.take_reign(Image(reign=4)).reply == 5
-    assert apply(Image(reign=4), changes.take_reign(Image(reign=4)).facts).reign == 5
 
 
 def test_blocks_of_producer_ids_follow_each_other():

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from barnabas.cluster import changes, formats
-from barnabas.cluster.changes import Decision
+from barnabas.cluster.decision import Decision
 from barnabas.cluster.image import (
     BrokerImage,
     BrokerRemoved,
@@ -26,6 +26,7 @@ from barnabas.cluster.image import (
     apply,
     difference,
 )
+from barnabas.cluster.placing import Placing
 from barnabas.cluster.store import CONFLICTS_MAX, ClusterStore
 from barnabas.ports import Versioned, WorldError
 
@@ -273,7 +274,7 @@ def test_a_broker_registered_before_there_were_reigns_has_none():
 
 def test_ten_thousand_partitions_are_one_short_value(entropy):
     image = Image(brokers={1: HERE})
-    topic = Topic("t", b"1" * 16, changes.placed_partitions(image, 10_000, first=0), {"retention.ms": "1"})
+    topic = Topic("t", b"1" * 16, Placing(image).place(10_000), {"retention.ms": "1"})
     value = formats.encode_topic(topic)
     assert value == (
         b'{"id":"31313131313131313131313131313131","overrides":{"retention.ms":"1"},'

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from barnabas.cluster.changes import delete_topics
+from barnabas.ids import ZERO_UUID
 from barnabas.partitions.open import REOPEN_AFTER_MS
 from barnabas.partitions.partition import Partition
 from barnabas.partitions.waits import Parked
@@ -13,6 +15,7 @@ from barnabas.testing.disk import Kind
 from barnabas.testing.machine import VirtualMachine
 from barnabas.testing.network import Wire
 from barnabas.testing.virtual import VirtualTime
+from barnabas.wire.messages.delete_topics import DeleteTopicState
 from barnabas.wire.messages.offset_commit import (
     OffsetCommitRequest,
     OffsetCommitRequestPartition,
@@ -119,3 +122,25 @@ def test_a_coordinator_whose_log_cannot_be_read_for_a_moment_loads_it_later(afte
     machine.boot()
     machine.time.run_for(8 * REOPEN_AFTER_MS)
     assert committed(machine) == 3
+
+
+def test_the_folder_of_a_deleted_topic_is_not_a_new_topics_of_that_name() -> None:
+    machine = machine_with_three_records()
+    machine.boot()
+    old = partition_of(machine)
+    machine.disk.fail("rename", errno.EIO, times=1, path="t-0")
+    topics = machine.node.topics
+    told: list[object] = []
+    topics.submit(
+        lambda image: delete_topics(image, [DeleteTopicState("t", ZERO_UUID)], topics.rules(), 6),
+        [("t", ZERO_UUID)],
+        told.append,
+    )
+    machine.time.run_until(lambda: bool(told))
+    assert machine.disk.exists(old.log.folder), "it could not be renamed"
+    topics.create_automatically(["t"], told.append)
+    machine.time.run_until(lambda: len(told) == 2)
+    new = partition_of(machine)
+    assert (new.topic_id != old.topic_id, new.offline, new.log.end_offset) == (True, False, 0)
+    (stray,) = [name for name in machine.disk.list("/var/data") if name.endswith("-stray")]
+    assert machine.disk.exists(f"/var/data/{stray}/partition.metadata")

@@ -13,9 +13,10 @@ from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 from barnabas import errors
+from barnabas.cluster.decision import Decision
 from barnabas.cluster.image import (
     BrokerImage,
     BrokerRegistered,
@@ -30,6 +31,7 @@ from barnabas.cluster.image import (
     TopicSet,
     metric_name,
 )
+from barnabas.cluster.placing import Placing, next_reign
 from barnabas.config.effective import normalised
 from barnabas.config.tables import TOPIC
 from barnabas.ids import ZERO_UUID
@@ -43,18 +45,7 @@ TOPIC_NAME_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKL
 METADATA_TOPIC: Final = "__cluster_metadata"
 PARTITIONS_PER_REQUEST_MAX: Final = 10_000
 PRODUCER_ID_BLOCK: Final = 1_000
-REIGN_MAX: Final = 2**31 - 1
 USE_DEFAULT: Final = -1
-
-Reply = TypeVar("Reply", covariant=True)
-
-
-@dataclass(slots=True)
-class Decision(Generic[Reply]):
-    """What to answer once the facts are durable."""
-
-    reply: Reply
-    facts: Sequence[Fact] = ()
 
 
 @dataclass(slots=True)
@@ -120,14 +111,17 @@ def create_topics(
         elif count > 1:
             results.append(TopicResult(name, *NAMED_TWICE))
     if not too_many:
-        results += [create_topic(image, ask, rules, entropy) for ask in once]
+        placing = Placing(image)
+        results += [create_topic(image, ask, rules, entropy, placing) for ask in once]
     place = {name: index for index, name in enumerate(counts)}
     results.sort(key=lambda result: place[result.name or ""])
     made = [] if validate_only else [result.topic for result in results if result.topic is not None]
     return Decision(results, [TopicSet(topic) for topic in made])
 
 
-def create_topic(image: Image, ask: CreatableTopic, rules: TopicRules, entropy: Entropy) -> TopicResult:
+def create_topic(
+    image: Image, ask: CreatableTopic, rules: TopicRules, entropy: Entropy, placing: Placing
+) -> TopicResult:
     fault = new_name_fault(image, ask.name)
     overrides = normalised(TOPIC, {config.name: config.value or "" for config in ask.configs})
     if fault is None and ask.configs:
@@ -140,7 +134,7 @@ def create_topic(image: Image, ask: CreatableTopic, rules: TopicRules, entropy: 
         by_index = {assigned.partition_index: assigned.broker_ids for assigned in ask.assignments}
         partitions = assigned_partitions(by_index[index] for index in range(len(by_index)))
     else:
-        partitions = placed_partitions(image, partitions_wanted(ask, rules), first=0)
+        partitions = placing.place(partitions_wanted(ask, rules))
     topic = Topic(ask.name, readable_uuid(entropy.uuid()), partitions, overrides)
     return TopicResult(ask.name, topic=topic, topic_id=topic.topic_id)
 
@@ -246,14 +240,6 @@ def assigned_partitions(assignments: Iterable[Sequence[int]]) -> tuple[Partition
     )
 
 
-def placed_partitions(image: Image, count: int, first: int) -> tuple[PartitionImage, ...]:
-    """One true replica each, in turn over the brokers; partitions of one broker share one object."""
-    node_ids = sorted(image.brokers)
-    assert node_ids, "a node registers before it serves"
-    homes = [PartitionImage(node_id, 0, (node_id,), (node_id,)) for node_id in node_ids]
-    return tuple(homes[index % len(homes)] for index in range(first, first + count))
-
-
 # -- topics: delete, grow --------------------------------------------------------------------------
 
 
@@ -321,7 +307,8 @@ def create_partitions(
     if sum(partitions_added(image, ask) for ask in once) > PARTITIONS_PER_REQUEST_MAX:
         return Decision([TopicResult(name, *TOO_MANY) for name in counts])
     results = [TopicResult(name, *NAMED_TWICE) for name, count in counts.items() if count > 1]
-    results += [grow_topic(image, ask) for ask in once]
+    placing = Placing(image)
+    results += [grow_topic(image, ask, placing) for ask in once]
     grown = [] if validate_only else [result.topic for result in results if result.topic is not None]
     return Decision(results, [TopicSet(topic) for topic in grown])
 
@@ -332,7 +319,7 @@ def partitions_added(image: Image, ask: CreatePartitionsTopic) -> int:
     return 0 if topic is None else max(ask.count - len(topic.partitions), 0)
 
 
-def grow_topic(image: Image, ask: CreatePartitionsTopic) -> TopicResult:
+def grow_topic(image: Image, ask: CreatePartitionsTopic, placing: Placing) -> TopicResult:
     topic = image.topics.get(ask.name)
     if topic is None:
         return TopicResult(ask.name, errors.UNKNOWN_TOPIC_OR_PARTITION)
@@ -341,7 +328,7 @@ def grow_topic(image: Image, ask: CreatePartitionsTopic) -> TopicResult:
         return TopicResult(ask.name, *fault)
     old = topic.partitions
     if ask.assignments is None:
-        added = placed_partitions(image, ask.count - len(old), first=len(old))
+        added = placing.place(ask.count - len(old), old)
     else:
         added = assigned_partitions(assigned.broker_ids for assigned in ask.assignments)
     grown = Topic(topic.name, topic.topic_id, old + added, topic.overrides)
@@ -404,17 +391,6 @@ def start_node(image: Image, broker: BrokerImage, entropy: Entropy) -> Decision[
 def register_broker(image: Image, broker: BrokerImage) -> Decision[None]:
     """What clients are told of this broker changed: a listener got its port. broker has the reign of its start."""
     return Decision(None, [] if image.brokers.get(broker.node_id) == broker else [BrokerRegistered(broker)])
-
-
-def take_reign(image: Image) -> Decision[int]:
-    """A new reign while running, for a partition that is re-opened after a failed write (decision 6)."""
-    reign = next_reign(image)
-    return Decision(reign, [ReignTaken(reign)])
-
-
-def next_reign(image: Image) -> int:
-    assert image.reign < REIGN_MAX, "a start a second would take 68 years"
-    return image.reign + 1
 
 
 def take_producer_ids(image: Image) -> Decision[int]:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from barnabas import errors
-from barnabas.cluster.changes import Decision, Fault, topic_name_fault
+from barnabas.cluster.changes import Fault, topic_name_fault
+from barnabas.cluster.decision import Decision
 from barnabas.cluster.image import CLUSTER_DEFAULT, Fact, Image, OverridesSet, Scope, Topic, TopicSet
 from barnabas.config.effective import BrokerOptions, broker_fault, normalised, overrides_fault, topic_value
 from barnabas.config.option import Option, split_list

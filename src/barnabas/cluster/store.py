@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from barnabas.cluster import formats
-from barnabas.cluster.changes import Decision
+from barnabas.cluster.decision import Decision
 from barnabas.cluster.image import Draft, Fact, Image, difference
 from barnabas.ports import Compare, MetaStore, Versioned, WorldError
 

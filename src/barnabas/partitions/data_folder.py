@@ -144,9 +144,22 @@ class DataFolder:
             topic_id, count = topics.get(parsed[0], (b"", 0))
             if parsed[1] < count and names.read_topic_id(files, f"{self.root}/{name}") in (topic_id, None):
                 continue
-            stray = f"{name}.{new_uuid().hex()}{STRAY_SUFFIX}"
-            self._log.warning("set aside a folder that no topic claims", folder=name, now=stray)
-            files.rename(f"{self.root}/{name}", f"{self.root}/{stray}")
+            self._set_aside(name, new_uuid)
+
+    def set_aside_namesake(
+        self, topic: str, index: int, topic_id: bytes, new_uuid: Callable[[], bytes]
+    ) -> None:
+        """D3, while running: the folder of a deleted topic of the same name may still be there. Raises WorldError."""
+        folder = names.partition_folder(self.root, topic, index)
+        if not self._files.exists(folder):
+            return
+        if names.read_topic_id(self._files, folder) not in (topic_id, None):
+            self._set_aside(folder.rpartition("/")[2], new_uuid)
+
+    def _set_aside(self, name: str, new_uuid: Callable[[], bytes]) -> None:
+        stray = f"{name}.{new_uuid().hex()}{STRAY_SUFFIX}"
+        self._log.warning("set aside a folder that no topic claims", folder=name, now=stray)
+        self._files.rename(f"{self.root}/{name}", f"{self.root}/{stray}")
 
     def write_offsets(
         self, points: Mapping[Key, int], starts: Mapping[Key, int], topic_ids: Mapping[str, bytes]

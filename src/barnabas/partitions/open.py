@@ -4,11 +4,14 @@ O1  A partition is in here before anybody is told of it: Metadata and CreateTopi
 O2  One bad partition never stops the others: a damaged log is offline, and says why.
 O3  Re-opening after a failed write: the log is cut to what had been committed, a new file begins under a new reign.
 O4  A log that could not be read at the start (no descriptor left, a disk that failed for a moment) is tried again.
+O5  Only what the image says this node leads is open here; of other partitions it is known that they exist. A partition
+    that gets another leader is closed before the image is shown to anybody.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from barnabas import errors
 from barnabas.cluster.image import Topic
 from barnabas.config.effective import BrokerOptions, TopicOptions, topic_options
 from barnabas.log import folder as names
@@ -29,8 +32,10 @@ REOPEN_AFTER_MS: Final = 1_000
 REOPEN_AFTER_MS_MAX: Final = 60_000
 FLUSH_NEVER: Final = 2**63 - 1
 OFFSETS_TOPIC: Final = "__consumer_offsets"
-NewReign = Callable[[Callable[[int, int], None]], None]
-"""Asks the metadata store for a reign: done(code, reign)."""
+NewReign = Callable[[str, int, Callable[[int, int], None]], None]
+"""Asks the metadata store for a reign for one partition (topic, index): done(code, reign)."""
+Led = list[Partition | None]
+"""The partitions of a topic by index; None: another node leads it."""
 
 
 class Partitions:
@@ -38,6 +43,7 @@ class Partitions:
 
     def __init__(
         self,
+        node_id: int,
         clock: Clock,
         loop: Loop,
         turn: Turn,
@@ -51,6 +57,7 @@ class Partitions:
         lines: Lines,
         durable: bool,
     ) -> None:
+        self._node_id = node_id
         self._clock = clock
         self._loop = loop
         self._waits = waits
@@ -74,58 +81,87 @@ class Partitions:
             lines,
         )
         self._sync = JournalCommitter(turn, loop, self.uncommitted, self.journal)
-        self._by_name: dict[str, list[Partition]] = {}
-        self._by_id: dict[bytes, list[Partition]] = {}
+        self._by_name: dict[str, Led] = {}
+        self._by_id: dict[bytes, Led] = {}
+        self._count = 0
         self.on_opened: list[Callable[[Partition], None]] = []
         self.on_closed: list[Callable[[Partition], None]] = []
         self.reign = 0
+        self.taken_up = False
+        """Whether what the start found is open: a folder that appears after it was written by another process."""
+        self.stale_offsets = False
+        """Whether another process has changed the checkpoints: they are read anew before the next log is loaded."""
 
     # -- finding
 
-    def by_name(self, topic: str) -> list[Partition] | None:
+    def by_name(self, topic: str) -> Led | None:
         return self._by_name.get(topic)
 
-    def by_id(self, topic_id: bytes) -> list[Partition] | None:
+    def by_id(self, topic_id: bytes) -> Led | None:
         return self._by_id.get(topic_id)
 
     def get(self, topic: str, index: int) -> Partition | None:
+        """The partition, if there is one and this node leads it."""
         found = self._by_name.get(topic)
         return found[index] if found is not None and 0 <= index < len(found) else None
 
-    def epoch_of(self, topic: str, index: int) -> int:
-        found = self.get(topic, index)
-        return self.reign if found is None else found.epoch
+    def of_topic(self, topic: str) -> Iterable[Partition]:
+        """Those of its partitions that this node leads."""
+        return (partition for partition in self._by_name.get(topic, ()) if partition is not None)
+
+    def missing_code(self, topic: str, index: int) -> int:
+        """Why get() gives none."""
+        known = 0 <= index < len(self._by_name.get(topic, ()))
+        return errors.NOT_LEADER_OR_FOLLOWER if known else errors.UNKNOWN_TOPIC_OR_PARTITION
 
     def all(self) -> Iterable[Partition]:
         for partitions in self._by_name.values():
-            yield from partitions
+            for partition in partitions:
+                if partition is not None:
+                    yield partition
 
     def count(self) -> int:
-        return sum(len(partitions) for partitions in self._by_name.values())
+        return self._count
 
     # -- opening
 
     def open_topic(self, topic: Topic) -> None:
-        """Open the partitions of a topic that are not open yet."""
+        """Open the partitions of a topic that this node leads and has not open yet; close those that others lead by now."""
         assert self.reign > 0, "a partition writes under a reign of this start (decision 16)"
         options = topic_options(topic.overrides, self._options)
         known = self._by_name.setdefault(topic.name, [])
         self._by_id[topic.topic_id] = known
-        for index in range(len(known), len(topic.partitions)):
-            partition = self._open(topic, index, options)
-            known.append(partition)
-            if not partition.offline:
-                for tell in self.on_opened:
-                    tell(partition)
+        known.extend([None] * (len(topic.partitions) - len(known)))
+        for index, placed in enumerate(topic.partitions):
+            partition = known[index]
+            if placed.leader != self._node_id:
+                if partition is not None:
+                    known[index] = None
+                    self._leave(partition)
+            elif partition is None:
+                known[index] = partition = self._open(
+                    topic, index, max(self.reign, placed.leader_epoch), options
+                )
+                self._count += 1
+                if not partition.offline:
+                    for tell in self.on_opened:
+                        tell(partition)
 
-    def _open(self, topic: Topic, index: int, options: TopicOptions) -> Partition:
+    def _leave(self, partition: Partition) -> None:
+        self._count -= 1
+        for tell in self.on_closed:
+            tell(partition)
+        partition.close()
+        partition.log.close(clean=False)
+
+    def _open(self, topic: Topic, index: int, epoch: int, options: TopicOptions) -> Partition:
         log, problem = self._load(topic.name, index, topic.topic_id, options)
         partition = Partition(
             topic.name,
             topic.topic_id,
             index,
             log,
-            self.reign,
+            epoch,
             options,
             self._committer(options),
             self._waits,
@@ -143,13 +179,19 @@ class Partitions:
         self, topic: str, index: int, topic_id: bytes, options: TopicOptions
     ) -> tuple[Log, DamagedLog | WorldError | None]:
         """The log as its folder has it, or one that stands in for it and why."""
-        recovery_point = self.folder.offsets.recovery_point(topic, index, topic_id)
-        log_start_offset = self.folder.offsets.log_start(topic, index, topic_id)
         log = self._new_log(topic, index, topic_id, options)
+        recovery_point = log_start_offset = 0
         try:
+            if self.taken_up:
+                self.folder.set_aside_namesake(topic, index, topic_id, self._entropy.uuid)
+            if self.stale_offsets:
+                self.folder.reread()
+                self.stale_offsets = False
+            recovery_point = self.folder.offsets.recovery_point(topic, index, topic_id)
+            log_start_offset = self.folder.offsets.log_start(topic, index, topic_id)
             log.load(
                 self._clock.wall_ms(),
-                clean=self.folder.was_clean,
+                clean=self.folder.was_clean and not self.taken_up,
                 recovery_point=recovery_point,
                 log_start_offset=log_start_offset,
             )
@@ -200,18 +242,16 @@ class Partitions:
     def reconfigure(self, topic: Topic) -> None:
         """The topic's options changed: they act from the next batch on."""
         options = topic_options(topic.overrides, self._options)
-        for partition in self._by_name.get(topic.name, []):
+        for partition in self.of_topic(topic.name):
             partition.use(self._committer(options), options)
 
     def close_topic(self, name: str, topic_id: bytes, delete: bool) -> None:
         """delete: the folders are renamed now and removed after file.delete.delay.ms (decision 17)."""
-        partitions = self._by_name.pop(name, [])
+        partitions = list(self.of_topic(name))
+        self._by_name.pop(name, None)
         self._by_id.pop(topic_id, None)
         for partition in partitions:
-            for tell in self.on_closed:
-                tell(partition)
-            partition.close()
-            partition.log.close(clean=False)
+            self._leave(partition)
             if delete:
                 self._delete(partition)
 
@@ -314,4 +354,4 @@ class Partitions:
             for tell in self.on_opened:
                 tell(partition)
 
-        self._new_reign(have_reign)
+        self._new_reign(partition.topic, partition.index, have_reign)

@@ -227,7 +227,7 @@ class Upkeep:
 
     def _compact_internal(self) -> None:
         """__consumer_offsets stays as small as its living keys. Topics of users are not compacted."""
-        for partition in self._partitions.by_name(OFFSETS_TOPIC) or ():
+        for partition in self._partitions.of_topic(OFFSETS_TOPIC):
             if (
                 not partition.offline
                 and len(partition.log.segments) > 1

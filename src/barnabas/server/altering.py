@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from barnabas import errors
-from barnabas.cluster.changes import Decision
 from barnabas.cluster.config_changes import ConfigResult, Node
+from barnabas.cluster.decision import Decision
 from barnabas.cluster.image import Image
 from barnabas.partitions.waits import Parked
 from barnabas.ports import WorldError

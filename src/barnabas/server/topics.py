@@ -5,16 +5,21 @@ T1  A reply to CreateTopics, CreatePartitions or Metadata comes after the partit
 T3  timeout_ms is how long a change may wait to begin: with none left nothing is done and REQUEST_TIMED_OUT answers. What has
     begun is answered when it is durable, however late. So Kafka's controller does it.
 T2  Internal topics are made by the broker alone, when they are first needed.
+T4  With workers T1 holds for all of them: who asked is told when each broker has opened what it leads of it (settled.py), or
+    when timeout_ms is over: it is made by then, and Kafka's controller does not wait for brokers at all. One that is asked
+    by name about a topic the others do not all know yet waits a little, too.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from barnabas import errors
 from barnabas.cluster import changes
-from barnabas.cluster.changes import Decision, TopicResult, TopicRules
+from barnabas.cluster.changes import TopicResult, TopicRules
+from barnabas.cluster.decision import Decision
 from barnabas.cluster.image import (
     CLUSTER_DEFAULT,
+    BrokerRemoved,
     Fact,
     Image,
     OverridesSet,
@@ -22,16 +27,20 @@ from barnabas.cluster.image import (
     TopicDeleted,
     TopicSet,
 )
+from barnabas.cluster.placing import epoch_of
+from barnabas.cluster.settled import Settled
 from barnabas.cluster.store import ClusterStore
 from barnabas.config.effective import BrokerOptions, topic_fault
 from barnabas.ids import ZERO_UUID
 from barnabas.partitions.open import OFFSETS_TOPIC, Partitions
 from barnabas.partitions.waits import Waits
-from barnabas.ports import Entropy, WorldError
+from barnabas.ports import Clock, Entropy, WorldError
 from barnabas.wire.messages.create_topics import CreatableTopic, CreatableTopicConfig
 
 OFFSETS_OVERRIDES: Final = {"cleanup.policy": "compact", "compression.type": "producer"}
+SETTLE_MS_MAX: Final = 30_000
 Done = Callable[[list[TopicResult]], None]
+NOBODY: Final = (-1, -1)
 Asked = tuple[str | None, bytes]
 """How a request names a topic: by name or by id."""
 
@@ -54,19 +63,27 @@ class TopicChanges:
     def __init__(
         self,
         node_id: int,
+        clock: Clock,
         cluster: ClusterStore,
         partitions: Partitions,
         options: BrokerOptions,
         entropy: Entropy,
         waits: Waits,
+        settled: Settled | None,
     ) -> None:
+        """settled: how far the other brokers are; None where there can be none."""
         self._node_id = node_id
+        self._clock = clock
         self._cluster = cluster
         self._partitions = partitions
         self._options = options
         self._entropy = entropy
         self._waits = waits
+        self._settled = settled
         self._known: dict[str, Topic] = {}
+        self._settling = False
+        self._unsettled: dict[str, int] = {}
+        """Topics that changed, and the version of the image from which on everybody knows them so."""
         self._taken_up = False
         cluster.listen(self._changed)
 
@@ -78,19 +95,32 @@ class TopicChanges:
         for topic in self._cluster.image.topics.values():
             self._known[topic.name] = topic
             self._partitions.open_topic(topic)
+        self._partitions.taken_up = True
+
+    def serving(self) -> None:
+        """Clients can connect: what the image says so far is opened."""
+        if self._settled is not None:
+            self._settled.mark(self._cluster.image.version)
 
     def _changed(self, image: Image, facts: Sequence[Fact]) -> None:
         if not self._taken_up:
             return  # the image is being loaded: without a reign nothing may be opened
+        if any(isinstance(fact, BrokerRemoved) for fact in facts):
+            self._partitions.stale_offsets = True  # what it led may be ours now
         for fact in facts:
             if isinstance(fact, TopicSet):
                 self._set(fact.topic)
+                self._unsettle(fact.topic.name, image)
             elif isinstance(fact, TopicDeleted):
+                self._unsettle(fact.name, image)
                 topic = self._known.pop(fact.name, None)
                 if topic is not None:
                     self._partitions.close_topic(topic.name, topic.topic_id, delete=True)
             elif isinstance(fact, OverridesSet) and fact.scope == "broker":
                 self.use_broker_overrides(image)
+        if self._settled is not None:
+            self._settled.mark(image.version)
+            self._settled.review()
 
     def _set(self, topic: Topic) -> None:
         known = self._known.get(topic.name)
@@ -109,6 +139,53 @@ class TopicChanges:
         )
         for topic in self._known.values():
             self._partitions.reconfigure(topic)
+
+    # -- T4
+
+    def _unsettle(self, name: str, image: Image) -> None:
+        if self._settled is not None and len(image.brokers) > 1:
+            self._unsettled[name] = image.version
+            if not self._settling:
+                self._settle()
+
+    def _settle(self) -> None:
+        """Forget the topics that everybody knows by now; one wait goes on for as long as there are others."""
+        settled, version = self._settled, self._cluster.image.version
+        assert settled is not None, "only then are topics unsettled"
+
+        def reached() -> None:
+            for name in [name for name, until in self._unsettled.items() if until <= version]:
+                del self._unsettled[name]
+            self._settling = False
+            if self._unsettled:
+                self._settle()
+
+        self._settling = True
+        settled.wait(version, self._others, reached)
+
+    def _others(self) -> Collection[int]:
+        return self._cluster.image.brokers.keys() - {self._node_id}
+
+    def when_settled(self, names: Iterable[str], timeout_ms: int, done: Callable[[], None]) -> bool:
+        """Whether all brokers serve these topics as the image has them; if not, done() once they do or the time is over."""
+        settled, unsettled = self._settled, self._unsettled
+        if settled is None or not unsettled:
+            return True
+        version = max((unsettled.get(name, 0) for name in names), default=0)
+        if settled.reached(version, self._others()):
+            return True
+
+        def reached() -> None:
+            timer.cancel()
+            done()
+
+        def late() -> None:
+            waiting.cancel()
+            done()
+
+        timer = self._waits.call_after(max(timeout_ms, 0), late)
+        waiting = settled.wait(version, self._others, reached)
+        return False
 
     # -- deciding
 
@@ -154,7 +231,12 @@ class TopicChanges:
                 timer.cancel()
             if results is None:
                 refuse(errors.KAFKA_STORAGE_ERROR, error.what if error is not None else None)
-            else:
+                return
+            names = [
+                result.name for result in results if result.name is not None and result.topic is not None
+            ]
+            left_ms = SETTLE_MS_MAX if timeout_ms is None else deadline_ms - self._clock.mono_ms()
+            if self.when_settled(names, left_ms, lambda: done(results)):
                 done(results)
 
         def late() -> None:
@@ -164,6 +246,7 @@ class TopicChanges:
         if timeout_ms is not None and timeout_ms <= 0:
             refuse(errors.REQUEST_TIMED_OUT, None)
             return
+        deadline_ms = self._clock.mono_ms() + (timeout_ms or 0)
         timer = None if timeout_ms is None else self._waits.call_after(timeout_ms, late)
         submission = self._cluster.submit(decide, told)
 
@@ -207,6 +290,20 @@ class TopicChanges:
         self.create([ask], False, told)
 
     # -- telling
+
+    @property
+    def controller_id(self) -> int:
+        """Whom clients ask for changes. Any broker makes them; one that makes all meets no other's in between."""
+        return min(self._cluster.image.brokers, default=self._node_id)
+
+    def leader_of(self, name: str, topic_id: bytes, index: int) -> tuple[int, int]:
+        """Broker and epoch of a partition's leader, by topic name or id: (-1, -1) when it has none now."""
+        image = self._cluster.image
+        known = image.topics.get(name) or image.topics_by_id.get(topic_id)
+        if known is None or not 0 <= index < len(known.partitions):
+            return NOBODY
+        placed = known.partitions[index]
+        return (placed.leader, epoch_of(image, placed)) if placed.leader in image.brokers else NOBODY
 
     def advertised(self, listener: str) -> list[Advertised]:
         """All brokers, as clients of that listener reach them."""

@@ -71,7 +71,7 @@ def advance(broker: Broker, topic: str, asked: DeleteRecordsPartition) -> Delete
     result = DeleteRecordsPartitionResult(partition_index=asked.partition_index, low_watermark=NO_OFFSET)
     partition = broker.partitions.get(topic, asked.partition_index)
     if partition is None:
-        result.error_code = errors.UNKNOWN_TOPIC_OR_PARTITION
+        result.error_code = broker.partitions.missing_code(topic, asked.partition_index)
         return result
     options = partition.options
     offset = partition.high_watermark if asked.offset == TO_HIGH_WATERMARK else asked.offset
@@ -99,6 +99,7 @@ API = Api(
     handle,
     codes=(
         errors.UNKNOWN_TOPIC_OR_PARTITION,
+        errors.NOT_LEADER_OR_FOLLOWER,
         errors.INVALID_TOPIC_EXCEPTION,
         errors.OFFSET_OUT_OF_RANGE,
         errors.POLICY_VIOLATION,

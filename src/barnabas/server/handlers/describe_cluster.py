@@ -1,4 +1,4 @@
-"""DescribeCluster (60), v0-2. Cluster id, controller (this node) and brokers.
+"""DescribeCluster (60), v0-2. Cluster id, controller (the broker with the lowest id) and brokers.
 
 Versions   v1: endpoint type; only brokers can be described here. v2: fenced brokers (there are none).
 """
@@ -32,7 +32,7 @@ def handle(
         )
     response = DescribeClusterResponse(
         cluster_id=broker.image.cluster_id,
-        controller_id=broker.node_id,
+        controller_id=broker.topics.controller_id,
         endpoint_type=BROKERS,
         brokers=[
             DescribeClusterBroker(broker_id=known.node_id, host=known.host, port=known.port, rack=known.rack)

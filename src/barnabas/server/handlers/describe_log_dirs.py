@@ -32,7 +32,7 @@ def handle(
     for name, indexes in wanted.items():
         described = [
             DescribeLogDirsPartition(partition_index=partition.index, partition_size=partition.log.size_bytes)
-            for partition in broker.partitions.by_name(name) or ()
+            for partition in broker.partitions.of_topic(name)
             if indexes is None or partition.index in indexes
         ]
         if described:

@@ -32,12 +32,8 @@ def handle(
 def describe(broker: Broker, topic: str, index: int) -> PartitionResponse:
     partition = broker.partitions.get(topic, index)
     if partition is None:
-        fault = topic_name_fault(topic)
-        return PartitionResponse(
-            partition_index=index,
-            error_code=errors.UNKNOWN_TOPIC_OR_PARTITION if fault is None else errors.INVALID_TOPIC_EXCEPTION,
-            error_message=fault or f"There is no partition {index} of topic '{topic}'.",
-        )
+        code, text = missing(broker, topic, index)
+        return PartitionResponse(partition_index=index, error_code=code, error_message=text)
     return PartitionResponse(
         partition_index=index,
         active_producers=[
@@ -54,9 +50,23 @@ def describe(broker: Broker, topic: str, index: int) -> PartitionResponse:
     )
 
 
+def missing(broker: Broker, topic: str, index: int) -> tuple[int, str]:
+    fault = topic_name_fault(topic)
+    if fault is not None:
+        return errors.INVALID_TOPIC_EXCEPTION, fault
+    code = broker.partitions.missing_code(topic, index)
+    if code == errors.NOT_LEADER_OR_FOLLOWER:
+        return code, f"Another broker leads partition {index} of topic '{topic}'."
+    return code, f"There is no partition {index} of topic '{topic}'."
+
+
 API = Api(
     61,
     message,
     handle,
-    codes=(errors.UNKNOWN_TOPIC_OR_PARTITION, errors.INVALID_TOPIC_EXCEPTION),
+    codes=(
+        errors.UNKNOWN_TOPIC_OR_PARTITION,
+        errors.NOT_LEADER_OR_FOLLOWER,
+        errors.INVALID_TOPIC_EXCEPTION,
+    ),
 )

@@ -6,7 +6,8 @@ Behaviour  Topics are answered in the order of their names. No names: all topics
 """
 
 from barnabas import errors
-from barnabas.cluster.image import Topic
+from barnabas.cluster.image import PartitionImage, Topic
+from barnabas.cluster.placing import epoch_of
 from barnabas.server import rights
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
@@ -82,17 +83,27 @@ def describe(broker: Broker, topic: Topic, first: int, count: int) -> DescribeTo
         is_internal=topic.name in INTERNAL_TOPICS,
         topic_authorized_operations=rights.TOPIC_OPERATIONS,
         partitions=[
-            DescribeTopicPartitionsResponsePartition(
-                partition_index=index,
-                leader_id=partition.leader,
-                leader_epoch=broker.partitions.epoch_of(topic.name, index),
-                replica_nodes=list(partition.replicas),
-                isr_nodes=list(partition.isr),
-                eligible_leader_replicas=[],
-                last_known_elr=[],
-            )
+            describe_partition(broker, partition, index)
             for index, partition in enumerate(topic.partitions[first : first + count], first)
         ],
+    )
+
+
+def describe_partition(
+    broker: Broker, partition: PartitionImage, index: int
+) -> DescribeTopicPartitionsResponsePartition:
+    brokers = broker.image.brokers
+    is_led = partition.leader in brokers
+    return DescribeTopicPartitionsResponsePartition(
+        error_code=0 if is_led else errors.LEADER_NOT_AVAILABLE,
+        partition_index=index,
+        leader_id=partition.leader if is_led else -1,
+        leader_epoch=epoch_of(broker.image, partition),
+        replica_nodes=list(partition.replicas),
+        isr_nodes=list(partition.isr),
+        eligible_leader_replicas=[],
+        last_known_elr=[],
+        offline_replicas=[replica for replica in partition.replicas if replica not in brokers],
     )
 
 
@@ -104,5 +115,6 @@ API = Api(
         errors.INVALID_REQUEST,
         errors.UNKNOWN_TOPIC_OR_PARTITION,
         errors.INVALID_TOPIC_EXCEPTION,
+        errors.LEADER_NOT_AVAILABLE,
     ),
 )

@@ -134,7 +134,8 @@ class Fetching:
             return None, errors.UNKNOWN_TOPIC_ID if by_id else errors.UNKNOWN_TOPIC_OR_PARTITION
         if not 0 <= index < len(leaders):
             return None, errors.UNKNOWN_TOPIC_OR_PARTITION
-        return leaders[index], errors.NOT_LEADER_OR_FOLLOWER if self._follower else 0
+        partition = leaders[index]
+        return partition, errors.NOT_LEADER_OR_FOLLOWER if self._follower or partition is None else 0
 
     def _response(self, plans: list["Planned"]) -> FetchResponse:
         response = FetchResponse(
@@ -156,7 +157,7 @@ class Fetching:
             if topic is None or topic.topic != key[0] or topic.topic_id != key[1]:
                 topic = FetchableTopicResponse(topic=key[0], topic_id=key[1])
                 response.responses.append(topic)
-            topic.partitions.append(self._partition_data(response, key[2], partition, plan))
+            topic.partitions.append(self._partition_data(response, key, partition, plan))
             if plan.size:
                 with_data.append(key)
         if self.session is not None:
@@ -164,32 +165,35 @@ class Fetching:
         return response
 
     def _partition_data(
-        self, response: FetchResponse, index: int, partition: Partition | None, plan: FetchPlan
+        self, response: FetchResponse, key: Key, partition: Partition | None, plan: FetchPlan
     ) -> PartitionData:
         data = PartitionData(
-            partition_index=index,
+            partition_index=key[2],
             error_code=plan.code,
             high_watermark=plan.high_watermark,
             last_stable_offset=plan.last_stable_offset,
             log_start_offset=plan.log_start_offset,
             records=Records(pieces=plan.pieces, size=plan.size),
         )
+        if plan.code in MISLED and self._version >= LEADER_SINCE:
+            self._name_leader(response, key, data)
         if partition is None:
             return data
         if plan.diverging is not None:
             data.diverging_epoch = EpochEndOffset(*plan.diverging)
-        if plan.code in MISLED and self._version >= LEADER_SINCE:
-            data.current_leader = LeaderIdAndEpoch(self._broker.node_id, partition.epoch)
-            if not self._follower and not response.node_endpoints:
-                response.node_endpoints = self._endpoints()
         data.aborted_transactions = [] if self._ask.isolation_level == READ_COMMITTED else None
         return data
 
-    def _endpoints(self) -> list[NodeEndpoint]:
-        return [
+    def _name_leader(self, response: FetchResponse, key: Key, data: PartitionData) -> None:
+        """KIP-951: where to go with what came to the wrong broker, or under an epoch that is over."""
+        leader, epoch = self._broker.topics.leader_of(*key)
+        data.current_leader = LeaderIdAndEpoch(leader, epoch)
+        if self._follower or any(known.node_id == leader for known in response.node_endpoints):
+            return
+        response.node_endpoints += [
             NodeEndpoint(node_id=known.node_id, host=known.host, port=known.port, rack=known.rack)
             for known in self._broker.topics.advertised(self._listener)
-            if known.node_id == self._broker.node_id
+            if known.node_id == leader
         ]
 
 

@@ -1,4 +1,5 @@
-"""FindCoordinator (10), v0-6. Where a group's coordinator is: here, once its partition serves.
+"""FindCoordinator (10), v0-6. Where a group's coordinator is: at the leader of its partition of
+__consumer_offsets, once that serves.
 
 Behaviour  Makes __consumer_offsets when it is first needed and answers when it serves, so no client meets
            COORDINATOR_NOT_AVAILABLE on a fresh node. Transactions and share groups are not built: a final
@@ -11,6 +12,8 @@ Versions   v1: key type; a success says NONE as its message up to v3, as in Kafk
 from typing import Final
 
 from barnabas import errors
+from barnabas.ids import ZERO_UUID
+from barnabas.partitions.open import OFFSETS_TOPIC
 from barnabas.partitions.waits import Parked
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
@@ -44,16 +47,18 @@ def handle(
     parked = Parked()
 
     def ready(code: int) -> None:
-        node = next(
-            (known for known in broker.topics.advertised(caller.listener) if known.node_id == broker.node_id),
-            None,
-        )
-        found = [
-            refused(key, errors.COORDINATOR_NOT_AVAILABLE, "")
-            if code or node is None
-            else Coordinator(key=key, node_id=node.node_id, host=node.host, port=node.port, error_message="")
-            for key in keys
-        ]
+        brokers = {known.node_id: known for known in broker.topics.advertised(caller.listener)}
+        found = []
+        for key in keys:
+            leader, _ = broker.topics.leader_of(OFFSETS_TOPIC, ZERO_UUID, broker.groups.partition_for(key))
+            node = None if code else brokers.get(leader)
+            found.append(
+                refused(key, errors.COORDINATOR_NOT_AVAILABLE, "")
+                if node is None
+                else Coordinator(
+                    key=key, node_id=node.node_id, host=node.host, port=node.port, error_message=""
+                )
+            )
         parked.complete(respond(version, found))
 
     broker.topics.ensure_offsets_topic(ready)

@@ -46,7 +46,6 @@ def handle(broker: Broker, ask: ListOffsetsRequest, version: int, caller: Caller
         (topic.name, asked.partition_index) for topic in ask.topics for asked in topic.partitions
     )
     for topic in ask.topics:
-        leaders = broker.partitions.by_name(topic.name)
         answers = ListOffsetsTopicResponse(name=topic.name)
         response.topics.append(answers)
         for asked in topic.partitions:
@@ -56,10 +55,12 @@ def handle(broker: Broker, ask: ListOffsetsRequest, version: int, caller: Caller
             if count > 1:
                 counts[topic.name, asked.partition_index] = REFUSED
                 answer = refused(asked, errors.INVALID_REQUEST)
-            elif leaders is None or not 0 <= asked.partition_index < len(leaders):
-                answer = refused(asked, errors.UNKNOWN_TOPIC_OR_PARTITION)
             else:
-                answer = find(leaders[asked.partition_index], asked, ask.isolation_level, version)
+                partition = broker.partitions.get(topic.name, asked.partition_index)
+                if partition is None:
+                    answer = refused(asked, broker.partitions.missing_code(topic.name, asked.partition_index))
+                else:
+                    answer = find(partition, asked, ask.isolation_level, version)
             answers.partitions.append(answer)
     return response
 
@@ -113,6 +114,7 @@ API = Api(
     codes=(
         errors.INVALID_REQUEST,
         errors.UNKNOWN_TOPIC_OR_PARTITION,
+        errors.NOT_LEADER_OR_FOLLOWER,
         errors.UNSUPPORTED_VERSION,
         errors.FENCED_LEADER_EPOCH,
         errors.UNKNOWN_LEADER_EPOCH,

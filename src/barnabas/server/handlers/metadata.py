@@ -11,7 +11,8 @@ from typing import Final
 
 from barnabas import errors
 from barnabas.cluster.changes import METADATA_TOPIC, topic_name_fault
-from barnabas.cluster.image import Topic
+from barnabas.cluster.image import Image, PartitionImage, Topic
+from barnabas.cluster.placing import epoch_of
 from barnabas.ids import ZERO_UUID
 from barnabas.partitions.waits import Parked
 from barnabas.server import rights
@@ -30,6 +31,8 @@ from barnabas.wire.messages.metadata import (
 INTERNAL_TOPICS: Final = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
 
 BY_ID_SINCE: Final = 12
+SETTLE_MS: Final = 1_000
+"""How long a topic that is asked for by name may be kept back until all workers serve it."""
 
 
 def handle(broker: Broker, ask: MetadataRequest, version: int, caller: Caller) -> MetadataResponse | Parked:
@@ -39,10 +42,15 @@ def handle(broker: Broker, ask: MetadataRequest, version: int, caller: Caller) -
     missing = [
         name for name, _ in wanted if name and name not in broker.image.topics and name != METADATA_TOPIC
     ]
+    parked = Parked()
     may_create = ask.allow_auto_topic_creation or version < 4
     if not missing or not may_create or not broker.options.get_bool("auto.create.topics.enable"):
-        return answer(broker, ask, wanted, version, caller, {})
-    parked = Parked()
+        names = [name for name, _ in wanted]
+        if broker.topics.when_settled(
+            names, SETTLE_MS, lambda: parked.complete(answer(broker, ask, wanted, version, caller, {}))
+        ):
+            return answer(broker, ask, wanted, version, caller, {})
+        return parked
     broker.topics.create_automatically(
         missing, lambda codes: parked.complete(answer(broker, ask, wanted, version, caller, codes))
     )
@@ -85,7 +93,7 @@ def answer(
     image = broker.image
     response = MetadataResponse(
         cluster_id=image.cluster_id,
-        controller_id=broker.node_id,
+        controller_id=broker.topics.controller_id,
         brokers=[
             MetadataResponseBroker(node_id=known.node_id, host=known.host, port=known.port, rack=known.rack)
             for known in broker.topics.advertised(caller.listener)
@@ -128,21 +136,27 @@ def describe(broker: Broker, topic: Topic, version: int, ask: MetadataRequest) -
         topic_id=topic.topic_id,
         is_internal=topic.name in INTERNAL_TOPICS,
         partitions=[
-            MetadataResponsePartition(
-                error_code=0,
-                partition_index=index,
-                leader_id=partition.leader,
-                leader_epoch=broker.partitions.epoch_of(topic.name, index),
-                replica_nodes=list(partition.replicas),
-                isr_nodes=list(partition.isr),
-                offline_replicas=[],
-            )
+            describe_partition(broker.image, partition, index)
             for index, partition in enumerate(topic.partitions)
         ],
     )
     if ask.include_topic_authorized_operations:
         described.topic_authorized_operations = rights.TOPIC_OPERATIONS
     return described
+
+
+def describe_partition(image: Image, partition: PartitionImage, index: int) -> MetadataResponsePartition:
+    """Its leader may be on its way back: no other is named until one has taken over."""
+    is_led = partition.leader in image.brokers
+    return MetadataResponsePartition(
+        error_code=0 if is_led else errors.LEADER_NOT_AVAILABLE,
+        partition_index=index,
+        leader_id=partition.leader if is_led else -1,
+        leader_epoch=epoch_of(image, partition),
+        replica_nodes=list(partition.replicas),
+        isr_nodes=list(partition.isr),
+        offline_replicas=[replica for replica in partition.replicas if replica not in image.brokers],
+    )
 
 
 API = Api(
@@ -152,6 +166,7 @@ API = Api(
     codes=(
         errors.UNKNOWN_TOPIC_OR_PARTITION,
         errors.UNKNOWN_TOPIC_ID,
+        errors.LEADER_NOT_AVAILABLE,
         errors.INVALID_TOPIC_EXCEPTION,
         errors.INVALID_REPLICATION_FACTOR,
         errors.INVALID_REQUEST,

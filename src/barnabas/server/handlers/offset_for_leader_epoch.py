@@ -24,16 +24,15 @@ def handle(
 ) -> OffsetForLeaderEpochResponse:
     response = OffsetForLeaderEpochResponse()
     for topic in ask.topics:
-        leaders = broker.partitions.by_name(topic.topic)
         result = OffsetForLeaderTopicResult(topic=topic.topic)
         response.topics.append(result)
         for asked in topic.partitions:
             answer = EpochEndOffset(partition=asked.partition)
             result.partitions.append(answer)
-            if leaders is None or not 0 <= asked.partition < len(leaders):
-                answer.error_code = errors.UNKNOWN_TOPIC_OR_PARTITION
+            partition = broker.partitions.get(topic.topic, asked.partition)
+            if partition is None:
+                answer.error_code = broker.partitions.missing_code(topic.topic, asked.partition)
                 continue
-            partition = leaders[asked.partition]
             code = partition.epoch_code(asked.current_leader_epoch)
             if not partition.readable:
                 code = errors.KAFKA_STORAGE_ERROR
@@ -50,6 +49,7 @@ API = Api(
     handle,
     codes=(
         errors.UNKNOWN_TOPIC_OR_PARTITION,
+        errors.NOT_LEADER_OR_FOLLOWER,
         errors.FENCED_LEADER_EPOCH,
         errors.UNKNOWN_LEADER_EPOCH,
         errors.KAFKA_STORAGE_ERROR,

@@ -4,7 +4,7 @@ Behaviour  Partitions are independent: each has its own code. acks=0 is never an
            connection, as in Kafka. acks=1 and acks=all both wait for the committer: with one replica they are the same.
            A partition named twice is INVALID_RECORD for both batches' partition.
 Versions   v0-2 are advertised and refused (KAFKA-18659). v7: zstd allowed. v8: record errors and message.
-           v10: current leader and node endpoints: never told, for there is no other leader. v13: topics by id (KIP-516).
+           v10: who leads the partition instead, and where that broker is (KIP-951). v13: topics by id (KIP-516).
 Not done   Transactions: a transactional batch is refused until they are built. A transactional id alone means nothing.
 """
 
@@ -21,6 +21,8 @@ from barnabas.server.caller import Caller, Closed
 from barnabas.wire.messages import produce as message
 from barnabas.wire.messages.produce import (
     BatchIndexAndErrorMessage,
+    LeaderIdAndEpoch,
+    NodeEndpoint,
     PartitionProduceData,
     PartitionProduceResponse,
     ProduceRequest,
@@ -32,6 +34,7 @@ from barnabas.wire.primitives import Records
 
 NO_OFFSET: Final = -1
 OF_RECORDS: Final = (errors.INVALID_RECORD, errors.INVALID_TIMESTAMP)
+LEADER_SINCE: Final = 10
 TRANSACTIONAL_BIT: Final = 0x10
 ATTRIBUTES_LOW_AT: Final = 22
 BATCH_BYTES_MIN: Final = 61
@@ -97,20 +100,41 @@ def handle(
                 answer.error_code = errors.UNKNOWN_TOPIC_OR_PARTITION
             else:
                 partition = leaders[asked.index]
-                appended = append(partition, ask, asked, version, now_ms)
-                fill(answer, appended, partition)
-                if appended.code == 0 and acks != 0:
-                    unanswered.wait_for(partition, answer, appended.end_offset)
-                if appended.code in OF_RECORDS and asked.records is not None:
-                    name_records(answer, asked.records, partition, now_ms)
+                if partition is None:
+                    answer.error_code = errors.NOT_LEADER_OR_FOLLOWER
+                else:
+                    appended = append(partition, ask, asked, version, now_ms)
+                    fill(answer, appended, partition)
+                    if appended.code == 0 and acks != 0:
+                        unanswered.wait_for(partition, answer, appended.end_offset)
+                    if appended.code in OF_RECORDS and asked.records is not None:
+                        name_records(answer, asked.records, partition, now_ms)
             if answer.error_code:
                 failed = True
                 explain(answer, version)
+    if failed and version >= LEADER_SINCE:
+        name_leaders(broker, response, caller.listener)
     if acks == 0:
         if failed:
             raise Closed("a batch of an acks=0 Produce was refused")
         return None
     return unanswered.answer()
+
+
+def name_leaders(broker: Broker, response: ProduceResponse, listener: str) -> None:
+    """Where to go with what came to the wrong broker: a client need not ask for metadata first."""
+    named: set[int] = set()
+    for topic in response.responses:
+        for answer in topic.partition_responses:
+            if answer.error_code == errors.NOT_LEADER_OR_FOLLOWER:
+                leader, epoch = broker.topics.leader_of(topic.name, topic.topic_id, answer.index)
+                answer.current_leader = LeaderIdAndEpoch(leader, epoch)
+                named.add(leader)
+    response.node_endpoints = [
+        NodeEndpoint(known.node_id, known.host, known.port, known.rack)
+        for known in (broker.topics.advertised(listener) if named else ())
+        if known.node_id in named
+    ]
 
 
 def refusal(ask: ProduceRequest) -> int:
