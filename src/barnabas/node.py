@@ -185,6 +185,9 @@ class Node:
         self.telemetry.gauge("barnabas_fetch_sessions", "Open fetch sessions").read_from(
             lambda: len(self.broker.fetch_sessions)
         )
+        self.telemetry.gauge(
+            "barnabas_fetch_session_bytes", "Memory of the partitions of all fetch sessions"
+        ).read_from(lambda: self.broker.fetch_sessions.held_bytes)
         self.telemetry.gauge("barnabas_timers", "Timers that will fire").read_from(self.waits.pending)
 
     # -- start

@@ -4,6 +4,10 @@ S1  A session's epoch rises by one with each fetch, from 1, and after 2^31-1 com
 S2  Partitions keep the order in which they were added, but one that gave data goes to the end: none is starved.
 S3  A full answer lists every partition; an incremental one those with data, an error, or a changed high watermark,
     LSO or log start.
+S4  All sessions together hold at most BYTES_MAX and fill at most so many slots. Room is made as Kafka makes a slot free:
+    who was not used for EVICTION_MS goes, longest unused first; then who is older than that and has fewer partitions
+    than the one that comes or grows, smallest first. Where that is not enough nobody goes: who comes fetches without a
+    session, who grows loses his.
 Nothing is durable: a client whose session is gone gets FETCH_SESSION_ID_NOT_FOUND and makes a new one.
 """
 
@@ -17,7 +21,11 @@ INITIAL_EPOCH: Final = 0
 FINAL_EPOCH: Final = -1
 EPOCH_MAX: Final = 2**31 - 1
 EVICTION_MS: Final = 120_000
-"""A session used within this time gives its slot only to one with more partitions."""
+BYTES_MAX: Final = 64 * 1024 * 1024
+"""Some 200,000 partitions. Kafka has no such limit: only slots."""
+
+PARTITION_BYTES: Final = 320
+"""What a session holds for one partition, as measured, without the topic's name."""
 
 Key = tuple[str, bytes, int]
 """Topic name ("" when the client names ids), topic id, partition."""
@@ -70,16 +78,41 @@ class Wanted:
 
 
 class FetchSession:
-    """One client's partitions."""
+    """One client's partitions. held_bytes: what they take; counted_bytes: what FetchSessions has counted of it."""
 
-    __slots__ = ("epoch", "id", "last_used_ms", "partitions", "uses_ids")
+    __slots__ = (
+        "counted_bytes",
+        "created_ms",
+        "epoch",
+        "held_bytes",
+        "id",
+        "last_used_ms",
+        "partitions",
+        "uses_ids",
+    )
 
     def __init__(self, session_id: int, partitions: dict[Key, Wanted], uses_ids: bool, now_ms: int) -> None:
         self.id = session_id
         self.epoch = 1
         self.partitions = partitions
         self.uses_ids = uses_ids
+        self.created_ms = now_ms
         self.last_used_ms = now_ms
+        self.held_bytes = sum(bytes_of(key) for key in partitions)
+        self.counted_bytes = 0
+
+    def ask(self, key: Key, offset: int, max_bytes: int, epoch: int, last_epoch: int) -> None:
+        """A partition is added, or asked for in another way. Then see FetchSessions.keep."""
+        known = self.partitions.get(key)
+        if known is None:
+            self.partitions[key] = Wanted(offset, max_bytes, epoch, last_epoch)
+            self.held_bytes += bytes_of(key)
+        else:
+            known.ask(offset, max_bytes, epoch, last_epoch)
+
+    def forget(self, key: Key) -> None:
+        if self.partitions.pop(key, None) is not None:
+            self.held_bytes -= bytes_of(key)
 
     def rotate(self, keys: Iterable[Key]) -> None:
         """S2: those that gave data go to the end."""
@@ -89,29 +122,35 @@ class FetchSession:
                 self.partitions[key] = wanted
 
 
-class FetchSessions:
-    """All sessions of one broker, at most slots of them."""
+def bytes_of(key: Key) -> int:
+    return PARTITION_BYTES + len(key[0])
 
-    def __init__(self, slots: int, below: Callable[[int], int]) -> None:
+
+class FetchSessions:
+    """All sessions of one broker (S4)."""
+
+    def __init__(self, slots: int, below: Callable[[int], int], bytes_max: int = BYTES_MAX) -> None:
         self._slots = slots
         self._below = below
+        self._bytes_max = bytes_max
         self._sessions: dict[int, FetchSession] = {}
-        self.evicted = 0
+        self.held_bytes = 0
 
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def partition_count(self) -> int:
-        return sum(len(session.partitions) for session in self._sessions.values())
-
     def open(self, partitions: dict[Key, Wanted], uses_ids: bool, now_ms: int) -> FetchSession | None:
-        """A new session, or None when there is nothing to keep or no slot to be had."""
-        if not partitions or not self._make_room(len(partitions), now_ms):
+        """A new session, or None when there is nothing to keep or no room to be had."""
+        if not partitions:
             return None
         session_id = 0
         while session_id == INVALID_SESSION_ID or session_id in self._sessions:
             session_id = 1 + self._below(EPOCH_MAX - 1)
-        session = self._sessions[session_id] = FetchSession(session_id, partitions, uses_ids, now_ms)
+        session = FetchSession(session_id, partitions, uses_ids, now_ms)
+        if not self._make_room(session, 1, now_ms):
+            return None
+        self._sessions[session_id] = session
+        self._count(session)
         return session
 
     def find(self, session_id: int, epoch: int, uses_ids: bool, now_ms: int) -> FetchSession | int:
@@ -127,16 +166,49 @@ class FetchSessions:
         session.last_used_ms = now_ms
         return session
 
-    def close(self, session_id: int) -> None:
-        self._sessions.pop(session_id, None)
+    def keep(self, session: FetchSession, now_ms: int) -> bool:
+        """Its partitions changed. False: there is no room for them, and the session is gone."""
+        if session.held_bytes > session.counted_bytes and not self._make_room(session, 0, now_ms):
+            self.close(session.id)
+            return False
+        self._count(session)
+        return True
 
-    def _make_room(self, size: int, now_ms: int) -> bool:
-        if len(self._sessions) < self._slots:
+    def close(self, session_id: int) -> None:
+        session = self._sessions.pop(session_id, None)
+        if session is not None:
+            self.held_bytes -= session.counted_bytes
+
+    def _count(self, session: FetchSession) -> None:
+        self.held_bytes += session.held_bytes - session.counted_bytes
+        session.counted_bytes = session.held_bytes
+
+    def _make_room(self, session: FetchSession, slots: int, now_ms: int) -> bool:
+        """S4: for the slots and for what is not counted yet of that session."""
+        slots_over = len(self._sessions) + slots - self._slots
+        bytes_over = self.held_bytes + session.held_bytes - session.counted_bytes - self._bytes_max
+        if slots_over <= 0 and bytes_over <= 0:
             return True
-        for session in self._sessions.values():
-            stale = now_ms - session.last_used_ms > EVICTION_MS
-            if stale or len(session.partitions) < size:
-                del self._sessions[session.id]
-                self.evicted += 1
+        going = []
+        for other in self._evictable(len(session.partitions), now_ms):
+            going.append(other.id)
+            slots_over -= 1
+            bytes_over -= other.counted_bytes
+            if slots_over <= 0 and bytes_over <= 0:
+                for session_id in going:
+                    self.close(session_id)
                 return True
         return False
+
+    def _evictable(self, size: int, now_ms: int) -> list[FetchSession]:
+        """S4: in the order in which they go for one with size partitions."""
+        unused: list[FetchSession] = []
+        smaller: list[FetchSession] = []
+        for session in self._sessions.values():
+            if now_ms - session.last_used_ms > EVICTION_MS:
+                unused.append(session)
+            elif now_ms - session.created_ms > EVICTION_MS and len(session.partitions) < size:
+                smaller.append(session)
+        unused.sort(key=lambda session: session.last_used_ms)
+        smaller.sort(key=lambda session: len(session.partitions))
+        return unused + smaller

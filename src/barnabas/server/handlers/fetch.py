@@ -223,6 +223,8 @@ def handle(broker: Broker, ask: FetchRequest, version: int, caller: Caller) -> F
     if isinstance(found, int):
         return FetchResponse(error_code=found)
     refresh(found, ask)
+    if not broker.fetch_sessions.keep(found, now_ms):
+        return FetchResponse(error_code=errors.FETCH_SESSION_ID_NOT_FOUND)
     return Fetching(broker, ask, version, found.partitions, found, False, caller.listener).answer()
 
 
@@ -244,21 +246,16 @@ def refresh(session: FetchSession, ask: FetchRequest) -> None:
     """An incremental fetch changes, adds and forgets partitions of its session."""
     for topic in ask.topics:
         for asked in topic.partitions:
-            key = (topic.topic, topic.topic_id, asked.partition)
-            known = session.partitions.get(key)
-            given = (
+            session.ask(
+                (topic.topic, topic.topic_id, asked.partition),
                 asked.fetch_offset,
                 asked.partition_max_bytes,
                 asked.current_leader_epoch,
                 asked.last_fetched_epoch,
             )
-            if known is None:
-                session.partitions[key] = Wanted(*given)
-            else:
-                known.ask(*given)
     for gone in ask.forgotten_topics_data:
         for index in gone.partitions:
-            session.partitions.pop((gone.topic, gone.topic_id, index), None)
+            session.forget((gone.topic, gone.topic_id, index))
 
 
 API = Api(
