@@ -55,13 +55,11 @@ class Node:
         log: Log,
         durable: bool,
         open_files_max: int = 4096,
-        shared: bool = False,
     ) -> None:
-        """shared: a worker. Folder and metadata are those of several nodes, and who started this one keeps what is common."""
+        """folder: with a state folder of its own this is a worker, and who started it keeps what is common to all."""
         self._world = world
         self._options = options
         self._durable = durable
-        self._shared = shared
         self.log = log
         self.telemetry = telemetry
         self.node_id = self._own_id()
@@ -77,7 +75,7 @@ class Node:
         self.turn = Turn(loop)
         self.folder = folder
         self.cluster = ClusterStore(world.meta)
-        self._settled = Settled(world.meta, self.node_id) if shared else None
+        self._settled = Settled(world.meta, self.node_id) if folder.is_shared else None
         self.partitions = Partitions(
             self.node_id,
             clock,
@@ -95,15 +93,7 @@ class Node:
         )
         self.topics = self._make_topics(world)
         self.cluster.listen(self._changed)
-        self.groups = GroupCoordinator(
-            clock,
-            self.waits,
-            loop,
-            world.entropy,
-            lambda: self.cluster.image,
-            options,
-            self._offsets_count,
-        )
+        self.groups = self._make_groups(world)
         self.upkeep = self._make_upkeep(world)
         self._lag = LoopLag(clock, self.waits, telemetry)
         self.broker = self._make_broker(world)
@@ -131,6 +121,17 @@ class Node:
             world.entropy,
             self.waits,
             self._settled,
+        )
+
+    def _make_groups(self, world: World) -> GroupCoordinator:
+        return GroupCoordinator(
+            world.clock,
+            self.waits,
+            world.loop,
+            world.entropy,
+            lambda: self.cluster.image,
+            self._options,
+            self._offsets_count,
         )
 
     def _make_upkeep(self, world: World) -> Upkeep:
@@ -272,7 +273,7 @@ class Node:
         self._take_up_journal()
         image = self.cluster.image
         self.topics.use_broker_overrides(image)
-        if not self._shared:
+        if not self.folder.is_shared:
             self.folder.write_identity(image.cluster_id, self.node_id, self._world.entropy.uuid())
             self.folder.set_aside(
                 {topic.name: (topic.topic_id, len(topic.partitions)) for topic in image.topics.values()},
