@@ -3,15 +3,15 @@
 import struct
 from collections.abc import Callable, Sequence
 
-from rawclient import RawClient, frame_of, header_of
-from reading import fetch_request
-from trouble import on_loop
+from rawclient import RawClient, batch_of, frame_of, header_of, produce_request
+from reading import fetch_request, fill
+from trouble import hold, on_loop
 
 import barnabas
 from barnabas.ports import Piece
-from barnabas.server.connection import FRAMES_PER_TURN_MAX, ServerConnection
+from barnabas.server.connection import FRAMES_PER_TURN_MAX, UNANSWERED_MAX, ServerConnection
 from barnabas.server.listener import UNCOMMITTED_BYTES_BUDGET
-from barnabas.wire.messages import fetch
+from barnabas.wire.messages import fetch, produce
 
 METADATA = 3
 ALL_TOPICS = frame_of(header_of(METADATA, 1) + b"\xff\xff\xff\xff")
@@ -169,3 +169,61 @@ def test_too_many_uncommitted_bytes_hold_every_connection_until_they_are_committ
     assert not any(held())
     client.send(ALL_TOPICS)
     assert client.read_frame() is not None
+
+
+def served_of(broker: barnabas.Broker, client: RawClient) -> ServerConnection:
+    port = client.socket.getsockname()[1]
+    (served,) = [
+        served for served, connection in broker._node.listeners._open.items() if connection.peer_port == port
+    ]
+    return served
+
+
+def test_replies_behind_a_parked_produce_are_in_the_budget_of_unsent_bytes(
+    broker: barnabas.Broker, client: RawClient, sentinel: RawClient
+) -> None:
+    listeners = broker._node.listeners
+    sentinel.create_topic("stuck")
+    sentinel.create_topic("large")
+    large = b"x" * 500_000
+    fill(sentinel, "large", large)
+    hold(broker, "stuck")
+    usual = listeners.unsent_bytes_budget
+    try:
+        client.post(produce, produce_request("stuck", batch_of([b"v"])), 12)
+        for _ in range(5):
+            client.post(fetch, fetch_request("large"), 12)
+        assert until(broker, lambda: listeners.unsent_bytes() > 5 * len(large))
+        listeners.unsent_bytes_budget = 4 * len(large)
+        on_loop(broker, listeners._check)
+        served = served_of(broker, client)
+        assert served.held
+        client.post(fetch, fetch_request("large"), 12)
+        sentinel.delete_topic("stuck")
+        assert client.read_frame() is not None
+        for _ in range(5):
+            assert len(client.read_frame() or b"") > len(large)
+        on_loop(broker, listeners._check)
+        assert not served.held
+        assert len(client.read_frame() or b"") > len(large), "what it sent while it was held"
+    finally:
+        listeners.unsent_bytes_budget = usual
+
+
+def test_a_connection_has_so_many_requests_unanswered(
+    broker: barnabas.Broker, client: RawClient, sentinel: RawClient
+) -> None:
+    sentinel.create_topic("slow")
+    hold(broker, "slow")
+    client.post(produce, produce_request("slow", batch_of([b"v"])), 12)
+    count = UNANSWERED_MAX + 500
+    client.send(ALL_TOPICS * count)
+    served = served_of(broker, client)
+    assert until(broker, lambda: len(served._slots) == UNANSWERED_MAX)
+    for _ in range(20):
+        on_loop(broker, lambda: None)
+    assert len(served._slots) == UNANSWERED_MAX
+    sentinel.delete_topic("slow")
+    assert client.read_frame() is not None
+    for _ in range(count):
+        assert client.read_frame() is not None

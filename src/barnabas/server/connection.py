@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from barnabas.partitions.turn import Turn
 from barnabas.partitions.waits import Parked
-from barnabas.ports import Connection, Piece
+from barnabas.ports import Connection, FileRange, Piece
 from barnabas.server.caller import Caller, Closed
 from barnabas.server.dispatch import Dispatch, Request
 from barnabas.wire.frame import FrameError, FrameReader
@@ -23,8 +23,8 @@ STARTS_BEHIND_PRODUCE: Final = frozenset({0, 1, 2, 3, 12, 18})
 FRAMES_PER_TURN_MAX: Final = 64
 """Requests one connection may start in one go: the others of this loop get their turn."""
 
-PARKED_MAX: Final = 1000
-"""Requests one connection may have parked; beyond it the socket is not read."""
+UNANSWERED_MAX: Final = 1000
+"""Requests one connection may have begun behind a parked Produce; the others wait."""
 
 
 def starts_behind_produce(frame: bytes) -> bool:
@@ -106,8 +106,12 @@ class ServerConnection:
         return self.last_active_ms < mono_ms and not self._slots
 
     def unsent_bytes(self) -> int:
-        """Bytes of replies that their reader has not taken."""
-        return self._connection.unsent_bytes()
+        """Bytes of replies that their reader has not taken, and of those that wait for a reply before them."""
+        size = self._connection.unsent_bytes()
+        for request in self._slots:
+            for piece in request.pieces:
+                size += piece.size if isinstance(piece, FileRange) else len(piece)
+        return size
 
     @property
     def frame_bytes(self) -> int:
@@ -190,7 +194,7 @@ class ServerConnection:
         if self.held or self._parked_other:
             return False
         if self._parked_produce:
-            return self._parked_produce < PARKED_MAX and starts_behind_produce(frame)
+            return len(self._slots) < UNANSWERED_MAX and starts_behind_produce(frame)
         return True
 
     def _start(self, frame: bytes) -> None:

@@ -64,6 +64,7 @@ class Listeners:
         self._by_host: Counter[str] = Counter()
         self._stopped = False
         self.frame_bytes_budget = FRAME_BYTES_BUDGET
+        self.unsent_bytes_budget = UNSENT_BYTES_BUDGET
         self._accepted = telemetry.counter("barnabas_connections_total", "Connections accepted")
         self._turned_away = telemetry.counter(
             "barnabas_connections_refused_total", "Connections closed at accept for a limit"
@@ -73,9 +74,9 @@ class Listeners:
             lambda: uncommitted.bytes
         )
         telemetry.gauge("barnabas_frame_bytes", "Bytes of unfinished frames").read_from(self.frame_bytes)
-        telemetry.gauge("barnabas_unsent_bytes", "Reply bytes that wait for their readers").read_from(
-            self.unsent_bytes
-        )
+        telemetry.gauge(
+            "barnabas_unsent_bytes", "Reply bytes that wait for their readers or their turn"
+        ).read_from(self.unsent_bytes)
 
     def listen(self, name: str, host: str, port: int, *, shared: bool = False) -> Listening:
         """Raises WorldError when the port is taken."""
@@ -152,7 +153,7 @@ class Listeners:
         """Too many uncommitted bytes hold every connection; the other budgets, those that use them."""
         was_full, self._full = self._full, self._uncommitted.bytes > UNCOMMITTED_BYTES_BUDGET
         waiting = self._beyond_frame_budget()
-        unsent_full = self.unsent_bytes() > UNSENT_BYTES_BUDGET
+        unsent_full = self.unsent_bytes() > self.unsent_bytes_budget
         for served in list(self._open if self._full or was_full else self._watched):
             unsent = served.unsent_bytes()
             hold = self._full or served in waiting or (unsent_full and unsent > 0)
