@@ -16,7 +16,8 @@ from barnabas.cluster.store import ClusterStore
 from barnabas.config.effective import BrokerOptions
 from barnabas.config.load import Listener, advertised_of, bootstrap_of, listeners_of
 from barnabas.coordinators.group.coordinator import GroupCoordinator
-from barnabas.log.journal import take_up, void
+from barnabas.log.journal import void
+from barnabas.log.take_up import take_up
 from barnabas.partitions.data_folder import DataFolder
 from barnabas.partitions.fetch_session import FetchSessions
 from barnabas.partitions.loop_lag import LoopLag
@@ -307,9 +308,9 @@ class Node:
         if self.folder.was_clean:
             void(files, state)
             return
-        taken = take_up(files, state, self.folder.root, self.folder.offsets.recovery_point)
-        if taken:
-            self.log.info("took up the journal", bytes=taken)
+        taken = take_up(files, state, self.folder.root, self.folder.offsets)
+        void(files, state)
+        taken.tell(self.log)
 
     def _listen_for_health(self, port: int) -> int:
         try:
@@ -343,7 +344,7 @@ class Node:
         clean = not busy
         for partition in self.partitions.all():
             if partition.offline:
-                clean = clean and not self._world.files.exists(partition.log.folder)
+                clean = clean and not self._has_files(partition)
                 self._cut_offline(partition)
                 continue
             try:
@@ -363,6 +364,12 @@ class Node:
             done(clean and error is None)
 
         self.upkeep.write_checkpoints(written)
+
+    def _has_files(self, partition: Partition) -> bool:
+        try:
+            return self._world.files.exists(partition.log.folder)
+        except WorldError:  # the next start looks at them
+            return True
 
     def _cut_offline(self, partition: Partition) -> None:
         """After a failed sync the page cache shows bytes that are on no disk: the next start must not take them up."""

@@ -106,7 +106,9 @@ class Files(Protocol):
         where the system has no such thing; slow when the file must be made.
         """
 
-    def exists(self, path: str) -> bool: ...
+    def exists(self, path: str) -> bool:
+        """False only when there is no such name; WorldError when that cannot be told."""
+
     def list(self, folder: str) -> list[str]:
         """Names in folder, sorted; [] when it does not exist."""
 

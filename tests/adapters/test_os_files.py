@@ -190,3 +190,14 @@ def test_of_two_syncs_at_once_none_hears_well_of_what_the_other_lost(
     with pytest.raises(WorldError):
         file.sync()
     OsFiles().open(str(tmp_path / "a")).sync()
+
+
+def test_a_name_that_cannot_be_looked_up_is_not_called_absent(tmp_path: Path) -> None:
+    """Who believes that there is no log begins one anew."""
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "file").touch()
+    with pytest.raises(WorldError) as raised:
+        OsFiles().exists(f"{tmp_path}/loop/log")
+    assert raised.value.errno == errno.ELOOP
+    assert not OsFiles().exists(f"{tmp_path}/none/log")
+    assert not OsFiles().exists(f"{tmp_path}/file/log")

@@ -7,14 +7,13 @@ from written_log import TOPIC_ID
 
 from barnabas.adapters.ram_files import RamFiles
 from barnabas.log import folder as names
-from barnabas.log.checkpoints import LEADER_EPOCHS, write_epochs
+from barnabas.log.checkpoints import LEADER_EPOCHS, Offsets, OffsetSet, write_epochs
 from barnabas.log.journal import (
     BLOCK_BYTES,
     JOURNAL,
     Entry,
     Ring,
     Round,
-    TakeUp,
     half_bytes,
     header,
     prepare,
@@ -22,6 +21,7 @@ from barnabas.log.journal import (
     void,
     whole_blocks,
 )
+from barnabas.log.take_up import restore, take_up
 from barnabas.log.write import Write
 from barnabas.ports import File, Files
 from barnabas.records.batch import HEAD_BYTES, head16, read_header
@@ -150,7 +150,7 @@ def test_what_is_no_journal_has_no_rounds(broken: str) -> None:
     else:
         files.unlink(f"{ROOT}/{JOURNAL}")
         void(files, ROOT)
-        TakeUp(files, ROOT, ROOT, lambda topic, index, topic_id: 0).run()
+        assert take_up(files, ROOT, ROOT, Offsets()).bytes == 0
         return
     assert read_rounds(journal.file) == []
 
@@ -187,7 +187,11 @@ class Partition:
 
     def take_up(self, recovery_point: int = 0, only: str | None = None) -> list[int]:
         """The offsets that are in the file afterwards."""
-        TakeUp(self.files, ROOT, ROOT, lambda topic, index, topic_id: recovery_point, only).run()
+        if only is None:
+            points = OffsetSet({("t", 0): recovery_point}, {}, None)
+            assert not take_up(self.files, ROOT, ROOT, Offsets([points])).refused
+        else:
+            restore(self.files, ROOT, ROOT, only, recovery_point)
         found = []
         for write in self.writes:
             content = self.file.read(write.position, write.size)

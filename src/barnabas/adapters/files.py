@@ -211,7 +211,13 @@ class OsFiles:
             return OsFile(path, os.open(path, flags, 0o644))
 
     def exists(self, path: str) -> bool:
-        return os.path.exists(path)
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:  # os.path.exists calls this absent, and the caller might begin anew
+            raise refusal(path, error) from error
+        return True
 
     def list(self, folder: str) -> list[str]:
         try:

@@ -25,8 +25,9 @@ from barnabas.cli.output import (
 from barnabas.log import folder as names
 from barnabas.log.checkpoints import Offsets
 from barnabas.log.examine import Batch, Damage, Examined, Walk, bases_of, examine, walks
-from barnabas.log.journal import JOURNAL, read_rounds, take_up
+from barnabas.log.journal import JOURNAL, read_rounds, void
 from barnabas.log.mend import cut_name, mend
+from barnabas.log.take_up import take_up
 from barnabas.ports import File, WorldError
 from barnabas.records.batch import CODECS
 from barnabas.records.compression import CannotDecompress
@@ -321,9 +322,10 @@ def take_up_journal(files: OsFiles, root: str, dry_run: bool) -> None:
         if read_rounds(files.open(path)):
             click.echo(f"{path} has records for these logs: repair, or a start, writes them first", err=True)
         return
-    taken = take_up(files, root, root, Offsets.read(files, [root]).recovery_point)
-    if taken:
-        click.echo(f"took up {taken} bytes from {path}", err=True)
+    taken = take_up(files, root, root, Offsets.read(files, [root]))
+    void(files, root)
+    if taken.bytes:
+        click.echo(f"took up {taken.bytes} bytes from {path}", err=True)
 
 
 def wrong_indexes(examined: Examined) -> list[str]:

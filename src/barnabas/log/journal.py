@@ -10,33 +10,23 @@ Layout   block 0   b"BNBJ", u16 version, 16 bytes run id, u64 size of the file, 
 J1       Sequences rise by one from round to round. A round is written by one durable write, one at a time.
 J2       A half is begun anew only when every file named in it has been synced since (the committer's checkpoint), so the
          rounds that are still needed are the newest ones, without a gap.
-J3       A batch is taken up if it lies above the recovery point of its partition and is of the newest leader epoch in the
-         epoch file there. A newer epoch in one run means that the partition was cut and went on (decision 6): all that
-         was left then had been synced before the epoch file said so, and all that was cut off must not come back. A
-         deleted topic has another id; a deleted segment is gone; a compacted one lies below the recovery point.
-         The same is done for one partition, while the broker runs, when a sync of its file has failed: what is written
-         once more is synced once more, which the page cache alone would only pretend to be.
 Crash    in a write of a round: its checksum fails, and nobody had been told of it. At any other time: start takes up
-         what is left, before the logs are recovered, and then gives the ring a new run id, so that all of it is void.
+         what is left (take_up.py), before the logs are recovered, and then gives the ring a new run id, so that all of it
+         is void.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from struct import Struct
 from typing import Final
 
-from barnabas.log import folder as names
-from barnabas.log.checkpoints import Key
-from barnabas.log.epochs import LeaderEpochs
 from barnabas.log.write import Write
 from barnabas.ports import File, Files, RingFile
-from barnabas.records.batch import HEADER_BYTES, crc32c, read_header
+from barnabas.records.batch import crc32c
 
 JOURNAL: Final = "journal"
 BLOCK_BYTES: Final = 4096
-JOURNAL_BYTES_MIN: Final = 4 * 1024 * 1024
+KEPT_ROUND_BYTES: Final = 16 * 1024 * 1024
 VERSION: Final = 1
-OPEN_MAX: Final = 256
-"""Segments that a take-up has open at once."""
 
 _HEADER: Final = Struct(">4sH16sQ")
 _ROUND: Final = Struct(">4s16sQII")
@@ -44,9 +34,6 @@ _CRC: Final = Struct(">I")
 _ENTRY: Final = Struct(">16sH")
 _PLACE: Final = Struct(">QI")
 ROUND_BYTES: Final = _ROUND.size + _CRC.size
-
-RecoveryPoint = Callable[[str, int, bytes], int]
-"""Topic, partition and topic id → the recovery point on disk."""
 
 
 def whole_blocks(size: int) -> int:
@@ -86,16 +73,24 @@ class Round:
 
     def add(self, topic_id: bytes, path: str, writes: Sequence[Write]) -> None:
         """Batches that follow each other in the segment at path (below the data folder)."""
-        name = path.encode()
         size = 0
         for write in writes:
             size += write.size
+        self._begin_entry(topic_id, path, writes[0].position, size)
         chunks = self._chunks
-        chunks.append(_ENTRY.pack(topic_id, len(name)) + name + _PLACE.pack(writes[0].position, size))
-        self.size += _ENTRY.size + len(name) + _PLACE.size + size
         for write in writes:
             chunks.append(write.head)
             chunks.append(write.body)
+
+    def add_entry(self, entry: "Entry") -> None:
+        """One that was read."""
+        self._begin_entry(entry.topic_id, entry.path, entry.position, len(entry.batches))
+        self._chunks.append(entry.batches)
+
+    def _begin_entry(self, topic_id: bytes, path: str, position: int, size: int) -> None:
+        name = path.encode()
+        self._chunks.append(_ENTRY.pack(topic_id, len(name)) + name + _PLACE.pack(position, size))
+        self.size += _ENTRY.size + len(name) + _PLACE.size + size
         self._entries += 1
 
     def to_chunks(self, run_id: bytes, sequence: int) -> list[bytes | memoryview]:
@@ -125,8 +120,11 @@ def read_rounds(file: File) -> list[list[Entry]]:
     if run_id is None:
         return []
     half = half_bytes(file.size())
-    found = dict(_half(file, run_id, BLOCK_BYTES, BLOCK_BYTES + half))
-    found.update(_half(file, run_id, BLOCK_BYTES + half, BLOCK_BYTES + 2 * half))
+    found: dict[int, list[Entry]] = {}
+    for begin in (BLOCK_BYTES, BLOCK_BYTES + half):
+        found.update(
+            (sequence, entries) for sequence, entries, _ in _rounds(file, run_id, begin, begin + half)
+        )
     rounds: list[list[Entry]] = []
     newest = max(found, default=-1)
     while newest - len(rounds) in found:
@@ -134,8 +132,10 @@ def read_rounds(file: File) -> list[list[Entry]]:
     return rounds[::-1]
 
 
-def _half(file: File, run_id: bytes, at: int, end: int) -> Iterator[tuple[int, list[Entry]]]:
-    """(sequence, entries) as far as rounds follow each other; behind the newest lie those of the lap before."""
+def _rounds(file: File, run_id: bytes, at: int, end: int) -> Iterator[tuple[int, list[Entry], int]]:
+    """(sequence, entries, where the next begins) as far as rounds follow each other; behind the newest of a half lie those
+    of the lap before.
+    """
     newest = -1
     while at + BLOCK_BYTES <= end:
         content = file.read(at, BLOCK_BYTES)
@@ -149,8 +149,8 @@ def _half(file: File, run_id: bytes, at: int, end: int) -> Iterator[tuple[int, l
         if crc32c(body, crc32c(content[: _ROUND.size])) != _CRC.unpack_from(content, _ROUND.size)[0]:
             return
         newest = sequence
-        yield sequence, _entries(bytes(body), count)
         at += whole_blocks(size)
+        yield sequence, _entries(bytes(body), count), at
 
 
 def _entries(body: bytes, count: int) -> list[Entry]:
@@ -168,84 +168,29 @@ def _entries(body: bytes, count: int) -> list[Entry]:
     return entries
 
 
-class TakeUp:
-    """What a start does with a journal: the entries that count go into their segments, which are then synced. J3.
+def kept_content(run_id: bytes, entries: Sequence[Entry]) -> bytes:
+    """A whole file of its own for some entries of a run: block 0, then rounds, one behind the other to the end."""
+    chunks: list[bytes | memoryview] = []
+    sequence, taken = 0, Round()
+    for at, entry in enumerate(entries):
+        taken.add_entry(entry)
+        if taken.size > KEPT_ROUND_BYTES or at == len(entries) - 1:
+            chunks += taken.to_chunks(run_id, sequence)
+            sequence, taken = sequence + 1, Round()
+    return b"".join([header(run_id, BLOCK_BYTES + sum(map(len, chunks))), *chunks])
 
-    only: the folder of the one partition that is taken up, because a sync of its file has failed.
-    """
 
-    def __init__(
-        self, files: Files, state: str, root: str, recovery_point: RecoveryPoint, only: str | None = None
-    ) -> None:
-        """The ring is in the folder state, the partitions' folders are in root."""
-        self._files = files
-        self._only = only
-        self._state = state
-        self._root = root
-        self._recovery_point = recovery_point
-        self._epochs: dict[str, int] = {}
-        self._topic_ids: dict[str, bytes | None] = {}
-        self._open: dict[str, File] = {}
-        self.bytes = 0
-        """Of batches that were written anew."""
-
-    def run(self) -> None:
-        """Raises WorldError: the ring must then be left as it is."""
-        path = f"{self._state}/{JOURNAL}"
-        if not self._files.exists(path):
-            return
-        journal = self._files.open(path)
-        for entries in read_rounds(journal):
-            for entry in entries:
-                self._take(entry)
-        self._close_all()
-        journal.close()
-
-    def _take(self, entry: Entry) -> None:
-        folder = entry.path.rpartition("/")[0]
-        key = names.parse_partition(folder)
-        path = f"{self._root}/{entry.path}"
-        if self._only not in (None, folder):
-            return
-        if key is None or self._topic_id(folder) != entry.topic_id:
-            return
-        if path not in self._open and not self._files.exists(path):
-            return  # retention was here
-        for at, size in self._counting(entry, folder, key):
-            if path not in self._open:
-                if len(self._open) == OPEN_MAX:
-                    self._close_all()
-                self._open[path] = self._files.open(path)
-            self._open[path].write(entry.position + at, [entry.batches[at : at + size]])
-            self.bytes += size
-
-    def _close_all(self) -> None:
-        for file in self._open.values():
-            file.sync()
-            file.close()
-        self._open.clear()
-
-    def _counting(self, entry: Entry, folder: str, key: Key) -> Iterator[tuple[int, int]]:
-        """Where in the entry the batches are that count (J3), and their sizes."""
-        epoch, recovery_point = self._epoch_of(folder), self._recovery_point(*key, entry.topic_id)
-        at = 0
-        while at + HEADER_BYTES <= len(entry.batches):
-            batch = read_header(entry.batches, at)
-            if batch.next_offset > recovery_point and batch.leader_epoch == epoch:
-                yield at, batch.size
-            at += batch.size
-
-    def _topic_id(self, folder: str) -> bytes | None:
-        if folder not in self._topic_ids:
-            self._topic_ids[folder] = names.read_topic_id(self._files, f"{self._root}/{folder}")
-        return self._topic_ids[folder]
-
-    def _epoch_of(self, folder: str) -> int:
-        if folder not in self._epochs:
-            epochs = LeaderEpochs(self._files, f"{self._root}/{folder}")
-            epochs.load()
-            self._epochs[folder] = epochs.latest
-        return self._epochs[folder]
+def read_kept(file: File) -> list[Entry] | None:
+    """The entries of such a file; None when they are not all there."""
+    run_id = read_run_id(file.read(0, BLOCK_BYTES))
+    if run_id is None:
+        return None
+    found: list[Entry] = []
+    end = BLOCK_BYTES
+    for _, entries, behind in _rounds(file, run_id, BLOCK_BYTES, file.size()):
+        found += entries
+        end = behind
+    return found if file.read(0, _HEADER.size) == _HEADER.pack(b"BNBJ", VERSION, run_id, end) else None
 
 
 class Ring:
@@ -298,14 +243,6 @@ def prepare(files: Files, state: str, run_id: bytes, size: int) -> RingFile | No
     if ring is not None:
         ring.write(0, [header(run_id, size)])
     return ring
-
-
-def take_up(files: Files, state: str, root: str, recovery_point: RecoveryPoint) -> int:
-    """After a crash, before any log is looked at: returns the bytes written. The journal is void then. WorldError."""
-    taken = TakeUp(files, state, root, recovery_point)
-    taken.run()
-    void(files, state)
-    return taken.bytes
 
 
 def void(files: Files, state: str) -> None:

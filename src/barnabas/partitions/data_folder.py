@@ -18,6 +18,7 @@ from typing import Final
 from barnabas.log import checkpoints
 from barnabas.log import folder as names
 from barnabas.log.checkpoints import Key
+from barnabas.log.take_up import forget_strays
 from barnabas.ports import Files, WorldError
 from barnabas.telemetry import Log
 
@@ -142,9 +143,18 @@ class DataFolder:
             if parsed is None or name.endswith(STRAY_SUFFIX):
                 continue
             topic_id, count = topics.get(parsed[0], (b"", 0))
-            if parsed[1] < count and names.read_topic_id(files, f"{self.root}/{name}") in (topic_id, None):
+            if parsed[1] < count and self._may_be_of(name, topic_id):
                 continue
             self._set_aside(name, new_uuid)
+        forget_strays(files, self.root, {topic_id for topic_id, _ in topics.values()})
+
+    def _may_be_of(self, folder: str, topic_id: bytes) -> bool:
+        """Nothing is set aside because its disk fails: the partition is tried again later."""
+        try:
+            return names.read_topic_id(self._files, f"{self.root}/{folder}") in (topic_id, None)
+        except WorldError as error:
+            self._log.warning("cannot tell whose folder it is", folder=folder, reason=error.what)
+            return True
 
     def set_aside_namesake(
         self, topic: str, index: int, topic_id: bytes, new_uuid: Callable[[], bytes]

@@ -15,10 +15,11 @@ from barnabas import errors
 from barnabas.cluster.image import Topic
 from barnabas.config.effective import BrokerOptions, TopicOptions, topic_options
 from barnabas.log import folder as names
-from barnabas.log.journal import TakeUp
+from barnabas.log.loading import load_log, stand_in
 from barnabas.log.log import Log
 from barnabas.log.recovery import DamagedLog
 from barnabas.log.segment import OpenFiles
+from barnabas.log.take_up import forget_kept, kept_of, restore
 from barnabas.partitions.committer import CacheCommitter, Committer, Uncommitted
 from barnabas.partitions.data_folder import DataFolder
 from barnabas.partitions.journal_committer import Journal, JournalCommitter
@@ -179,28 +180,26 @@ class Partitions:
         self, topic: str, index: int, topic_id: bytes, options: TopicOptions
     ) -> tuple[Log, DamagedLog | WorldError | None]:
         """The log as its folder has it, or one that stands in for it and why."""
-        log = self._new_log(topic, index, topic_id, options)
-        recovery_point = log_start_offset = 0
+
+        def make() -> Log:
+            return self._new_log(topic, index, topic_id, options)
+
         try:
             if self.taken_up:
                 self.folder.set_aside_namesake(topic, index, topic_id, self._entropy.uuid)
             if self.stale_offsets:
                 self.folder.reread()
                 self.stale_offsets = False
-            recovery_point = self.folder.offsets.recovery_point(topic, index, topic_id)
-            log_start_offset = self.folder.offsets.log_start(topic, index, topic_id)
-            log.load(
-                self._clock.wall_ms(),
-                clean=self.folder.was_clean and not self.taken_up,
-                recovery_point=recovery_point,
-                log_start_offset=log_start_offset,
-            )
-        except (DamagedLog, WorldError) as error:
-            log = self._new_log(topic, index, topic_id, options)
-            # Checkpoints are written for all partitions at once and must go on saying this of it.
-            log.recovery_point, log.log_start_offset = recovery_point, log_start_offset
-            return log, error
-        return log, None
+        except WorldError as error:
+            return stand_in(make, self.folder.offsets), error
+        return load_log(
+            self._files,
+            self.folder.root,
+            make,
+            self._clock.wall_ms(),
+            self.folder.was_clean and not self.taken_up,
+            self.folder.offsets,
+        )
 
     def _load_later(self, partition: Partition, after_ms: int) -> None:
         """O4."""
@@ -269,6 +268,8 @@ class Partitions:
         def remove() -> None:
             try:
                 self._files.remove_folder(gone)
+                kept = kept_of(self._files, self.folder.root, partition.topic_id, partition.index)
+                forget_kept(self._files, self.folder.root, kept)
             except WorldError as error:  # the next start removes it
                 self._lines.warning("a deleted folder stays", folder=gone, reason=error.what)
 
@@ -304,9 +305,6 @@ class Partitions:
         log = partition.log
         folder = log.folder.rpartition("/")[2]
         point = log.checkpointed_offset
-        taken = TakeUp(
-            self._files, self.folder.state, self.folder.root, lambda topic, index, topic_id: point, folder
-        )
 
         def restored(_: object | None, error: BaseException | None) -> None:
             if error is not None:
@@ -316,7 +314,11 @@ class Partitions:
             partition.lane.in_doubt = False
             self._reopen(partition, after_ms)
 
-        self._loop.run_in("read", taken.run, restored)
+        self._loop.run_in(
+            "read",
+            lambda: restore(self._files, self.folder.state, self.folder.root, folder, point),
+            restored,
+        )
 
     def _reopen_later(self, partition: Partition, after_ms: int) -> None:
         self._waits.call_after(after_ms, lambda: self._reopen(partition, after_ms))

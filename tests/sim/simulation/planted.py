@@ -13,7 +13,7 @@ from barnabas.coordinators.group import coordinator, offsets
 from barnabas.coordinators.group.classic import Classic
 from barnabas.coordinators.group.group import Group
 from barnabas.coordinators.group.shard import GroupShard
-from barnabas.log import compaction, journal, log, recovery
+from barnabas.log import compaction, log, recovery, take_up
 from barnabas.log.log import Log
 from barnabas.log.producer_state import ProducerState
 from barnabas.partitions import committer, journal_committer
@@ -92,7 +92,7 @@ def failed_sync_is_believed(patch: Patch) -> None:
 
 @caught_by(*LOSES)
 def the_journal_is_not_taken_up(patch: Patch) -> None:
-    patch.setattr(journal.TakeUp, "run", lambda self: None)
+    patch.setattr(take_up.Placing, "add", lambda self, entry: None)
 
 
 @caught_by(*LOSES, rare=True)
