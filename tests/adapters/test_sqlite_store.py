@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from barnabas.adapters.meta.sqlite import SCHEMA, SqliteMetaStore
+from barnabas.adapters.meta.database import SCHEMA
+from barnabas.adapters.meta.sqlite import SqliteMetaStore
 from barnabas.ports import Versioned, WorldError
 from barnabas.testing.virtual import VirtualLoop, VirtualTime
 
@@ -41,13 +42,13 @@ def test_a_restart_finds_what_was_committed_but_no_leased_key(tmp_path: Path) ->
 
 def test_commits_are_synced_but_for_those_that_need_not_be(tmp_path: Path) -> None:
     time, store = opened(tmp_path / "db")
-    assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert store._database.db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     levels = []
-    for durable in (True, False, True):
+    for durable in (True, False, True, False, True):
         store.txn((), {"a": b""}, (), lambda yes, error: None, durable=durable)
         time.run_for(50)
-        levels.append(store._db.execute("PRAGMA synchronous").fetchone())
-    assert levels == [(2,), (1,), (2,)], "2 is FULL, 1 is NORMAL"
+        levels.append(store._database.db.execute("PRAGMA synchronous").fetchone())
+    assert levels == [(2,), (1,), (2,), (1,), (2,)], "2 is FULL, 1 is NORMAL"
     store.close()
 
 

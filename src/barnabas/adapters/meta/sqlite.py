@@ -1,42 +1,50 @@
-"""MetaStore in one SQLite file: `barnabas.db` of the data folder.
+"""MetaStore in one SQLite file, perhaps shared by processes. What lies in the file is told in database.py.
 
-Layout   table meta(key TEXT PRIMARY KEY, value BLOB, version INTEGER, lease INTEGER), and PRAGMA user_version = SCHEMA.
-Durable  WAL with synchronous=FULL: a commit is synced before its callback runs. One writer thread (the `metadata` pool).
-         One that need not be durable is made under NORMAL: written to the WAL, not synced. The WAL is one file, read after
-         a crash from its begin up to the first frame that is not whole, and a sync covers all of it, whoever wrote it: so a
-         later FULL commit makes the earlier ones durable with itself, and never stands on one that was lost. Checkpoints
-         sync the WAL before they copy it, under NORMAL too (only OFF would not). Each commit sets the level it needs.
-Crash    a transaction is whole or absent.
-Order    all calls go through the one writer thread in the order they were made; a transaction's done() comes before the
-         watches hear of it.
-Leases   live in memory and are looked at when the store is used: an expired lease is revoked before the next
-         transaction or range, and all leased keys go when the store is opened anew.
+Order    all calls go through one thread (the `metadata` pool) in the order they were made; a transaction's done() comes
+         before the watches hear of it. What others committed is taken with each of our own calls and at each ring of the
+         doorbell, by the same thread, and told before that call's done(): all is told in the order of the commits, once.
+Leases   live in the memory of who granted them and are looked at when the store is used: an expired lease is revoked before
+         the next transaction or range, and all leased keys go when the host, or who is alone, opens the store anew.
 """
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any
 
+from barnabas.adapters.meta import Sharing
+from barnabas.adapters.meta.database import Change, Database
+from barnabas.adapters.meta.doorbell import Doorbell
 from barnabas.adapters.meta.watches import Watches
 from barnabas.ports import Clock, Compare, Loop, MetaChanges, Versioned, WorldError
-
-SCHEMA: Final = 1
-TABLE: Final = """CREATE TABLE IF NOT EXISTS meta(
-    key TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL, lease INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID"""
-Change = tuple[str, Versioned | None]
 
 
 class SqliteMetaStore:
     """The store of one data folder."""
 
-    def __init__(self, path: str, loop: Loop, clock: Clock) -> None:
+    def __init__(self, path: str, loop: Loop, clock: Clock, sharing: Sharing = "alone") -> None:
+        """A host or a guest hears of what the others do; who is alone has no doorbell and no thread."""
         self._loop = loop
         self._clock = clock
         self._watches = Watches()
         self._leases: dict[int, tuple[int, int]] = {}
-        self._next_lease = 1
-        self._db = _open(path)
+        self._database = Database(path, sharing)
+        self._bell: Doorbell | None = None
+        self._ringing = False
+        self._closed = False
+        if sharing != "alone":
+            self._bell = self._hang_up_bell(path)
+
+    def _hang_up_bell(self, path: str) -> Doorbell:
+        bell: Doorbell | None = None
+        try:
+            bell = Doorbell(path, lambda: self._database.seen, self._ring)
+            self._database.add_bell(bell.port)
+            return bell
+        except (sqlite3.Error, OSError) as error:
+            if bell is not None:
+                bell.close()
+            self._database.close()
+            raise WorldError(f"{path}: {error}") from error
 
     def txn(
         self,
@@ -50,80 +58,39 @@ class SqliteMetaStore:
         self._expire()
         known = not lease or lease in self._leases
 
-        def work() -> list[Change] | None:
-            return self._commit(compares, puts, deletes, lease, durable) if known else None
+        def work() -> tuple[list[Change], list[Change] | None]:
+            if not known:
+                return self._database.news(), None
+            news, changes = self._database.commit(compares, puts, deletes, lease, durable)
+            self._ring_others(changes)
+            return news, changes
 
-        def answer(changes: object | None, error: BaseException | None) -> None:
-            if error is not None:
-                done(False, WorldError(f"metadata store: {error}"))
-                return
-            done(changes is not None, None)
-            if isinstance(changes, list):
+        def told(changes: list[Change] | None, error: WorldError | None) -> None:
+            done(changes is not None, error)
+            if changes is not None:
                 self._watches.tell(changes)
 
-        self._loop.run_in("metadata", work, answer)
-
-    def _commit(
-        self,
-        compares: Sequence[Compare],
-        puts: Mapping[str, bytes],
-        deletes: Sequence[str],
-        lease: int,
-        durable: bool,
-    ) -> list[Change] | None:
-        db = self._db
-        db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            for compare in compares:
-                row = db.execute("SELECT version FROM meta WHERE key=?", (compare.key,)).fetchone()
-                if (row[0] if row else 0) != compare.version:
-                    db.execute("ROLLBACK")
-                    return None
-            changes: list[Change] = []
-            for key, value in puts.items():
-                row = db.execute(
-                    "INSERT INTO meta VALUES(?,?,1,?) ON CONFLICT(key) DO UPDATE SET "
-                    "value=excluded.value, version=version+1, lease=excluded.lease RETURNING version",
-                    (key, value, lease),
-                ).fetchone()
-                changes.append((key, Versioned(value, row[0])))
-            for key in deletes:
-                if db.execute("DELETE FROM meta WHERE key=?", (key,)).rowcount:
-                    changes.append((key, None))
-            db.execute("COMMIT")
-            return changes
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
+        self._ask(work, told)
 
     def range(self, prefix: str, done: Callable[[dict[str, Versioned], WorldError | None], None]) -> None:
         self._expire()
-
-        def work() -> dict[str, Versioned]:
-            rows = self._db.execute(
-                "SELECT key, value, version FROM meta WHERE key >= ? AND key < ? ORDER BY key",
-                (prefix, prefix + "\U0010ffff"),
-            )
-            return {key: Versioned(value, version) for key, value, version in rows}
-
-        def answer(found: object | None, error: BaseException | None) -> None:
-            if error is not None or not isinstance(found, dict):
-                done({}, WorldError(f"metadata store: {error}"))
-            else:
-                done(found, None)
-
-        self._loop.run_in("metadata", work, answer)
+        self._ask(
+            lambda: self._database.range(prefix),
+            lambda found, error: done({} if found is None else found, error),
+        )
 
     def watch(self, prefix: str, on_change: Callable[[MetaChanges], None]) -> Callable[[], None]:
         return self._watches.add(prefix, on_change)
 
     def grant(self, ttl_ms: int, done: Callable[[int, WorldError | None], None]) -> None:
-        lease = self._next_lease
-        self._next_lease += 1
-        self._leases[lease] = (ttl_ms, self._clock.mono_ms() + ttl_ms)
-        self._loop.soon(lambda: done(lease, None))
+        def told(lease: int | None, error: WorldError | None) -> None:
+            if lease is None:
+                done(0, error)
+                return
+            self._leases[lease] = (ttl_ms, self._clock.mono_ms() + ttl_ms)
+            done(lease, None)
+
+        self._ask(lambda: ([], self._database.new_lease()), told)
 
     def keep_alive(self, lease: int) -> None:
         self._expire()
@@ -135,47 +102,67 @@ class SqliteMetaStore:
         if self._leases.pop(lease, None) is None:
             return
 
-        def work() -> list[Change]:
-            rows = self._db.execute("DELETE FROM meta WHERE lease=? RETURNING key", (lease,)).fetchall()
-            return [(key, None) for (key,) in sorted(rows)]
+        def work() -> tuple[list[Change], list[Change]]:
+            news, gone = self._database.end_lease(lease)
+            self._ring_others(gone)
+            return news, gone
 
-        def answer(changes: object | None, error: BaseException | None) -> None:
-            if isinstance(changes, list):
-                self._watches.tell(changes)
-
-        self._loop.run_in("metadata", work, answer)
+        self._ask(work, lambda gone, error: self._watches.tell(gone or ()))
 
     def close(self) -> None:
         """The metadata pool must be idle: the node stops it first."""
+        if self._closed:
+            return
+        self._closed = True
         self._watches.clear()
-        self._db.close()
+        if self._bell is not None:
+            self._bell.close()
+            try:
+                self._database.remove_bell(self._bell.port)
+            except sqlite3.Error:
+                pass  # who rings there is not heard
+        self._database.close()
+
+    def _ask(
+        self, work: Callable[[], tuple[list[Change], Any]], told: Callable[[Any, WorldError | None], None]
+    ) -> None:
+        """told(what work found, None), once the watches have heard the news it came with; told(None, error)."""
+
+        def answer(result: object | None, error: BaseException | None) -> None:
+            if not isinstance(result, tuple):
+                told(None, WorldError(f"metadata store: {error}"))
+                return
+            news, found = result
+            self._watches.tell(news)
+            told(found, None)
+
+        self._loop.run_in("metadata", work, answer)
 
     def _expire(self) -> None:
         now_ms = self._clock.mono_ms()
         for lease in [lease for lease, (_, end_ms) in self._leases.items() if end_ms <= now_ms]:
             self.revoke(lease)
 
+    # -- others have it open too: on the metadata thread, on the doorbell's, on the loop
 
-def _open(path: str) -> sqlite3.Connection:
-    """The database, its schema checked before anything is written to it."""
-    db: sqlite3.Connection | None = None
-    try:
-        db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        (schema,) = db.execute("PRAGMA user_version").fetchone()
-        if schema > SCHEMA:
-            raise WorldError(
-                f"{path} was written by a newer Barnabas (schema {schema}, this one knows {SCHEMA}): "
-                "upgrade the package, or restore a backup made by this version"
-            )
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        db.execute(TABLE)
-        db.execute(f"PRAGMA user_version={SCHEMA}")
-        db.execute("DELETE FROM meta WHERE lease <> 0")
-        return db
-    except (sqlite3.Error, WorldError) as error:
-        if db is not None:
-            db.close()
-        if isinstance(error, WorldError):
-            raise
-        raise WorldError(f"{path}: {error}") from error
+    def _ring_others(self, changes: list[Change] | None) -> None:
+        if changes and self._bell is not None:
+            self._bell.ring_others(self._database.ports())
+
+    def _ring(self) -> None:
+        """The doorbell's thread: of many rings one look is made, and none is lost that comes after it began."""
+        if self._ringing:
+            return
+        self._ringing = True
+        try:
+            self._loop.from_thread(self._look)
+        except RuntimeError:
+            return  # the loop has been closed: nobody is left to be told
+
+    def _look(self) -> None:
+        if not self._closed:
+            self._ask(self._take_news, lambda found, error: None)
+
+    def _take_news(self) -> tuple[list[Change], None]:
+        self._ringing = False
+        return self._database.news(), None
