@@ -83,7 +83,9 @@ class HandNetwork:
     def __init__(self) -> None:
         self._on_connect: list[Callable[[Connection], Receiver]] = []
 
-    def listen(self, host: str, port: int, on_connect: Callable[[Connection], Receiver]) -> Listening:
+    def listen(
+        self, host: str, port: int, on_connect: Callable[[Connection], Receiver], *, shared: bool = False
+    ) -> Listening:
         self._on_connect.append(on_connect)
         return self
 
