@@ -21,7 +21,7 @@ check: static test
 static: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy --strict src
+	$(BIN)/mypy --strict src bench
 	$(BIN)/lint-imports
 	$(BIN)/python codegen/generate.py --check
 	$(BIN)/python codegen/option_facts.py --check

@@ -16,7 +16,7 @@ def attempt(line: Line, site: Site) -> tuple[Figures, str]:
     """The figures, and the failure; one of the two is empty. A failure names what went wrong and, when the broker has
     ended, its last words; one that nobody foresaw also leaves its traceback on stderr. The run goes on in any case."""
     try:
-        return line.measure(site), ""
+        return line.measure.run(site), ""
     except Exception as error:
         parts = [f"{type(error).__name__}: {error}", site.how_it_ended()]
         first = error.__context__

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 from barnabas.wire.messages.create_topics import CreatableTopic, CreateTopicsRequest
@@ -21,6 +22,7 @@ START_S = STOP_S = 300.0
 POLL_S = 0.002
 KEPT_LINES = 30
 LAST_WORDS_S = 2.0
+PAGE_S = 30.0
 COMPILED_PYTHON = Path(".venv-compiled/bin/python")
 
 
@@ -57,6 +59,10 @@ class Running:
     def last_words(self) -> str:
         """The end of what it wrote."""
         raise NotImplementedError
+
+    def metrics_pages(self) -> list[str]:
+        """Of each of its processes, in Prometheus' text format; none for a broker without such a page."""
+        return []
 
     def how_it_ended(self) -> str:
         """Empty while it runs."""
@@ -164,7 +170,7 @@ def _wait_until_answered(port: int, question: ListOffsetsRequest) -> None:
 class RunningBroker(Running):
     """`barnabas serve` on a free port. python: the interpreter, by default that of the bench."""
 
-    def __init__(self, folder: Path, durability: str, python: Path | None = None) -> None:
+    def __init__(self, folder: Path, durability: str, python: Path | None = None, workers: int = 1) -> None:
         self.folder = folder
         self._reader: threading.Thread | None = None
         self._words: collections.deque[str] = collections.deque(maxlen=KEPT_LINES)
@@ -174,20 +180,28 @@ class RunningBroker(Running):
         begun = time.perf_counter()
         command = [str(python or sys.executable), "-m", "barnabas.cli.main", "serve", "--port", "0"]
         command += ["--data", str(folder), "--set", f"barnabas.durability={durability}"]
-        command += ["--set", "barnabas.metrics.port=-1", "--set", "group.initial.rebalance.delay.ms=0"]
+        command += ["--set", "barnabas.metrics.port=0", "--set", "group.initial.rebalance.delay.ms=0"]
+        command += ["--workers", str(workers)] if workers > 1 else []
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         assert self.process.stderr is not None
         for text in self.process.stderr:
             self._words.append(text)
-            found = re.search(r"listeners=PLAINTEXT://127\.0\.0\.1:(\d+)", text)
+            found = re.search(r"listeners=PLAINTEXT://127\.0\.0\.1:(\d+).* metrics=(\d+)", text)
             if found:
                 break
         else:
             raise BrokerFailed("the broker did not start: " + self.last_words())
-        self.port = int(found[1])
+        self.port, self._metrics_ports = int(found[1]), [int(found[2])]
         self._reader = threading.Thread(target=self._words.extend, args=(self.process.stderr,), daemon=True)
         self._reader.start()
         self.wait_until_it_answers(begun)
+
+    def metrics_pages(self) -> list[str]:
+        pages = []
+        for port in self._metrics_ports:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PAGE_S) as answer:
+                pages.append(answer.read().decode())
+        return pages
 
     def last_words(self) -> str:
         if self.process.poll() is not None and self._reader is not None:

@@ -1,35 +1,40 @@
 """Every line of the bench: what it measures, how its figures are shown, and the goal it has beside Apache Kafka."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import clients, cold, groups, raw, scale
-from .site import Figures, Site
+from .site import BARNABAS, KAFKA, WORKERS, Measure
 
 KB = 1024
 CACHE, SYNC = "cache", "sync"
 BOTH = (CACHE, SYNC)
+UNFLUSHED = "kafka unflushed"
+ALL = (KAFKA, BARNABAS, WORKERS)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """digits: behind the point. more: more is better."""
+    """digits: behind the point. more: more is better. own: Kafka has no such figure, or it is not the broker's."""
 
     label: str
     digits: int = 0
     more: bool = False
+    own: bool = False
 
 
 METRICS = {
     "requests_s": Metric("requests/s", more=True),
     "messages_s": Metric("messages/s", more=True),
     "cpu_us": Metric("broker CPU µs", 1),
-    "client_us": Metric("client CPU µs", 1),
+    "client_us": Metric("client CPU µs", 1, own=True),
     "p50_us": Metric("p50 µs"),
     "p99_us": Metric("p99 µs"),
     "p999_us": Metric("p99.9 µs"),
+    "lag_p99_us": Metric("loop lag p99 µs", own=True),
+    "fresh_mb_us": Metric("fresh MB µs", own=True),
     "alone_p99_us": Metric("p99 µs alone"),
     "read_mb_s": Metric("cold read MB/s", more=True),
+    "read_gb": Metric("cold GB read", 1, own=True),
     "join_s": Metric("seconds", 2),
     "start_ms": Metric("start ms"),
     "stop_ms": Metric("stop ms"),
@@ -47,32 +52,39 @@ METRICS = {
 @dataclass(frozen=True)
 class Goal:
     """ratio: of Barnabas to Kafka in that metric, at least (more is better) or at most. most: a bound of the figure
-    itself. of_unflushed: beside Kafka that does not flush, though Barnabas syncs."""
+    itself. beside: KAFKA in the same mode; UNFLUSHED: Kafka that does not flush, though Barnabas syncs; BARNABAS: two
+    workers beside one."""
 
     metric: str
     ratio: float
     mode: str = CACHE
     most: float | None = None
-    of_unflushed: bool = False
+    beside: str = KAFKA
+
+    @property
+    def who(self) -> str:
+        """Whose goal it is."""
+        return WORKERS if self.beside == BARNABAS else BARNABAS
 
 
 @dataclass(frozen=True)
 class Line:
-    """alone: it starts brokers of its own while no other runs."""
+    """alone: it starts brokers of its own while no other runs. contenders: who is measured in turn."""
 
     key: str
     group: str
     name: str
-    measure: Callable[[Site], Figures]
+    measure: Measure
     shown: tuple[str, ...]
     goals: tuple[Goal, ...] = ()
     modes: tuple[str, ...] = BOTH
     alone: bool = False
+    contenders: tuple[str, ...] = (KAFKA, BARNABAS)
 
 
 PRODUCE, WIDE, FETCH, GROUPS = "Produce", "Produce of many partitions", "Fetch", "Groups"
 LIBRDKAFKA, LATENCY = "librdkafka, flat out", "librdkafka, latency"
-ALONE, MANY, CONNECTIONS, COLD = "Start, stop, memory", "10,000 partitions", "Idle connections", "Cold reads"
+ALONE, MANY, CONNECTIONS, COLD = "Start, stop, memory", "Many partitions", "Idle connections", "Cold reads"
 GROUPS_IN_ORDER = (
     PRODUCE,
     WIDE,
@@ -85,9 +97,12 @@ GROUPS_IN_ORDER = (
     CONNECTIONS,
     MANY,
 )
-RAW = ("requests_s", "cpu_us", "p50_us", "p99_us", "p999_us")
-CLIENT = ("messages_s", "cpu_us")
-WAITED = ("p50_us", "p99_us", "p999_us")
+RAW = ("requests_s", "cpu_us", "p50_us", "p99_us", "p999_us", "lag_p99_us")
+LARGE = (*RAW, "fresh_mb_us")
+CLIENT = ("messages_s", "cpu_us", "client_us", "lag_p99_us")
+WAITED = ("p50_us", "p99_us", "p999_us", "lag_p99_us")
+TWICE = tuple(Goal("requests_s", 1.8, mode, beside=BARNABAS) for mode in BOTH)
+PARTITIONS = ("create_s", "bytes_each", "restart_ms", "restart_killed_ms", "lag_p99_us")
 
 LINES = (
     Line(
@@ -114,8 +129,8 @@ LINES = (
         "partitions",
         MANY,
         "100 topics of 100 partitions",
-        scale.many_partitions,
-        ("create_s", "bytes_each", "restart_ms", "restart_killed_ms"),
+        scale.many_partitions(100, seconds=6.0, kafka_seconds=50.0),
+        PARTITIONS,
         (
             Goal("create_s", 1 / 8),
             Goal("bytes_each", 1 / 15),
@@ -124,6 +139,17 @@ LINES = (
         ),
         (CACHE,),
         alone=True,
+    ),
+    Line(
+        "partitions-50k",
+        MANY,
+        "500 topics of 100 partitions",
+        scale.many_partitions(500, seconds=25.0),
+        PARTITIONS,
+        (),
+        (CACHE,),
+        alone=True,
+        contenders=(BARNABAS,),
     ),
     Line(
         "produce-1k-4x8",
@@ -135,8 +161,10 @@ LINES = (
             Goal("requests_s", 7),
             Goal("cpu_us", 1 / 8, most=9),
             Goal("requests_s", 6, SYNC),
-            Goal("requests_s", 1, SYNC, of_unflushed=True),
+            Goal("requests_s", 1, SYNC, beside=UNFLUSHED),
+            *TWICE,
         ),
+        contenders=ALL,
     ),
     Line(
         "produce-1k-32x1",
@@ -144,7 +172,8 @@ LINES = (
         "1 KB, 32 × 1",
         raw.produce(32, 1, KB),
         RAW,
-        (Goal("requests_s", 2.5), Goal("requests_s", 8, SYNC)),
+        (Goal("requests_s", 2.5), Goal("requests_s", 8, SYNC), *TWICE),
+        contenders=ALL,
     ),
     Line(
         "produce-1k-1x1",
@@ -167,7 +196,7 @@ LINES = (
         PRODUCE,
         "16 KB, 4 × 5",
         raw.produce(4, 5, 16 * KB),
-        RAW,
+        LARGE,
         (Goal("requests_s", 3), Goal("cpu_us", 1 / 3)),
     ),
     Line(
@@ -175,7 +204,7 @@ LINES = (
         PRODUCE,
         "100 KB, 4 × 5",
         raw.produce(4, 5, 100 * KB),
-        RAW,
+        LARGE,
         (Goal("requests_s", 1.5), Goal("cpu_us", 1 / 2)),
     ),
     Line(
@@ -183,16 +212,23 @@ LINES = (
         PRODUCE,
         "1 MB, 2 × 2",
         raw.produce(2, 2, 1_048_000),
-        RAW,
+        LARGE,
         (Goal("requests_s", 1.2), Goal("cpu_us", 0.8)),
     ),
-    Line(
-        "produce-rate", PRODUCE, "1 KB at 1,000/s, 4 connections", raw.produce(4, 64, KB, rate=1000), RAW[1:]
-    ),
+    Line("produce-rate", PRODUCE, "1 KB at 1,000/s, 4 connections", raw.produce(4, 64, KB, rate=1000), RAW),
     Line("produce-10", WIDE, "10 partitions of 1 KB, 4 × 5", raw.produce(4, 5, KB, partitions=10), RAW),
     Line("produce-100", WIDE, "100 partitions of 1 KB, 4 × 2", raw.produce(4, 2, KB, partitions=100), RAW),
     Line("fetch-1k", FETCH, "1 KB, 4 × 1", raw.fetch(4, KB + 76), RAW, (Goal("requests_s", 5),), (CACHE,)),
-    Line("fetch-64k", FETCH, "64 KB, 4 × 1", raw.fetch(4, 64 * KB), RAW, (Goal("requests_s", 3),), (CACHE,)),
+    Line(
+        "fetch-64k",
+        FETCH,
+        "64 KB, 4 × 1",
+        raw.fetch(4, 64 * KB),
+        RAW,
+        (Goal("requests_s", 3), TWICE[0]),
+        (CACHE,),
+        contenders=ALL,
+    ),
     Line("fetch-1m", FETCH, "1 MB, 2 × 1", raw.fetch(2, KB * KB), RAW, (Goal("requests_s", 1.5),), (CACHE,)),
     Line(
         "fetch-100",
@@ -204,7 +240,7 @@ LINES = (
         (CACHE,),
     ),
     Line("commits", GROUPS, "OffsetCommit, 4 × 8", raw.commit_offsets(4, 8), RAW),
-    Line("join", GROUPS, "1,000 members join one group", groups.join_together, ("join_s", "cpu_us")),
+    Line("join", GROUPS, "1,000 members join one group", groups.join_together, ("join_s", *RAW[1:])),
     Line(
         "client-produce-100",
         LIBRDKAFKA,
@@ -255,7 +291,7 @@ LINES = (
         COLD,
         "produce 1 KB at 1,000/s beside a cold read",
         cold.produce_beside_cold_reads,
-        (*WAITED, "alone_p99_us", "read_mb_s"),
+        (*WAITED, "alone_p99_us", "read_gb", "read_mb_s"),
     ),
 )
 

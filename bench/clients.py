@@ -4,13 +4,14 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, Message, Producer
 
 from .broker import Running
+from .lag import lag_of
 from .raw import with_topic
-from .site import Figures, Site
+from .site import Figures, Measure, Site, percentiles
 
 QUEUE_MESSAGES = 1_000_000
 PARTITIONS = 4
@@ -24,6 +25,7 @@ CONSUMER = {
 GROUPS = itertools.count()
 LATENCY_S = 5.0
 ROUND_TRIPS_A_SECOND = 100
+REPORTS, ROUND_TRIPS = "reports", "round trips"
 
 
 @dataclass
@@ -33,23 +35,27 @@ class Cost:
     seconds: float = 0.0
     broker_us: float = 0.0
     client_us: float = 0.0
+    lag: Figures = field(default_factory=dict)
 
     def figures(self, messages: int) -> Figures:
         return {
             "messages_s": messages / self.seconds,
             "cpu_us": self.broker_us / messages,
             "client_us": self.client_us / messages,
+            **self.lag,
         }
 
 
 @contextmanager
 def cost_of(broker: Running) -> Iterator[Cost]:
     cost = Cost()
-    broker_us, client_ns, begun = broker.cpu_us(), time.process_time_ns(), time.perf_counter()
-    yield cost
-    cost.seconds = time.perf_counter() - begun
-    cost.client_us = (time.process_time_ns() - client_ns) / 1000
-    cost.broker_us = broker.cpu_us() - broker_us
+    with lag_of(broker) as lag:
+        broker_us, client_ns, begun = broker.cpu_us(), time.process_time_ns(), time.perf_counter()
+        yield cost
+        cost.seconds = time.perf_counter() - begun
+        cost.client_us = (time.process_time_ns() - client_ns) / 1000
+        cost.broker_us = broker.cpu_us() - broker_us
+    cost.lag = lag.figures()
 
 
 def send_all(broker: Running, topic: str, size: int, count: int) -> Cost:
@@ -87,58 +93,51 @@ def read_all(broker: Running, topic: str, count: int) -> Cost:
     return cost
 
 
-def produce(size: int, count: int) -> Callable[[Site], Figures]:
+def produce(size: int, count: int) -> Measure:
+    kind = f"librdkafka produce {size}"
+
     def run(site: Site) -> Figures:
         messages = max(int(count * site.scale.messages), 1000)
 
         def body(topic: str) -> Figures:
-            site.warm_up(
-                f"librdkafka produce {size}", lambda left: send_all(site.broker, topic, size, messages)
-            )
+            site.warm_up(kind, lambda left: send_all(site.broker, topic, size, messages))
             return send_all(site.broker, topic, size, messages).figures(messages)
 
         return with_topic(site, PARTITIONS, body)
 
-    return run
+    return Measure(run, kind, seconds=4.0, kafka_seconds=4.0)
 
 
-def consume(size: int, count: int) -> Callable[[Site], Figures]:
+def consume(size: int, count: int) -> Measure:
     """The group joins anew each time; what is counted begins with its first message."""
+    kind = f"librdkafka consume {size}"
 
     def run(site: Site) -> Figures:
         messages = max(int(count * site.scale.messages), 1000)
 
         def body(topic: str) -> Figures:
             send_all(site.broker, topic, size, messages)
-            site.warm_up(f"librdkafka consume {size}", lambda left: read_all(site.broker, topic, messages))
+            site.warm_up(kind, lambda left: read_all(site.broker, topic, messages))
             return read_all(site.broker, topic, messages).figures(messages)
 
         return with_topic(site, PARTITIONS, body)
 
-    return run
+    return Measure(run, kind, seconds=6.0, kafka_seconds=6.0)
 
 
-def latencies(taken: list[float]) -> Figures:
-    taken.sort()
-    return {
-        name: taken[int(len(taken) * share)] * 1e6
-        for name, share in (("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999))
-    }
-
-
-def until_report(rate: int) -> Callable[[Site], Figures]:
+def until_report(rate: int) -> Measure:
     """From produce to the delivery report at a steady rate, linger 0."""
 
     def run(site: Site) -> Figures:
         count = int(rate * max(LATENCY_S * site.scale.messages, 0.3))
 
         def body(topic: str) -> Figures:
-            site.warm_up("reports", lambda left: _reported(site.broker, topic, rate, int(rate * left) + 1))
+            site.warm_up(REPORTS, lambda left: _reported(site.broker, topic, rate, int(rate * left) + 1))
             return _reported(site.broker, topic, rate, count)
 
         return with_topic(site, PARTITIONS, body)
 
-    return run
+    return Measure(run, REPORTS, seconds=6.0, kafka_seconds=6.0)
 
 
 def _reported(broker: Running, topic: str, rate: int, count: int) -> Figures:
@@ -159,10 +158,10 @@ def _reported(broker: Running, topic: str, rate: int, count: int) -> Figures:
             producer.produce(topic, b"x" * 100, on_delivery=reporter(time.perf_counter()))
             producer.poll(0)
         assert producer.flush(FLUSH_S) == 0, "messages were not acknowledged"
-    return {**latencies(taken), "cpu_us": cost.broker_us / count}
+    return {**percentiles(taken), "cpu_us": cost.broker_us / count, **cost.lag}
 
 
-def round_trip(site: Site) -> Figures:
+def _round_trip(site: Site) -> Figures:
     """From produce to the moment the consumer has it, a hundred a second."""
     count = int(ROUND_TRIPS_A_SECOND * max(LATENCY_S * site.scale.messages, 0.3))
 
@@ -185,10 +184,13 @@ def round_trip(site: Site) -> Figures:
                 time.sleep(max(sent + 1 / ROUND_TRIPS_A_SECOND - time.perf_counter(), 0))
             return taken
 
-        site.warm_up("round trips", lambda left: trips(int(ROUND_TRIPS_A_SECOND * left) + 1))
+        site.warm_up(ROUND_TRIPS, lambda left: trips(int(ROUND_TRIPS_A_SECOND * left) + 1))
         taken = trips(count)
         consumer.close()
         producer.flush(FLUSH_S)
-        return latencies(taken)
+        return percentiles(taken)
 
     return with_topic(site, PARTITIONS, body)
+
+
+round_trip = Measure(_round_trip, ROUND_TRIPS, seconds=8.0, kafka_seconds=8.0)

@@ -1,8 +1,8 @@
 """`python -m bench.compare`: Barnabas beside Apache Kafka 4.3, line by line in turn, in one run; writes docs/performance.md.
 
 Kafka's jars are fetched on first use (tools/kafka_jars.sh: Java and Maven). Barnabas runs compiled when there is a compiled
-environment (`make test-compiled`), else pure. Every measurement is kept at once: `--resume` goes on where a run was cut off.
-Ctrl-C ends both brokers. Nothing else should run on the machine.
+environment (`make compiled`), else pure. Every measurement is kept at once: `--resume` goes on where a run was cut off.
+Ctrl-C ends all brokers. Nothing else should run on the machine. `--plan` tells what would run, and how long.
 """
 
 import argparse
@@ -11,20 +11,26 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import page
+from . import notes, page, where
 from .attempt import attempt
 from .broker import Running, RunningBroker, compiled_python
-from .catalog import BOTH, SYNC, Line, chosen
+from .catalog import BOTH, SYNC, chosen
 from .kafka import RunningKafka, find_jars, java_version
 from .native import generator
-from .results import BARNABAS, CONTENDERS, KAFKA, Results, Run, this_machine
-from .site import QUICK, Scale, Site
+from .plan import Progress, Step, described, steps
+from .results import Results, Run, this_machine
+from .site import BARNABAS, KAFKA, QUICK, WORKERS, Scale, Site
 
-WARM_S = {KAFKA: 20.0, BARNABAS: 2.0}
-QUICK_WARM_S = {KAFKA: 0.5, BARNABAS: 0.1}
+CONTENDERS = (KAFKA, BARNABAS)
+WARM_S = {KAFKA: 20.0, BARNABAS: 2.0, WORKERS: 2.0}
+QUICK_WARM_S = {KAFKA: 0.5, BARNABAS: 0.1, WORKERS: 0.1}
+PROFILE_S, QUICK_PROFILE_S = 3.0, 0.3
+QUICK_PACE = 0.4
+"""Of the seconds of a whole run's plan: brokers start as slowly."""
 INTERRUPTED = 130
 
 
@@ -37,9 +43,9 @@ def interrupt(number: int, frame: object) -> None:
 
 
 class Comparison:
-    """The run: which lines, of whom, how often."""
+    """The run: its brokers, and what becomes of each step."""
 
-    def __init__(self, given: argparse.Namespace, results: Results, folder: Path) -> None:
+    def __init__(self, given: argparse.Namespace, results: Results, folder: Path, total_s: float) -> None:
         self.given = given
         self.results = results
         self.folder = folder
@@ -48,7 +54,7 @@ class Comparison:
             raise SystemExit("Kafka needs Java and, once, Maven; without them: --no-kafka")
         self.python = None if given.pure else compiled_python()
         self.scale = QUICK if given.quick else Scale(cold_bytes=int(given.cold_gb * (1 << 30)))
-        self.contenders = (BARNABAS,) if given.no_kafka else CONTENDERS
+        self.progress = Progress(total_s)
         self.failed = 0
         facts = {"Barnabas": "compiled" if self.python else "pure Python"}
         facts["Load generator"] = "bench/load.c" if generator() else "Python (no C compiler)"
@@ -60,38 +66,46 @@ class Comparison:
             jars = self.jars
             assert jars is not None
             return lambda folder: RunningKafka(folder, jars, flush=mode == SYNC)
-        return lambda folder: RunningBroker(folder, mode, self.python)
+        workers = 2 if who == WORKERS else 1
+        return lambda folder: RunningBroker(folder, mode, self.python, workers)
 
-    def run_mode(self, lines: list[Line], mode: str) -> None:
+    def run_mode(self, mode: str, planned: list[Step]) -> None:
         warm = QUICK_WARM_S if self.given.quick else WARM_S
         sites = {
             who: Site(who, self.folder / f"{mode}-{who}", self.starter(who, mode), warm[who], self.scale)
-            for who in self.contenders
+            for who in dict.fromkeys(step.who for step in planned)
         }
         try:
-            for line in sorted(lines, key=lambda line: not line.alone):
-                for number in range(self.given.rounds):
-                    in_turn = self.contenders if number % 2 == 0 else self.contenders[::-1]
-                    for who in in_turn:
-                        if not self.results.has(line.key, mode, who, number):
-                            self.measure(line, mode, sites[who], number)
+            for step in planned:
+                self.measure(step, sites[step.who])
         finally:
             for site in sites.values():
                 site.close()
 
-    def measure(self, line: Line, mode: str, site: Site, number: int) -> None:
+    def measure(self, step: Step, site: Site) -> None:
         os.sync()
         load_average = os.getloadavg()[0]
-        figures, failure = attempt(line, site)
-        told = "  ".join(f"{key} {figures[key]:,.1f}" for key in line.shown if key in figures)
+        figures, failure = attempt(step.line, site)
+        told = "  ".join(f"{key} {figures[key]:,.1f}" for key in step.line.shown if key in figures)
         if failure:
             told = f"FAILED: {failure}"
             self.failed += 1
         taken_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
+        key, mode, who, number = step.line.key, step.mode, step.who, step.number
         self.results.add(
-            Run(line.key, mode, site.name, number, figures, self.given.quick, taken_at, load_average, failure)
+            Run(key, mode, who, number, figures, self.given.quick, taken_at, load_average, failure)
         )
-        say(f"{mode:5} {line.key:20} {number + 1}/{self.given.rounds} {site.name:8} {told}")
+        self.progress.did(step.seconds)
+        say(
+            f"{self.progress.left():>5} left  {mode:5} {key:16} {number + 1}/{self.given.rounds} {who:10} {told}"
+        )
+
+    def profile(self) -> None:
+        seconds = QUICK_PROFILE_S if self.given.quick else PROFILE_S
+        try:
+            where.write(self.given.out, self.python, "cache", seconds)
+        except where.CannotProfile as error:
+            say(f"no table of where the microseconds go: {error}")
 
 
 def read_options() -> argparse.Namespace:
@@ -110,8 +124,9 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--no-kafka", action="store_true", help="Barnabas alone")
     parser.add_argument("--pure", action="store_true", help="Barnabas in pure Python though it is compiled")
     parser.add_argument("--resume", action="store_true", help="keep what is measured already")
+    parser.add_argument("--plan", action="store_true", help="tell what would run, and for how long")
     parser.add_argument("--rounds", type=int, help="measurements of each (3; quick: 1)")
-    parser.add_argument("--cold-gb", type=float, default=1.0, help="size of the log that is read cold (1)")
+    parser.add_argument("--cold-gb", type=float, default=5.0, help="size of the log that is read cold (5)")
     parser.add_argument("--out", type=Path, help="folder of performance.md (docs)")
     given = parser.parse_args()
     given.rounds = given.rounds or (1 if given.quick else 3)
@@ -119,31 +134,47 @@ def read_options() -> argparse.Namespace:
     return given
 
 
-def main() -> None:
-    given = read_options()
+def plan(given: argparse.Namespace, results: Results) -> list[Step]:
+    """What is to be measured; unless it is to be kept, what was measured of it before is forgotten."""
     lines = chosen(given.only)
     modes = [given.mode] if given.mode else list(BOTH)
-    results = Results(given.out / page.FOLDER / page.FIGURES)
     if not given.resume:
         results.forget((line.key for line in lines), modes)
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # set even where a shell made a background job ignore SIGINT
+    contenders = [who for who in CONTENDERS if who != KAFKA or not given.no_kafka]
+    planned = steps(lines, modes, contenders, given.rounds, results, QUICK_WARM_S if given.quick else WARM_S)
+    return [replace(step, seconds=step.seconds * QUICK_PACE) for step in planned] if given.quick else planned
+
+
+def main() -> None:
+    given = read_options()
+    results = Results(given.out / page.FOLDER / page.FIGURES)
+    planned = plan(given, results)
+    more = {} if given.only or given.mode else {"where each microsecond goes": where.SECONDS}
+    if given.plan:
+        say(described(planned, more))
+        return
+    # Set even where a shell made a background job ignore SIGINT.
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
     Path("build").mkdir(exist_ok=True)
     status = 0
     with tempfile.TemporaryDirectory(prefix="bench-", dir="build") as folder:
-        comparison = Comparison(given, results, Path(folder).absolute())
+        total_s = sum(step.seconds for step in planned) + sum(more.values())
+        comparison = Comparison(given, results, Path(folder).absolute(), total_s)
         try:
-            for mode in modes:
-                comparison.run_mode([line for line in lines if mode in line.modes], mode)
+            for mode in BOTH:
+                comparison.run_mode(mode, [step for step in planned if step.mode == mode])
+            if more:
+                comparison.profile()
         except KeyboardInterrupt:
             say("interrupted; --resume goes on from here")
             status = INTERRUPTED
     page.write(given.out, results)
     say(f"{given.out / page.PAGE} is written")
-    sys.exit(status or int(comparison.failed > 0))
+    stale = notes.stale(notes.read(), results)
+    for text in stale:
+        say(f"bench/notes.toml: {text}")
+    sys.exit(status or int(comparison.failed > 0 or bool(stale)))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from barnabas.wire.messages.join_group import JoinGroupRequest, JoinGroupRequest
 from barnabas.wire.messages.sync_group import SyncGroupRequest, SyncGroupRequestAssignment
 
 from . import requests
+from .lag import lag_of
 from .raw import wait_for_coordinator
-from .site import Figures, Site
+from .site import Figures, Measure, Site, percentiles
 
 REBALANCE_IN_PROGRESS, MEMBER_ID_REQUIRED = 27, 79
 SESSION_MS, REBALANCE_MS = 45_000, 300_000
@@ -32,7 +33,7 @@ class Member:
         self.generation = -1
         self.settled = False
         self.group_size = 0
-        self.heartbeat_at = float("inf")
+        self.heartbeat_at = self.settled_at = float("inf")
         self._asked = requests.JOIN_GROUP
         self._held = bytearray()
 
@@ -72,8 +73,10 @@ class Member:
         elif self._asked == requests.JOIN_GROUP:
             self._sync(answer)
         else:
-            self.settled = True
-            self.heartbeat_at = time.perf_counter() + HEARTBEAT_S
+            now = time.perf_counter()
+            if not self.settled:
+                self.settled, self.settled_at = True, now
+            self.heartbeat_at = now + HEARTBEAT_S
 
     def _sync(self, joined: JoinGroupResponse) -> None:
         self.member_id, self.generation = joined.member_id, joined.generation_id
@@ -85,11 +88,31 @@ class Member:
         )
 
 
-def join_together(site: Site) -> Figures:
+def _join_together(site: Site) -> Figures:
+    """The percentiles are of the time from the first member's first request until a member has its last assignment."""
     group = site.fresh_name("joining")
     wait_for_coordinator(site.broker.port, group)
     members = [Member(site.broker.port, group) for _ in range(site.scale.members)]
-    before, begun = site.broker.cpu_us(), time.perf_counter()
+    with lag_of(site.broker) as lag:
+        before, begun = site.broker.cpu_us(), time.perf_counter()
+        _settle(members, begun)
+        seconds = time.perf_counter() - begun
+        cpu_us = site.broker.cpu_us() - before
+    for member in members:
+        member.socket.close()
+    return {
+        "join_s": seconds,
+        "cpu_us": cpu_us / len(members),
+        "generations": float(members[0].generation),
+        **percentiles([member.settled_at - begun for member in members]),
+        **lag.figures(),
+    }
+
+
+join_together = Measure(_join_together, seconds=3.0, kafka_seconds=4.0)
+
+
+def _settle(members: list[Member], begun: float) -> None:
     with selectors.DefaultSelector() as chooser:
         for member in members:
             chooser.register(member.socket, selectors.EVENT_READ, member)
@@ -97,17 +120,12 @@ def join_together(site: Site) -> Figures:
         while not _are_one_generation(members):
             now = time.perf_counter()
             if now - begun > GIVE_UP_S:
-                raise AssertionError(f"{site.scale.members} members did not come together")
+                raise AssertionError(f"{len(members)} members did not come together")
             for member in members:
                 if member.heartbeat_at <= now:
                     member.beat()
             for key, _ in chooser.select(HEARTBEAT_S / 10):
                 key.data.receive()
-        seconds = time.perf_counter() - begun
-    cpu_us = site.broker.cpu_us() - before
-    for member in members:
-        member.socket.close()
-    return {"join_s": seconds, "cpu_us": cpu_us / len(members), "generations": float(members[0].generation)}
 
 
 def _are_one_generation(members: list[Member]) -> bool:

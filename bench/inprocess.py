@@ -89,6 +89,9 @@ class HandNetwork:
         self._on_connect.append(on_connect)
         return self
 
+    def reserve(self, host: str, port: int) -> Listening:
+        raise AssertionError("a node without workers reserves nothing")
+
     def connect(self, host: str, port: int, on_connect: Callable[..., object]) -> None:
         raise AssertionError("a node without a cluster dials nobody")
 

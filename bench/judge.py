@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from .catalog import CACHE, METRICS, Goal, Line
-from .results import BARNABAS, KAFKA, Results
+from .catalog import CACHE, METRICS, UNFLUSHED, Goal, Line
+from .results import Results
+from .site import BARNABAS, KAFKA
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """ratio and figure (of Barnabas) are None, as is met, when something was not measured."""
+    """ratio and figure (of whose goal it is) are None, as is met, when something was not measured."""
 
     goal: Goal
     ratio: float | None
@@ -19,8 +20,7 @@ class Verdict:
         metric = METRICS[self.goal.metric]
         sign = "≥" if metric.more else "≤"
         asked = f"{metric.label} {sign} {self.goal.ratio:.3g}×"
-        if self.goal.of_unflushed:
-            asked += " of Kafka unflushed"
+        asked += BESIDE.get(self.goal.beside, "")
         if self.goal.most is not None:
             asked += f" and ≤ {self.goal.most:g}"
         if self.ratio is None or self.figure is None:
@@ -31,15 +31,23 @@ class Verdict:
         return f"{asked}: {got}, {'met' if self.met else '**missed**'}"
 
 
+BESIDE = {UNFLUSHED: " of Kafka unflushed", BARNABAS: " of one worker"}
+
+
 def times(ratio: float) -> str:
     return f"{ratio:.3f}×" if ratio < 0.1 else f"{ratio:.2f}×" if ratio < 10 else f"{ratio:.1f}×"
 
 
-def ratio_of(results: Results, line: Line, mode: str, metric: str, kafka_mode: str = "") -> float | None:
-    """Barnabas to Kafka."""
-    kafka = results.median(line.key, kafka_mode or mode, KAFKA).get(metric)
-    ours = results.median(line.key, mode, BARNABAS).get(metric)
-    return ours / kafka if kafka and ours is not None else None
+def ratio_of(
+    results: Results, line: Line, mode: str, metric: str, who: str = BARNABAS, beside: str = KAFKA
+) -> float | None:
+    """Of who to whom it is held beside."""
+    if beside == UNFLUSHED:
+        other = results.median(line.key, CACHE, KAFKA).get(metric)
+    else:
+        other = results.median(line.key, mode, beside).get(metric)
+    ours = results.median(line.key, mode, who).get(metric)
+    return ours / other if other and ours is not None else None
 
 
 def verdicts(results: Results, line: Line, mode: str) -> list[Verdict]:
@@ -47,8 +55,8 @@ def verdicts(results: Results, line: Line, mode: str) -> list[Verdict]:
     for goal in line.goals:
         if goal.mode != mode:
             continue
-        ratio = ratio_of(results, line, mode, goal.metric, CACHE if goal.of_unflushed else mode)
-        figure = results.median(line.key, mode, BARNABAS).get(goal.metric)
+        ratio = ratio_of(results, line, mode, goal.metric, goal.who, goal.beside)
+        figure = results.median(line.key, mode, goal.who).get(goal.metric)
         met = None
         if ratio is not None and figure is not None:
             met = ratio >= goal.ratio if METRICS[goal.metric].more else ratio <= goal.ratio

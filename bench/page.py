@@ -2,13 +2,16 @@
 
 import argparse
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .catalog import BOTH, CACHE, GROUPS_IN_ORDER, LINES, METRICS, SYNC, Line
+from . import notes, scaling
+from .catalog import BOTH, CACHE, GROUPS_IN_ORDER, LINES, METRICS, SYNC, Goal, Line
 from .judge import ratio_of, times, verdicts
 from .plot import Row, bars
-from .results import BARNABAS, KAFKA, Results
+from .results import Results
+from .site import BARNABAS, KAFKA
 
 PAGE, FOLDER = "performance.md", "performance"
 FIGURES, WHERE = "figures.json", "where.json"
@@ -29,24 +32,30 @@ HOW = """\
   KRaft node with 1 GB of heap and G1, log4j at WARN, else its defaults; Barnabas has its defaults.
 - Two modes, in both of which `acks=all`. **cache**: Kafka's defaults beside `barnabas.durability=cache`: a record is acknowledged when
   the kernel has it. **sync**: Kafka with `log.flush.interval.messages=1` beside `barnabas.durability=sync`: it is on the disk.
-- A line is measured in turn: Kafka, Barnabas, Barnabas, Kafka, and so on; what is shown is the median of the rounds, metric by metric.
+- A line is measured in turn: Kafka, Barnabas (and Barnabas with two workers), then the other way round, and so on; what is shown is the median of the rounds, metric by metric.
   Before a round, everything written is synced, so that nobody pays for the other's pages. A Produce line has a topic of its own that goes afterwards.
-- Before the first line of a kind Kafka gets 20 s of that load uncounted (a JVM becomes fast with time), Barnabas 2 s.
+- Before the first line of a kind of load Kafka gets 20 s of it uncounted (a JVM becomes fast with time), Barnabas 2 s. A kind is an API
+  with a size: the shapes of 1 KB Produce requests share one, as do the rates of reports.
 - *4 × 8* is four connections with eight unanswered requests each. Requests are encoded once and sent again and again by
   `bench/load.c`; Produce requests are version 9 with one batch of one record a partition, Fetch requests version 11, at offsets all over a log that is in memory.
-- CPU is user and system time of all threads of the broker, by request or message.
+- CPU is user and system time of all threads of the broker (of all its processes), by request or message.
+- The loop lag is how late the broker's event loop ran what was due, sampled each 100 ms by the broker itself: the bound of its histogram that
+  99 % of the samples of a line are not above. The first bound is 500 µs, which is also as fine as the loop's timers are.
+- The cold read is of a log (5 GB in a whole run) whose pages were dropped (`posix_fadvise`, after a sync), proven by reads with `RWF_NOWAIT`; the produce load
+  lasts as long as the reading.
 - From 16 KB on a virtual machine's fresh pages can cost more than the broker does: the first touch of a page that its host has taken back.
-  Such lines repeat within ±1.5× only.
-- One worker. Two workers come with their own lines once Barnabas has them.
+  Such lines repeat within ±1.5× only; beside them stands what the kernel takes for a
+  megabyte of new pages right after the load (*fresh MB*).
 """
 
 
 def write(out: Path, results: Results) -> None:
     folder = out / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    parts = [HEAD.format(folder=FOLDER, figures=FIGURES), _taken(results), _goals(results)]
+    reasons = notes.read()
+    parts = [HEAD.format(folder=FOLDER, figures=FIGURES), _taken(results), _goals(results, reasons)]
     for mode in BOTH:
-        parts += _mode(results, mode, folder)
+        parts += _mode(results, mode, folder, reasons)
     where = folder / WHERE
     if where.exists():
         parts.append(steps_table(json.loads(where.read_text())))
@@ -69,7 +78,7 @@ def _taken(results: Results) -> str:
     return f"| | |\n|---|---|\n{text}{note}"
 
 
-def _goals(results: Results) -> str:
+def _goals(results: Results, reasons: Sequence[notes.Note]) -> str:
     lines = []
     met = asked = 0
     for line in LINES:
@@ -78,12 +87,23 @@ def _goals(results: Results) -> str:
                 asked += 1
                 met += bool(verdict.met)
                 if not verdict.met:
-                    lines.append(f"- {line.group}, {line.name} ({mode}): {verdict.text()}\n")
+                    reason = notes.of_goal(reasons, line, verdict.goal)
+                    told = f"{verdict.text()}. {reason}" if reason else verdict.text()
+                    lines.append(f"- {line.group}, {line.name} ({mode}): {told}\n")
     missing = "Not met or not measured:\n\n" + "".join(lines) if lines else ""
     return f"\n## Goals\n\n{met} of {asked} are met. {missing}"
 
 
-def _mode(results: Results, mode: str, folder: Path) -> list[str]:
+def _mode(results: Results, mode: str, folder: Path, reasons: Sequence[notes.Note]) -> list[str]:
+    def goal_text(line: Line, mode: str, counts: Callable[[Goal], bool]) -> str:
+        """The verdicts of a cell; a missed goal that has a note says so, and the list of goals has the note."""
+        told = []
+        for verdict in verdicts(results, line, mode):
+            if counts(verdict.goal):
+                reason = not verdict.met and notes.of_goal(reasons, line, verdict.goal)
+                told.append(f"{verdict.text()} ([why](#goals))" if reason else verdict.text())
+        return "<br>".join(told)
+
     beside = {
         CACHE: "Apache Kafka beside `cache`",
         SYNC: "Apache Kafka flushing every message beside `sync`",
@@ -96,7 +116,8 @@ def _mode(results: Results, mode: str, folder: Path) -> list[str]:
         lines = [line for line in LINES if line.group == group and mode in line.modes]
         lines = [line for line in lines if _is_measured(results, line, mode)]
         if lines:
-            parts.append(_table(results, group, lines, mode))
+            parts.append(_table(results, group, lines, mode, goal_text))
+    parts += [text for text in (scaling.section(results, mode, goal_text),) if text]
     return parts if len(parts) > 1 else []
 
 
@@ -107,7 +128,10 @@ def _is_measured(results: Results, line: Line, mode: str) -> bool:
     )
 
 
-def _table(results: Results, group: str, lines: list[Line], mode: str) -> str:
+GoalText = Callable[[Line, str, Callable[[Goal], bool]], str]
+
+
+def _table(results: Results, group: str, lines: list[Line], mode: str, goal_text: GoalText) -> str:
     """A column block for each contender: the metrics of the group, then ratios and goals."""
     keys = list(dict.fromkeys(key for line in lines for key in line.shown))
     measured = [results.median(line.key, mode, who) for line in lines for who in (KAFKA, BARNABAS)]
@@ -115,11 +139,13 @@ def _table(results: Results, group: str, lines: list[Line], mode: str) -> str:
     head = " · ".join(METRICS[key].label for key in keys)
     rows = [
         f"| {line.name} | {_cell(results, line, mode, KAFKA, keys)} | {_cell(results, line, mode, BARNABAS, keys)} "
-        f"| {_ratios(results, line, mode, keys)} | {'<br>'.join(one.text() for one in verdicts(results, line, mode))} |\n"
+        f"| {_ratios(results, line, mode, keys)} | {goal_text(line, mode, lambda goal: goal.who == BARNABAS)} |\n"
         for line in lines
     ]
+    own = [METRICS[key].label for key in keys if METRICS[key].own]
+    without = f" Ratios are of all but {', '.join(own)}." if own else ""
     return (
-        f"### {group}\n\nCells: {head}.\n\n"
+        f"### {group}\n\nCells: {head}.{without}\n\n"
         f"| line | Apache Kafka | Barnabas | Barnabas / Kafka | goal |\n|---|---|---|---|---|\n"
         + "".join(rows)
     )
@@ -136,7 +162,7 @@ def _cell(results: Results, line: Line, mode: str, who: str, keys: list[str]) ->
 
 def _ratios(results: Results, line: Line, mode: str, keys: list[str]) -> str:
     found = []
-    for key in keys:
+    for key in (key for key in keys if not METRICS[key].own):
         ratio = ratio_of(results, line, mode, key)
         found.append("–" if ratio is None else times(ratio))
     return " · ".join(found)
@@ -152,7 +178,11 @@ def _plots(results: Results, mode: str) -> list[tuple[str, str, str]]:
         ratio = ratio_of(results, line, mode, metric) if metric else None
         label = f"{line.group.partition(',')[0]}: {line.name}"
         if ratio:
-            goals = [goal.ratio for goal in line.goals if goal.metric == metric and goal.mode == mode]
+            goals = [
+                goal.ratio
+                for goal in line.goals
+                if goal.metric == metric and goal.mode == mode and goal.beside == KAFKA
+            ]
             rates.append(Row(label, (ratio,), goals[0] if goals else None))
         kafka = results.median(line.key, mode, KAFKA).get("p99_us")
         ours = results.median(line.key, mode, BARNABAS).get("p99_us")

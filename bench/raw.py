@@ -2,17 +2,21 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from barnabas.wire.messages.find_coordinator import FindCoordinatorRequest
 from barnabas.wire.messages.heartbeat import HeartbeatRequest
 
 from . import requests
 from .drive import drive
+from .lag import lag_of
 from .load import Limits, Load
-from .site import Figures, Site
+from .site import Figures, Measure, Site
 
 PARTITIONS = 4
 WIDE = 100
+FRESH_MB = 64
+FRESH_FROM = 16 * 1024
 KB = 1024
 IDEMPOTENT_REQUESTS = 20_000
 SESSION_REQUESTS = 4_000
@@ -21,18 +25,17 @@ WIDE_BATCHES = 4
 RETRY_S = 0.1
 UNKNOWN_MEMBER_ID = 25
 
-Measure = Callable[[Site], Figures]
-
 
 def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-def measure(site: Site, kind: str, load: Callable[[], Load], most_warm: int = 0) -> Figures:
+def under_load(site: Site, kind: str, load: Callable[[], Load], most_warm: int = 0) -> Figures:
     """most_warm: requests that may go before those that count; of a load that is sent once most must be left."""
     site.warm_up(kind, lambda left: drive(site.broker, load(), Limits(seconds=left)))
     warm = Limits(requests=most_warm, seconds=site.scale.warm_seconds)
-    taken = drive(site.broker, load(), site.scale.counted, warm)
+    with lag_of(site.broker) as lag:
+        taken = drive(site.broker, load(), site.scale.counted, warm)
     return {
         "requests_s": taken.rate,
         "cpu_us": taken.cpu_us,
@@ -41,7 +44,22 @@ def measure(site: Site, kind: str, load: Callable[[], Load], most_warm: int = 0)
         "p999_us": taken.p999_us,
         "client_us": taken.client_us / taken.requests,
         "answer_bytes": taken.answer_bytes / taken.requests,
+        **lag.figures(),
     }
+
+
+def fresh_mb_us(folder: Path) -> float:
+    """What the kernel takes for a megabyte of a new file in the page cache. On a virtual machine whose host takes freed
+    pages back, it is most of what a large request costs."""
+    path, content = folder / "fresh-pages", bytes(1 << 20)
+    try:
+        with path.open("wb", buffering=0) as file:
+            begun = time.perf_counter()
+            for _ in range(FRESH_MB):
+                file.write(content)
+            return (time.perf_counter() - begun) / FRESH_MB * 1e6
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def with_topic(site: Site, partitions: int, body: Callable[[str], Figures]) -> Figures:
@@ -55,11 +73,12 @@ def with_topic(site: Site, partitions: int, body: Callable[[str], Figures]) -> F
 
 
 def produce(
-    connections: int, in_flight: int, size: int, *, partitions: int = 1, rate: float = 0.0, kind: str = ""
+    connections: int, in_flight: int, size: int, *, partitions: int = 1, rate: float = 0.0
 ) -> Measure:
-    """partitions: of one request. With one, connections are dealt over four."""
+    """partitions: of one request. With one, connections are dealt over four and go to the leaders of theirs."""
+    kind = f"produce {size}"
 
-    def load(topic: str) -> Load:
+    def load(topic: str, leaders: list[int]) -> Load:
         if partitions == 1:
             asked = [[number % PARTITIONS] for number in range(connections)]
         else:
@@ -68,16 +87,20 @@ def produce(
             requests.encode(requests.PRODUCE, requests.produce_message(topic, each, size, now_ms()))
             for each in asked
         ]
-        return Load(contents, in_flight, requests.produce_codes(topic, partitions), rate=rate)
+        ports = [leaders[each[0]] for each in asked]
+        return Load(contents, in_flight, requests.produce_codes(topic, partitions), rate=rate, ports=ports)
+
+    def body(site: Site, topic: str) -> Figures:
+        leaders = site.broker.leaders([topic])[topic]
+        figures = under_load(site, kind, lambda: load(topic, leaders))
+        if size >= FRESH_FROM:
+            figures["fresh_mb_us"] = fresh_mb_us(site.folder)
+        return figures
 
     def run(site: Site) -> Figures:
-        return with_topic(
-            site,
-            max(partitions, PARTITIONS),
-            lambda topic: measure(site, kind or f"produce {size}", lambda: load(topic)),
-        )
+        return with_topic(site, max(partitions, PARTITIONS), lambda topic: body(site, topic))
 
-    return run
+    return Measure(run, kind)
 
 
 def idempotent(connections: int, in_flight: int, size: int) -> Measure:
@@ -104,7 +127,7 @@ def idempotent(connections: int, in_flight: int, size: int) -> Measure:
 
     def run(site: Site) -> Figures:
         def body(topic: str) -> Figures:
-            return measure(
+            return under_load(
                 site,
                 "idempotent",
                 lambda: load(topic, int(site.fresh_name("id").split("-")[1])),
@@ -113,7 +136,7 @@ def idempotent(connections: int, in_flight: int, size: int) -> Measure:
 
         return with_topic(site, PARTITIONS, body)
 
-    return run
+    return Measure(run, "idempotent", seconds=6.0, kafka_seconds=6.0)
 
 
 def something_to_read(site: Site) -> str:
@@ -124,16 +147,15 @@ def something_to_read(site: Site) -> str:
             requests.produce_request(topic, number, KB, now_ms()) * READ_BATCHES
             for number in range(PARTITIONS)
         ]
-        drive(
-            site.broker,
-            Load(contents, 8, requests.produce_codes(topic), once=True),
-            Limits(requests=READ_BATCHES * PARTITIONS),
-        )
+        ports = site.broker.leaders([topic])[topic]
+        filling = Load(contents, 8, requests.produce_codes(topic), once=True, ports=ports)
+        drive(site.broker, filling, Limits(requests=READ_BATCHES * PARTITIONS))
     return topic
 
 
 def fetch(connections: int, size: int) -> Measure:
-    """One partition a request, at offsets all over the log."""
+    """One partition a request, at offsets all over the log; each connection goes to the leader of its partition."""
+    kind = f"fetch {size}"
 
     def run(site: Site) -> Figures:
         topic = something_to_read(site)
@@ -143,10 +165,12 @@ def fetch(connections: int, size: int) -> Measure:
             b"".join(requests.fetch_request(topic, number % PARTITIONS, size, offset) for offset in offsets)
             for number in range(connections)
         ]
-        load = Load(contents, 1, requests.fetch_codes(topic))
-        return measure(site, f"fetch {size}", lambda: load)
+        leaders = site.broker.leaders([topic])[topic]
+        ports = [leaders[number % PARTITIONS] for number in range(connections)]
+        load = Load(contents, 1, requests.fetch_codes(topic), ports=ports)
+        return under_load(site, kind, lambda: load)
 
-    return run
+    return Measure(run, kind)
 
 
 def fetch_with_sessions(connections: int) -> Measure:
@@ -176,11 +200,11 @@ def fetch_with_sessions(connections: int) -> Measure:
             )
             filling = Load([content * WIDE_BATCHES], 1, requests.produce_codes(topic, WIDE), once=True)
             drive(site.broker, filling, Limits(requests=WIDE_BATCHES))
-        return measure(
+        return under_load(
             site, "sessions", lambda: load(site, topic), most_warm=SESSION_REQUESTS * connections // 8
         )
 
-    return run
+    return Measure(run, "sessions", seconds=5.0, kafka_seconds=5.0)
 
 
 def commit_offsets(connections: int, in_flight: int) -> Measure:
@@ -191,9 +215,9 @@ def commit_offsets(connections: int, in_flight: int) -> Measure:
             wait_for_coordinator(site.broker.port, group)
         contents = [requests.commit_request(group, topic, 0) for group in groups]
         load = Load(contents, in_flight, requests.commit_codes(topic))
-        return measure(site, "commits", lambda: load)
+        return under_load(site, "commits", lambda: load)
 
-    return run
+    return Measure(run, "commits")
 
 
 def wait_for_coordinator(port: int, group: str) -> None:

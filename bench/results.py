@@ -11,8 +11,6 @@ from pathlib import Path
 
 from .site import Figures
 
-KAFKA, BARNABAS = "kafka", "barnabas"
-CONTENDERS = (KAFKA, BARNABAS)
 Machine = dict[str, str]
 
 
@@ -41,6 +39,11 @@ class Results:
             self.machine = content["machine"]
             self.runs = [Run(**run) for run in content["runs"]]
 
+    @property
+    def cores(self) -> float:
+        """Of the machine that the figures are of."""
+        return float(self.machine["Cores"].split()[0])
+
     def add(self, run: Run) -> None:
         self.runs.append(run)
         self.save()
@@ -67,6 +70,10 @@ class Results:
 
     def failure(self, line: str, mode: str, contender: str) -> str:
         return next((run.failure for run in self._of(line, mode, contender) if run.failure), "")
+
+    def is_smoke(self, line: str, mode: str) -> bool:
+        """Whether any of its measurements lasted a fraction of what it should."""
+        return any(run.quick for run in self.runs if (run.line, run.mode) == (line, mode))
 
     def _of(self, line: str, mode: str, contender: str) -> list[Run]:
         return [run for run in self.runs if (run.line, run.mode, run.contender) == (line, mode, contender)]

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,10 @@ from pathlib import Path
 from . import requests
 from .broker import Running
 from .drive import drive
+from .lag import lag_of
 from .load import Limits, Load
 from .raw import now_ms
-from .site import Figures, Site
+from .site import Figures, Measure, Site
 
 PARTITIONS = 100
 TOPICS_A_REQUEST = 10
@@ -23,7 +25,7 @@ IDLE_PROCESSES = 2
 SETTLE_S = 1.0
 
 
-def start_and_stop(site: Site) -> Figures:
+def _start_and_stop(site: Site) -> Figures:
     """An empty folder: start to the first answer, memory a second later, clean stop."""
     broker = site.start(site.folder / site.fresh_name("empty"))
     time.sleep(SETTLE_S)
@@ -36,21 +38,31 @@ def start_and_stop(site: Site) -> Figures:
     }
 
 
-def many_partitions(site: Site) -> Figures:
+def many_partitions(hundreds: int, seconds: float, kafka_seconds: float = 0.0) -> Measure:
     """Topics of 100 partitions: make them, weigh them, start again; then write to 1,000 and pull the plug.
 
     A start lasts until Metadata names a leader for every partition and those of the 1,000 answer for their logs.
     """
+
+    def run(site: Site) -> Figures:
+        topics = max(int(hundreds * site.scale.topics), 2)
+        return _with_many(site, [f"many-{number}" for number in range(topics)])
+
+    return Measure(run, seconds=seconds, kafka_seconds=kafka_seconds)
+
+
+def _with_many(site: Site, names: list[str]) -> Figures:
     folder = site.folder / site.fresh_name("many")
-    names = [f"many-{number}" for number in range(site.scale.topics)]
     count = len(names) * PARTITIONS
     broker = site.start(folder)
     time.sleep(SETTLE_S)
     before = broker.resident_bytes()
-    begun = time.perf_counter()
-    for at in range(0, len(names), TOPICS_A_REQUEST):
-        broker.create_with_leaders(names[at : at + TOPICS_A_REQUEST], PARTITIONS)
-    figures = {"create_s": time.perf_counter() - begun}
+    with lag_of(broker) as lag:
+        begun = time.perf_counter()
+        for at in range(0, len(names), TOPICS_A_REQUEST):
+            broker.create_with_leaders(names[at : at + TOPICS_A_REQUEST], PARTITIONS)
+        figures = {"create_s": time.perf_counter() - begun}
+    figures |= lag.figures()
     figures["bytes_each"] = (broker.resident_bytes() - before) / count
     broker.stop()
     broker, figures["restart_ms"] = _start_with(site, folder, names)
@@ -58,6 +70,7 @@ def many_partitions(site: Site) -> Figures:
     broker.stop(signal.SIGKILL)
     broker, figures["restart_killed_ms"] = _start_with(site, folder, names)
     broker.stop()
+    shutil.rmtree(folder)
     return figures
 
 
@@ -81,7 +94,7 @@ def _write_to_some(broker: Running, names: list[str]) -> None:
     drive(broker, Load([content], 1, codes, once=True), Limits(requests=len(names)))
 
 
-def idle_connections(site: Site) -> Figures:
+def _idle_connections(site: Site) -> Figures:
     """Each has been served once: what it weighs is a connection in use, now silent. They come from two processes."""
     figures = {}
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -108,3 +121,7 @@ def _idle_process(port: int, count: int) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ.copy()
     )
+
+
+start_and_stop = Measure(_start_and_stop, seconds=1.5, kafka_seconds=4.5)
+idle_connections = Measure(_idle_connections, seconds=8.0, kafka_seconds=15.0)

@@ -10,6 +10,8 @@ from pathlib import Path
 from .broker import Running
 from .load import Limits
 
+KAFKA, BARNABAS, WORKERS = "kafka", "barnabas", "barnabas-2"
+"""Who is measured; the last is Barnabas with two workers."""
 WARM = "warm "
 Figures = dict[str, float]
 """What was measured, by the key of its metric."""
@@ -17,14 +19,15 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is measured: a whole run, or a smoke run that only shows that all lines work."""
+    """How much is measured: a whole run, or a smoke run that only shows that all lines work. messages, topics: the share of
+    what a line asks for."""
 
     seconds: float = 2.5
     warm_seconds: float = 0.5
     messages: float = 1.0
-    cold_bytes: int = 1 << 30
+    cold_bytes: int = 5 << 30
     members: int = 1000
-    topics: int = 100
+    topics: float = 1.0
     idle: tuple[int, ...] = (1000, 10_000)
 
     @property
@@ -32,7 +35,13 @@ class Scale:
         return Limits(seconds=self.seconds)
 
 
-QUICK = Scale(0.3, 0.1, 0.02, 1 << 26, 100, 2, (200,))
+def percentiles(seconds: list[float]) -> Figures:
+    taken = sorted(seconds)
+    shares = (("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999))
+    return {name: taken[int(len(taken) * share)] * 1e6 for name, share in shares}
+
+
+QUICK = Scale(0.3, 0.1, 0.02, 1 << 26, 100, 0.02, (200,))
 
 
 @dataclass
@@ -97,3 +106,14 @@ class Site:
         self._broker = None
         self._ready.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a line is measured. kind: of the load that goes uncounted before the first line of its kind; empty: none does.
+    seconds, kafka_seconds: about, of one whole measurement on an idle machine, without that: for the plan."""
+
+    run: Callable[[Site], Figures]
+    kind: str = ""
+    seconds: float = 4.0
+    kafka_seconds: float = 4.0

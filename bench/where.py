@@ -24,10 +24,13 @@ from . import page, raw
 from .broker import Running, RunningBroker, compiled_python
 from .drive import drive
 from .load import Limits, Load
+from .raw import KB
 from .requests import fetch_codes, fetch_request, produce_codes, produce_request
 from .results import Results
-from .site import QUICK, Site
+from .site import BARNABAS, QUICK, Site
 
+SECONDS: Final = 70.0
+"""About, of a whole run: for the plan of bench.compare."""
 FREQUENCY: Final = 4999
 PERF_STARTS_S: Final = 0.5
 SYSTEM_CALLS: Final = (
@@ -56,6 +59,20 @@ FRAME: Final = re.compile(r"^\s+[0-9a-f]+ (?P<symbol>.*) \((?P<library>.*)\)$")
 KERNEL: Final = "[kernel.kallsyms]"
 LISTED: Final = 0.005
 """A step with less than this share goes into the rest."""
+
+
+PRODUCED: Final = (
+    ("1 KB, 4 × 8", 4, 8, KB),
+    ("1 KB, 32 × 1", 32, 1, KB),
+    ("16 KB, 4 × 5", 4, 5, 16 * KB),
+    ("100 KB, 4 × 5", 4, 5, 100 * KB),
+    ("1 MB, 2 × 2", 2, 2, 1_048_000),
+)
+FETCHED: Final = (("1 KB, 4 × 1", 4, KB + 76), ("64 KB, 4 × 1", 4, 64 * KB), ("1 MB, 2 × 1", 2, KB * KB))
+
+
+class CannotProfile(Exception):
+    """perf is not there, or sees nothing."""
 
 
 def step_of(frames: list[tuple[str, str]]) -> str:
@@ -102,20 +119,25 @@ def profile(broker: Running, load: Load, seconds: float, folder: Path) -> tuple[
     script = ["perf", "script", "-i", str(data), "-F", "ip,sym,dso"]
     done = subprocess.run(script, capture_output=True, text=True, check=False)
     if not done.stdout.strip():
-        raise SystemExit(f"perf saw nothing: {done.stderr[-500:]}")
+        raise CannotProfile(f"perf saw nothing: {done.stderr[-500:]}")
     return taken.cpu_us, shares(done.stdout.splitlines())
 
 
-def loads(site: Site) -> dict[str, Load]:
-    topic = site.topic("profiled", raw.PARTITIONS)
-    readable = raw.something_to_read(site)
-    contents = [produce_request(topic, number % raw.PARTITIONS, raw.KB, raw.now_ms()) for number in range(32)]
-    fetches = [fetch_request(readable, number, 64 * raw.KB) for number in range(raw.PARTITIONS)]
-    return {
-        "Produce 1 KB, 4 × 8": Load(contents[:4], 8, produce_codes(topic)),
-        "Produce 1 KB, 32 × 1": Load(contents, 1, produce_codes(topic)),
-        "Fetch 64 KB, 4 × 1": Load(fetches, 1, fetch_codes(readable)),
-    }
+def loads(site: Site) -> Iterator[tuple[str, Load]]:
+    """A load of Produce has a topic of its own, which goes when the next load is asked for: they write gigabytes."""
+    for name, connections, in_flight, size in PRODUCED:
+        topic = site.fresh_name("profiled")
+        site.broker.create([topic], raw.PARTITIONS)
+        contents = [
+            produce_request(topic, number % raw.PARTITIONS, size, raw.now_ms())
+            for number in range(connections)
+        ]
+        yield f"Produce {name}", Load(contents, in_flight, produce_codes(topic))
+        site.broker.delete([topic])
+    topic = raw.something_to_read(site)
+    for name, connections, size in FETCHED:
+        fetches = [fetch_request(topic, number, size) for number in range(connections)]
+        yield f"Fetch {name}", Load(fetches, 1, fetch_codes(topic))
 
 
 def without_sockets(python: Path | None) -> str:
@@ -147,6 +169,34 @@ def table(measured: dict[str, tuple[float, dict[str, float]]], how: str) -> dict
     return {"how": how, "loads": list(measured), "steps": rows, "total": total}
 
 
+def write(out: Path, python: Path | None, durability: str, seconds: float) -> str:
+    """Profiles all loads and writes the table into the page of the folder; the table. Raises CannotProfile."""
+    if shutil.which("perf") is None:
+        raise CannotProfile("perf is not installed")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+
+        def start(data: Path) -> RunningBroker:
+            return RunningBroker(data, durability, python)
+
+        site = Site(BARNABAS, folder / "site", start, 0.0, QUICK)
+        try:
+            measured = {load: profile(site.broker, what, seconds, folder) for load, what in loads(site)}
+        finally:
+            site.close()
+    build = "compiled" if python else "pure Python"
+    how = (
+        f"`python -m bench.where`, {build}, `{durability}`, {time.strftime('%Y-%m-%d')}: samples of perf, {seconds:g} s a load. "
+        f"The Python of it alone, without sockets and kernel (`bench.inprocess`): {without_sockets(python)}."
+    )
+    where = out / page.FOLDER / page.WHERE
+    where.parent.mkdir(parents=True, exist_ok=True)
+    content = table(measured, how)
+    where.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    page.write(out, Results(out / page.FOLDER / page.FIGURES))
+    return page.steps_table(content)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -156,34 +206,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each load (5)")
     parser.add_argument("--pure", action="store_true", help="pure Python though it is compiled")
     given = parser.parse_args()
-    if shutil.which("perf") is None:
-        raise SystemExit("perf is not installed")
-    python = None if given.pure else compiled_python()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-
-        def start(data: Path) -> RunningBroker:
-            return RunningBroker(data, given.durability, python)
-
-        site = Site("barnabas", folder / "site", start, 0.0, QUICK)
-        try:
-            measured = {
-                load: profile(site.broker, what, given.seconds, folder) for load, what in loads(site).items()
-            }
-        finally:
-            site.close()
-    build = "compiled" if python else "pure Python"
-    how = (
-        f"`python -m bench.where`, {build}, `{given.durability}`, {time.strftime('%Y-%m-%d')}: samples of perf, {given.seconds:g} s a load. "
-        f"The Python of it alone, without sockets and kernel (`bench.inprocess`): {without_sockets(python)}."
-    )
-    results = Results(given.out / page.FOLDER / page.FIGURES)
-    where = given.out / page.FOLDER / page.WHERE
-    where.parent.mkdir(parents=True, exist_ok=True)
-    content = table(measured, how)
-    where.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    page.write(given.out, results)
-    print(page.steps_table(content))
+    try:
+        print(write(given.out, None if given.pure else compiled_python(), given.durability, given.seconds))
+    except CannotProfile as error:
+        raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

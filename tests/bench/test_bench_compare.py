@@ -39,7 +39,9 @@ def test_a_line_is_measured_in_its_modes_and_the_page_has_it(tmp_path: Path) -> 
 
 def test_an_interrupted_run_ends_its_broker_and_keeps_what_it_has(tmp_path: Path) -> None:
     run = compare(tmp_path, "--only", "produce of many", "--rounds", "50")
-    assert run.stdout is not None and "produce-10 " in run.stdout.readline()
+    assert run.stdout is not None
+    first = run.stdout.readline()
+    assert "produce-10 " in first and " left  cache" in first
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
     assert children, "its broker runs"
     run.send_signal(signal.SIGINT)
@@ -47,3 +49,11 @@ def test_an_interrupted_run_ends_its_broker_and_keeps_what_it_has(tmp_path: Path
     assert run.wait(30) == 130 and "interrupted; --resume goes on" in said
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
     assert measured(tmp_path)[0] == ("produce-10", "cache", 0)
+
+
+def test_a_plan_measures_nothing_and_forgets_nothing(tmp_path: Path) -> None:
+    first = compare(tmp_path, "--only", "commits", "--mode", "cache")
+    assert first.wait(60) == 0
+    plan = compare(tmp_path, "--only", "commits", "--plan")
+    assert plan.stdout is not None and "commits" in plan.stdout.read() and plan.wait(60) == 0
+    assert measured(tmp_path) == [("commits", "cache", 0)]

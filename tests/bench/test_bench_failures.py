@@ -1,7 +1,7 @@
 """What goes wrong while a line is measured is named, and ends neither the run nor the lines after it."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 from bench.attempt import attempt
 from bench.broker import RunningBroker
 from bench.catalog import Line, chosen
-from bench.site import QUICK, Figures, Site
+from bench.site import QUICK, Figures, Measure, Site
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site.close()
 
 
-def line(measure: object) -> Line:
-    return replace(chosen("commits")[0], measure=measure)  # type: ignore[arg-type]
+def line(measure: Callable[[Site], Figures]) -> Line:
+    return replace(chosen("commits")[0], measure=Measure(measure))
 
 
 def test_a_broker_that_ends_under_the_load_is_named_with_its_last_words_and_started_again(site: Site) -> None:

@@ -1,19 +1,25 @@
 """What is kept of a run and what the page says of it."""
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from bench.catalog import LINES, METRICS, Goal, chosen
-from bench.judge import verdicts
+from bench.catalog import LINES, METRICS, Goal, Line, chosen
+from bench.judge import Verdict, verdicts
 from bench.plot import Row, bars
-from bench.results import BARNABAS, KAFKA, Results, Run
+from bench.results import Results, Run
+from bench.site import BARNABAS, KAFKA, WORKERS
 
-from bench import page
+from bench import notes, page
 
 
 def run(line: str, who: str, number: int, mode: str = "cache", failure: str = "", **figures: float) -> Run:
     return Run(line, mode, who, number, figures, False, "2026-01-01 00:00", 0.5, failure)
+
+
+def of_one_worker(results: Results, line: Line, mode: str) -> list[Verdict]:
+    return [verdict for verdict in verdicts(results, line, mode) if verdict.goal.who == BARNABAS]
 
 
 @pytest.fixture
@@ -27,6 +33,7 @@ def test_every_metric_of_a_line_and_a_goal_is_known_and_keys_are_unique() -> Non
         assert set(line.shown) <= set(METRICS), line.key
         assert {goal.metric for goal in line.goals} <= set(line.shown), line.key
         assert {goal.mode for goal in line.goals} <= set(line.modes), line.key
+        assert {goal.who for goal in line.goals} <= set(line.contenders), line.key
 
 
 def test_lines_are_chosen_by_a_word_of_key_group_or_name() -> None:
@@ -65,7 +72,7 @@ def test_a_goal_is_met_from_its_ratio_on_and_within_its_bound(
     results.add(run("produce-1k-4x8", KAFKA, 0, requests_s=100, cpu_us=kafka_cpu))
     results.add(run("produce-1k-4x8", BARNABAS, 0, requests_s=rate, cpu_us=cpu))
     (line,) = chosen("produce-1k-4x8")
-    assert [verdict.met for verdict in verdicts(results, line, "cache")] == met
+    assert [verdict.met for verdict in of_one_worker(results, line, "cache")] == met
 
 
 def test_sync_is_also_held_against_kafka_that_does_not_flush(results: Results) -> None:
@@ -73,7 +80,7 @@ def test_sync_is_also_held_against_kafka_that_does_not_flush(results: Results) -
     results.add(run("produce-1k-4x8", KAFKA, 0, mode="sync", requests_s=10))
     results.add(run("produce-1k-4x8", BARNABAS, 0, mode="sync", requests_s=90))
     (line,) = chosen("produce-1k-4x8")
-    flushed, unflushed = verdicts(results, line, "sync")
+    flushed, unflushed = of_one_worker(results, line, "sync")
     assert (flushed.ratio, flushed.met, unflushed.ratio, unflushed.met) == (9.0, True, 0.9, False)
     assert "of Kafka unflushed" in unflushed.text() and "**missed**" in unflushed.text()
 
@@ -109,6 +116,99 @@ def test_a_plot_is_well_formed_and_its_bars_grow_from_the_origin_to_either_side(
 
 def test_a_goal_with_a_missing_figure_is_neither_met_nor_missed(results: Results) -> None:
     (line,) = chosen("fetch-64k")
-    (verdict,) = verdicts(results, line, "cache")
+    (verdict,) = of_one_worker(results, line, "cache")
     assert verdict.goal == Goal("requests_s", 3) and verdict.met is None
     assert verdict.text().endswith("not measured")
+
+
+def add_two_workers(results: Results, rate: float, **figures: float) -> Line:
+    """One worker at 1,000/s, 500 µs of the broker and 250 of the client each: 0.75 of the 2 cores."""
+    results.machine = {"Cores": "2 (any)"}
+    for who, its_rate, its in ((BARNABAS, 1000, {}), (WORKERS, rate, figures)):
+        costs = {"cpu_us": 500.0, "client_us": 250.0, **its}
+        results.add(run("fetch-64k", who, 0, requests_s=its_rate, **costs))
+    return chosen("fetch-64k")[0]
+
+
+def test_two_workers_are_held_beside_one(results: Results) -> None:
+    line = add_two_workers(results, 1800)
+    (verdict,) = [verdict for verdict in verdicts(results, line, "cache") if verdict.goal.who == WORKERS]
+    assert (verdict.ratio, verdict.met) == (1.8, True)
+    assert verdict.text() == "requests/s ≥ 1.8× of one worker: 1.80×, met"
+
+
+@pytest.mark.parametrize(
+    ("rate", "why"),
+    [
+        (2500, "the cores; workers 1.25 + clients 0.62"),
+        (2000, "not the cores: 0.50 of them were idle; workers 1.00"),
+    ],
+)
+def test_the_page_says_what_limits_two_workers(
+    results: Results, tmp_path: Path, rate: float, why: str
+) -> None:
+    add_two_workers(results, rate)
+    page.write(tmp_path, results)
+    text = (tmp_path / "performance.md").read_text()
+    assert "### Two workers" in text and "no number of workers serves more" in text
+    assert why in text and "(one worker: 0.50 + 0.25); at most 2.67×" in text
+
+
+NOTE = """
+[[note]]
+line = "fetch-64k"
+metric = "requests_s"
+mode = "cache"
+beside = "kafka"
+text = \"\"\"the kernel copies
+64 KB in 20 µs\"\"\"
+"""
+
+
+def test_a_missed_goal_has_its_reason_beside_it(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons = tmp_path / "notes.toml"
+    reasons.write_text(NOTE)
+    (note,) = notes.read(reasons)
+    monkeypatch.setattr(notes, "read", lambda: [note])
+    results.add(run("fetch-64k", KAFKA, 0, requests_s=100))
+    results.add(run("fetch-64k", BARNABAS, 0, requests_s=299))
+    page.write(tmp_path, results)
+    text = (tmp_path / "performance.md").read_text()
+    assert "requests/s ≥ 3×: 2.99×, **missed**. the kernel copies 64 KB in 20 µs\n" in text
+    assert "**missed** ([why](#goals))" in text
+    assert notes.stale([note], results) == []
+
+    results.forget(["fetch-64k"], ["cache"])
+    results.add(run("fetch-64k", KAFKA, 0, requests_s=100))
+    results.add(run("fetch-64k", BARNABAS, 0, requests_s=300))
+    assert notes.stale([note], results) == [
+        "fetch-64k, requests_s, cache: the goal is met; its note is stale"
+    ]
+
+
+def test_a_smoke_run_makes_no_note_stale(results: Results) -> None:
+    note = notes.Note("fetch-64k", "requests_s", "cache", KAFKA, "why")
+    for who, rate in ((KAFKA, 1), (BARNABAS, 10)):
+        results.add(replace(run("fetch-64k", who, 0, requests_s=rate), quick=True))
+    assert notes.stale([note], results) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("fetch-64k", "fetch-65k"), "there is no such goal"),
+        (('beside = "kafka"', 'beside = "redpanda"'), "there is no such goal"),
+        (('mode = "cache"', ""), "a note has beside, line, metric, mode, text"),
+    ],
+)
+def test_a_note_about_no_goal_is_refused(tmp_path: Path, change: tuple[str, str], said: str) -> None:
+    path = tmp_path / "notes.toml"
+    path.write_text(NOTE.replace(*change))
+    with pytest.raises(SystemExit, match=said):
+        notes.read(path)
+
+
+def test_the_notes_of_the_project_are_about_goals() -> None:
+    notes.read()

@@ -1,0 +1,71 @@
+"""The page's table of two workers beside one: how much more they serve, and what limits them."""
+
+from collections.abc import Callable
+
+from .catalog import LINES, METRICS, Goal, Line
+from .judge import ratio_of, times
+from .results import Results
+from .site import BARNABAS, KAFKA, WORKERS, Figures
+
+SHOWN = ("requests_s", "cpu_us", "client_us", "p50_us", "p99_us", "p999_us", "lag_p99_us")
+ALL_BUSY = 0.9
+"""Share of the cores from which on they are what limits."""
+
+TEXT = """\
+Each worker leads half of the partitions; the clients go to each partition's leader. *Cores* is what the broker's processes and the
+load generator used together. Both share the machine's {cores:g} cores, so no number of workers serves more than *at most*: all cores at
+what one worker's requests cost, broker and client together. A goal above that is not within reach of a machine of {cores:g} cores.
+"""
+
+
+def section(
+    results: Results, mode: str, goal_text: Callable[[Line, str, Callable[[Goal], bool]], str]
+) -> str:
+    """Empty without a measurement of two workers."""
+    lines = [line for line in LINES if results.median(line.key, mode, WORKERS)]
+    if not lines:
+        return ""
+    head = " · ".join(METRICS[key].label for key in SHOWN)
+    rows = [
+        f"| {line.name if line.group.startswith(line.name) else f'{line.group}, {line.name}'} "
+        f"| {cell(results.median(line.key, mode, BARNABAS))} | {cell(results.median(line.key, mode, WORKERS))} "
+        f"| {_ratio(results, line, mode, BARNABAS)} | {_ratio(results, line, mode, KAFKA)} | {limits(results, line, mode)} "
+        f"| {goal_text(line, mode, lambda goal: goal.who == WORKERS)} |\n"
+        for line in lines
+    ]
+    return (
+        f"### Two workers\n\n{TEXT.format(cores=results.cores)}\nCells: {head}.\n\n"
+        "| line | one worker | two workers | two / one | two / Kafka | what limits | goal |\n|---|---|---|---|---|---|---|\n"
+        + "".join(rows)
+    )
+
+
+def cell(figures: Figures) -> str:
+    if not figures:
+        return "–"
+    return " · ".join(f"{figures[key]:,.{METRICS[key].digits}f}" if key in figures else "–" for key in SHOWN)
+
+
+def _ratio(results: Results, line: Line, mode: str, beside: str) -> str:
+    ratio = ratio_of(results, line, mode, "requests_s", WORKERS, beside)
+    return "–" if ratio is None else times(ratio)
+
+
+def busy(figures: Figures) -> tuple[float, float]:
+    """Cores that the broker and the clients used."""
+    return figures["requests_s"] * figures["cpu_us"] / 1e6, figures["requests_s"] * figures["client_us"] / 1e6
+
+
+def limits(results: Results, line: Line, mode: str) -> str:
+    one, two = results.median(line.key, mode, BARNABAS), results.median(line.key, mode, WORKERS)
+    if not one or not two:
+        return "–"
+    broker, clients = busy(two)
+    cores = results.cores
+    most = cores / sum(busy(one))
+    idle = cores - broker - clients
+    why = "the cores" if idle < (1 - ALL_BUSY) * cores else f"not the cores: {idle:.2f} of them were idle"
+    return (
+        f"{why}; workers {broker:.2f} + clients {clients:.2f} of {cores:g} cores "
+        f"(one worker: {busy(one)[0]:.2f} + {busy(one)[1]:.2f}); at most {times(most)}"
+    )
