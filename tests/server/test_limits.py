@@ -118,38 +118,51 @@ def test_a_fetch_ends_with_its_connection(broker: barnabas.Broker) -> None:
     assert until(broker, lambda: waits.waiting() == 0)
 
 
-def watched(broker: barnabas.Broker) -> list[int]:
-    """After a look at the budgets: bytes of unfinished frames of each connection that will be looked at again."""
-    listeners = broker._node.listeners
-    found: list[int] = []
+def port_of(client: RawClient) -> int:
+    port: int = client.socket.getsockname()[1]
+    return port
+
+
+def served_of(broker: barnabas.Broker, client: RawClient) -> ServerConnection:
+    port = port_of(client)
+    found: list[ServerConnection] = []
 
     def look() -> None:
-        listeners._check_budgets()
-        found.extend(served.frame_bytes for served in listeners._watched)
+        for served, connection in broker._node.listeners._open.items():
+            if connection.peer_port == port:
+                found.append(served)
 
     on_loop(broker, look)
-    return found
+    (served,) = found
+    return served
 
 
 def test_a_connection_that_holds_nothing_is_not_looked_at(broker: barnabas.Broker, client: RawClient) -> None:
-    assert watched(broker) == []
+    listeners = broker._node.listeners
+    served = served_of(broker, client)
+
+    def is_watched() -> bool:
+        """After a look at the budgets."""
+        on_loop(broker, listeners._check_budgets)
+        assert served.watched == (served in listeners._watched)
+        return served.watched
+
+    assert not is_watched()
     client.send(ALL_TOPICS[:-1])
-    assert until(broker, lambda: broker._node.listeners.frame_bytes() == len(ALL_TOPICS) - 1)
-    assert watched(broker) == [len(ALL_TOPICS) - 1]
+    assert until(broker, lambda: served.frame_bytes == len(ALL_TOPICS) - 1)
+    assert is_watched()
     client.send(ALL_TOPICS[-1:])
     assert client.read_frame() is not None
-    assert watched(broker) == []
-    on_loop(broker, broker._node.listeners._check)
-    assert not broker._node.listeners._checking, "nor is there a next look"
+    assert not is_watched()
+    assert until(broker, lambda: not (listeners._check_budgets() or listeners._watched))
+    on_loop(broker, listeners._check)
+    assert not listeners._checking, "nor is there a next look"
 
 
 def test_too_many_uncommitted_bytes_hold_every_connection_until_they_are_committed(
-    broker: barnabas.Broker, client: RawClient
+    broker: barnabas.Broker, client: RawClient, sentinel: RawClient
 ) -> None:
     listeners = broker._node.listeners
-
-    def held() -> list[bool]:
-        return [served.held for served in listeners._open]
 
     def add(size: int) -> None:
         listeners._uncommitted.bytes += size
@@ -157,26 +170,21 @@ def test_too_many_uncommitted_bytes_hold_every_connection_until_they_are_committ
 
     on_loop(broker, lambda: add(UNCOMMITTED_BYTES_BUDGET + 1))
     try:
-        assert held() == [True, True], "the sentinel's, too, which has sent nothing"
+        assert served_of(broker, client).held
+        assert served_of(broker, sentinel).held, "although it has sent nothing"
         with RawClient(broker.bootstrap) as late:
-            late.send(ALL_TOPICS)
-            assert late.read_frame() is not None
+            assert until(
+                broker, lambda: port_of(late) in [each.peer_port for each in listeners._open.values()]
+            )
             on_loop(broker, listeners._check)
-            assert held() == [True] * 3, "whoever comes later, at the next look"
+            assert served_of(broker, late).held, "whoever comes later, at the next look"
             assert listeners._checking
     finally:
         on_loop(broker, lambda: add(-UNCOMMITTED_BYTES_BUDGET - 1))
-    assert not any(held())
+    assert not served_of(broker, client).held
+    assert not served_of(broker, sentinel).held
     client.send(ALL_TOPICS)
     assert client.read_frame() is not None
-
-
-def served_of(broker: barnabas.Broker, client: RawClient) -> ServerConnection:
-    port = client.socket.getsockname()[1]
-    (served,) = [
-        served for served, connection in broker._node.listeners._open.items() if connection.peer_port == port
-    ]
-    return served
 
 
 def test_replies_behind_a_parked_produce_are_in_the_budget_of_unsent_bytes(
@@ -193,10 +201,11 @@ def test_replies_behind_a_parked_produce_are_in_the_budget_of_unsent_bytes(
         client.post(produce, produce_request("stuck", batch_of([b"v"])), 12)
         for _ in range(5):
             client.post(fetch, fetch_request("large"), 12)
-        assert until(broker, lambda: listeners.unsent_bytes() > 5 * len(large))
+        served = served_of(broker, client)
+        assert until(broker, lambda: served.unsent_bytes() > 5 * len(large))
+        assert listeners.unsent_bytes() >= served.unsent_bytes()
         listeners.unsent_bytes_budget = 4 * len(large)
         on_loop(broker, listeners._check)
-        served = served_of(broker, client)
         assert served.held
         client.post(fetch, fetch_request("large"), 12)
         sentinel.delete_topic("stuck")
