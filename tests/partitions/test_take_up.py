@@ -59,6 +59,20 @@ def test_a_partition_whose_files_refuse_is_offline_and_the_others_serve(
     bench.check()
 
 
+def test_a_kept_file_that_was_not_finished_is_none() -> None:
+    """The power went while it was written: the ring still has all of it."""
+    bench = crashed()
+    disk = bench.machine.disk
+    disk.fail("write", errno.EIO, times=1, path="a-0/0000")
+    disk.fail("write", errno.EIO, path=f"{KEPT}/")
+    with pytest.raises((WorldError, StartFailed)):
+        bench.machine.boot()
+    assert [name for name in kept(bench) if name.endswith(".tmp")]
+    bench.machine.boot()
+    assert not bench.partition("a").offline and not kept(bench)
+    bench.check()
+
+
 @pytest.mark.parametrize("seed", range(16))
 def test_what_is_kept_outlives_the_starts_at_which_its_partition_refuses(seed: int) -> None:
     """The ring has been used again by then."""

@@ -204,7 +204,11 @@ def kept_name(topic_id: bytes, index: int) -> str:
 def kept_of(files: Files, root: str, topic_id: bytes, index: int) -> list[str]:
     """Paths of the files that are kept for a partition."""
     begins = kept_name(topic_id, index)
-    return [f"{root}/{KEPT}/{name}" for name in files.list(f"{root}/{KEPT}") if name.startswith(begins)]
+    return [
+        f"{root}/{KEPT}/{name}"
+        for name in files.list(f"{root}/{KEPT}")
+        if name.startswith(begins) and topic_id_in(name) is not None
+    ]
 
 
 def _keep(files: Files, root: str, run_id: bytes, entries: Sequence[Entry]) -> None:
@@ -251,16 +255,14 @@ def forget_kept(files: Files, root: str, paths: Sequence[str]) -> None:
 
 
 def forget_strays(files: Files, root: str, topic_ids: Container[bytes]) -> None:
-    """What was kept for topics that are no more. Raises WorldError."""
+    """At a start: what was kept for topics that are no more, or was not finished: the ring had it still. Raises WorldError."""
     kept = [
-        f"{root}/{KEPT}/{name}"
-        for name in files.list(f"{root}/{KEPT}")
-        if topic_id_in(name) is not None and topic_id_in(name) not in topic_ids
+        f"{root}/{KEPT}/{name}" for name in files.list(f"{root}/{KEPT}") if topic_id_in(name) not in topic_ids
     ]
     forget_kept(files, root, kept)
 
 
 def topic_id_in(name: str) -> bytes | None:
-    """Whose a kept file is; None: of nobody here."""
-    found = re.match(r"([0-9a-f]{32})-\d+\.", name)
+    """Whose a kept file is; None: it is none."""
+    found = re.fullmatch(r"([0-9a-f]{32})-\d+\.[0-9a-f]{32}", name)
     return bytes.fromhex(found[1]) if found else None
