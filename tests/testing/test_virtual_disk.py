@@ -189,3 +189,94 @@ def test_one_seed_one_history() -> None:
 
     assert history(7) == history(7)
     assert len({tuple(history(seed)) for seed in range(10)}) == 10
+
+
+# -- several processes
+
+
+def test_processes_see_each_others_writes_and_the_death_of_one_takes_nothing_else() -> None:
+    disk, file = disk_with_a_file(0)
+    other = disk.process()
+    file.write(4, [b"unsynced"])
+    assert other.read_all("/log/a") == b"old!unsynced"
+    theirs = other.open("/log/a")
+    disk.lose_process()
+    assert theirs.read(4, 8) == b"unsynced", "its files stay open, and the page cache is the machine's"
+    with pytest.raises(AssertionError):
+        file.read(0, 1)
+
+
+def test_a_sync_by_one_process_makes_durable_what_another_one_wrote() -> None:
+    for seed in SEEDS:
+        disk, file = disk_with_a_file(seed)
+        file.write(4, [b"mine"])
+        disk.process().open("/log/a").sync()
+        disk.crash()
+        assert disk.read_all("/log/a") == b"old!mine"
+
+
+def test_a_power_failure_is_the_end_of_all_processes() -> None:
+    disk, _ = disk_with_a_file(0)
+    other = disk.process()
+    theirs = other.open("/log/a")
+    disk.crash()
+    with pytest.raises(AssertionError):
+        theirs.size()
+    assert other.open("/log/a").size() == 4
+
+
+def test_a_lock_is_freed_by_its_holder_and_by_its_death_alone() -> None:
+    disk, _ = disk_with_a_file(0)
+    other = disk.process()
+    release = disk.lock("/log/.lock")
+    assert release is not None and other.lock("/log/.lock") is None
+    other.lose_process()
+    assert other.lock("/log/.lock") is None
+    disk.lose_process()
+    assert other.lock("/log/.lock") is not None
+    release()
+    assert disk.lock("/log/.lock") is None, "an old life's release frees nothing"
+
+
+def test_faults_are_those_of_one_process() -> None:
+    disk, file = disk_with_a_file(0)
+    other = disk.process()
+    disk.fail("sync", errno.EIO)
+    other.open("/log/a").sync()
+    refused(file.sync, errno.EIO)
+
+
+def test_two_living_processes_never_change_one_folder() -> None:
+    disk, _ = disk_with_a_file(0)
+    other = disk.process()
+    changes: list[Callable[[], object]] = [
+        lambda: other.open("/log/a").write(0, [b"x"]),
+        lambda: other.open("/log/a").truncate(0),
+        lambda: other.unlink("/log/a"),
+        lambda: other.rename("/log/a", "/log/b"),
+        lambda: other.rename("/log", "/gone"),
+        lambda: other.remove_folder("/log"),
+    ]
+    for number, change in enumerate(changes, 1):
+        with pytest.raises(AssertionError, match="lives"):
+            change()
+        assert len(disk.platter.breaches) == number
+    other.open("/log/a").sync()
+    disk.lose_process()
+    for change in (changes[0], changes[3]):
+        change()
+    refused(lambda: disk.open("/log/a"), errno.ENOENT)
+    with pytest.raises(AssertionError, match="lives"):
+        disk.open("/log/b").write(0, [b"y"])
+
+
+def test_a_process_that_takes_turns_gives_a_folder_on_and_takes_it_only_from_the_dead() -> None:
+    parent, file = disk_with_a_file(0)
+    worker = parent.process()
+    parent.takes_turns = True
+    worker.open("/log/a").write(0, [b"x"])
+    with pytest.raises(AssertionError, match="lives"):
+        file.write(0, [b"y"])
+    worker.lose_process()
+    file.write(0, [b"y"])
+    worker.open("/log/a").write(0, [b"z"])

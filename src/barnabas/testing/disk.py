@@ -7,6 +7,10 @@ D2  A failed sync throws away what it should have written: a later sync succeeds
     it, as Linux does with the page cache (decision 6: never believe it).
 D3  A failing write may have written a part.
 D4  After a crash the files and locks that were open are those of a dead process: using one fails the test.
+D5  Several processes may have one disk, each a view of it (`process`): they see each other's writes, synced or not. The
+    death of one frees its locks and leaves the rest as it is; a crash is the end of all.
+D6  A folder's files are changed by one process while it lives, and by another one only after its death. One that
+    `takes_turns` (a parent that mends what dead workers left) gives a folder on while it lives. Else the test fails.
 Limits: a rename stays within one folder (Barnabas needs no other), and nothing is ever full unless scripted.
 """
 
@@ -88,6 +92,8 @@ class _Folder:
         self.live: dict[str, _Inode | _Folder] = {}
         self.durable: dict[str, _Inode | _Folder] = {}
         self.pending: list[dict[str, _Inode | _Folder | None]] = []
+        self.writer: tuple[VirtualDisk, int] | None = None
+        """Who changed a file here last: a process and its life (D6)."""
 
     def change(self, names: "dict[str, _Inode | _Folder | None]") -> None:
         _rename(self.live, names)
@@ -129,9 +135,10 @@ class _Fault:
 class VirtualFile:
     """One open file of a VirtualDisk."""
 
-    def __init__(self, disk: "VirtualDisk", path: str, inode: _Inode) -> None:
+    def __init__(self, disk: "VirtualDisk", path: str, folder: _Folder, inode: _Inode) -> None:
         self.path = path
         self._disk = disk
+        self._folder = folder
         self._inode = inode
         self._life = disk.lives
 
@@ -145,6 +152,7 @@ class VirtualFile:
 
     def write(self, position: int, chunks: Sequence[bytes | memoryview]) -> int:
         content = b"".join(chunks)
+        self._disk.writes_in(self._folder, self.path)
         try:
             self._use("write")
         except WorldError:
@@ -165,6 +173,7 @@ class VirtualFile:
         return len(self._inode.live)
 
     def truncate(self, size: int) -> None:
+        self._disk.writes_in(self._folder, self.path)
         self._use("truncate")
         self._inode.change(size, None)
 
@@ -193,31 +202,54 @@ class VirtualRing(VirtualFile):
         return size
 
 
-class VirtualDisk:
-    """The Files port over a disk that forgets. Paths are absolute."""
+class Platter:
+    """What the processes of one machine share."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.root = _Folder()
+        self.locks: dict[str, object] = {}
+        self.processes: list[VirtualDisk] = []
+        self.breaches: list[str] = []
+        """Of D6: who broke it may have caught the failure."""
+
+
+class VirtualDisk:
+    """The Files port of one process over a disk that forgets. Paths are absolute."""
+
+    def __init__(self, seed: int = 0, platter: Platter | None = None) -> None:
+        self.platter = Platter(seed) if platter is None else platter
+        self.platter.processes.append(self)
+        self.random = self.platter.random
         self.lives = 0
+        self.takes_turns = False
         self.free = FREE_BYTES
         self.total = 2 * FREE_BYTES
         self.calls: dict[Kind, int] = {}
-        self._root = _Folder()
+        self._root = self.platter.root
         self._faults: list[_Fault] = []
         self._calls_left: int | None = None
         self._locks: dict[str, object] = {}
 
+    def process(self) -> "VirtualDisk":
+        """The disk as another process has it (D5), with faults of its own."""
+        return VirtualDisk(platter=self.platter)
+
     # -- what a test does to it
 
     def crash(self) -> None:
-        """The power goes. Kill the node's loop first; then open the disk again as a new process would."""
-        self.lose_process()
+        """The power goes. Kill the nodes' loops first; then open the disk again as a new process would."""
+        for process in self.platter.processes:
+            process.lose_process()
         self._root.crash(self.random)
 
     def lose_process(self) -> None:
         """The process dies, the machine lives: a new one sees all that was written, synced or not."""
         self.lives += 1
         self._calls_left = None
+        for path, holder in self._locks.items():
+            if self.platter.locks.get(path) is holder:
+                del self.platter.locks[path]
         self._locks.clear()
 
     def interrupt(self, calls: int) -> None:
@@ -253,15 +285,30 @@ class VirtualDisk:
                     fault.times -= 1
                     raise WorldError(f"{path}: {os.strerror(fault.number)}", fault.number)
 
+    def changes_in(self, folder: _Folder, path: str) -> None:
+        """D6, of what leaves no mark."""
+        if folder.writer is None:
+            return
+        writer, life = folder.writer
+        if writer is not self and writer.lives == life and not writer.takes_turns:
+            self.platter.breaches.append(path)
+            raise AssertionError(f"{path}: is changed while another process that wrote there lives")
+
+    def writes_in(self, folder: _Folder, path: str) -> None:
+        """D6."""
+        self.changes_in(folder, path)
+        folder.writer = self, self.lives
+
     # -- the port
 
     def open_ring(self, path: str, size: int) -> RingFile | None:
         if not self.exists(path) or self.open(path).size() != size:
             self.write_atomic(path, bytes(size))
-        found = self._find(path)
+        folder, name = self._parent(path)
+        found = folder.live[name]
         assert isinstance(found, _Inode)
         self.call("open", path)
-        return VirtualRing(self, path, found)
+        return VirtualRing(self, path, folder, found)
 
     def open(self, path: str, *, create: bool = False) -> File:
         self.call("open", path)
@@ -274,7 +321,7 @@ class VirtualDisk:
                 raise WorldError(f"{path}: no such file", errno.ENOENT)
             node = _Inode()
             folder.change({name: node})
-        return VirtualFile(self, path, node)
+        return VirtualFile(self, path, folder, node)
 
     def exists(self, path: str) -> bool:
         return self._find(path) is not None
@@ -302,6 +349,7 @@ class VirtualDisk:
         if node is None:
             raise WorldError(f"{old}: no such file", errno.ENOENT)
         assert folder is target, f"{old} to {new}: this disk renames within one folder only"
+        self.changes_in(node if isinstance(node, _Folder) else folder, old)
         there = target.live.get(new_name)
         if isinstance(there, _Folder) and there.live:
             raise WorldError(f"{new}: is a folder that is not empty", errno.ENOTEMPTY)
@@ -311,11 +359,14 @@ class VirtualDisk:
         self.call("unlink", path)
         if isinstance(self._find(path), _Inode):
             folder, name = self._parent(path)
+            self.changes_in(folder, path)
             folder.change({name: None})
 
     def remove_folder(self, folder: str) -> None:
         self.call("unlink", folder)
-        if isinstance(self._find(folder), _Folder):
+        node = self._find(folder)
+        if isinstance(node, _Folder):
+            self.changes_in(node, folder)
             parent, name = self._parent(folder)
             parent.change({name: None})
 
@@ -347,15 +398,15 @@ class VirtualDisk:
         return self.total
 
     def lock(self, path: str) -> Callable[[], None] | None:
-        if path in self._locks:
+        if path in self.platter.locks:
             return None
         self.open(path, create=True)
         holder = object()
-        self._locks[path] = holder
+        self._locks[path] = self.platter.locks[path] = holder
 
         def release() -> None:
-            if self._locks.get(path) is holder:
-                del self._locks[path]
+            if self.platter.locks.get(path) is holder:
+                del self.platter.locks[path]
 
         return release
 
