@@ -9,7 +9,12 @@ from trouble import hold, on_loop
 
 import barnabas
 from barnabas.ports import Piece
-from barnabas.server.connection import FRAMES_PER_TURN_MAX, UNANSWERED_MAX, ServerConnection
+from barnabas.server.connection import (
+    FRAMES_PER_TURN_MAX,
+    UNANSWERED_MAX,
+    UNSTARTED_BYTES_MAX,
+    ServerConnection,
+)
 from barnabas.server.listener import UNCOMMITTED_BYTES_BUDGET
 from barnabas.wire.messages import fetch, produce
 
@@ -236,3 +241,52 @@ def test_a_connection_has_so_many_requests_unanswered(
     assert client.read_frame() is not None
     for _ in range(count):
         assert client.read_frame() is not None
+
+
+LARGE = frame_of(header_of(METADATA, 1) + struct.pack(">i", NAMES) + b"\0\5plain" * NAMES)
+"""A request of a MiB."""
+
+
+def wait_for_ever(client: RawClient, topic: str) -> None:
+    """What it sends behind this does not begin."""
+    client.create_topic(topic)
+    client.post(fetch, fetch_request(topic, min_bytes=1, max_wait_ms=2**31 - 1), 12)
+
+
+def test_behind_a_wait_no_more_is_read_than_a_little(broker: barnabas.Broker, client: RawClient) -> None:
+    wait_for_ever(client, "silent")
+    served = served_of(broker, client)
+    client.send(LARGE + LARGE[:-1])
+    assert until(broker, lambda: served._paused)
+    assert len(LARGE) <= served.frame_bytes <= len(LARGE) + UNSTARTED_BYTES_MAX
+    on_loop(broker, broker._node.listeners._check)
+    assert served.watched and not served.held
+
+
+def test_what_waits_whole_counts_and_lets_others_go_on(broker: barnabas.Broker, client: RawClient) -> None:
+    listeners = broker._node.listeners
+    usual = listeners.frame_bytes_budget
+    with RawClient(broker.bootstrap) as blocked:
+        wait_for_ever(blocked, "quiet")
+        blocked.send(LARGE)
+        stopped = served_of(broker, blocked)
+        assert until(broker, lambda: stopped.frame_bytes == len(LARGE) - 4)
+        client.send(LARGE[:-1000])
+        going = served_of(broker, client)
+        assert until(broker, lambda: going.frame_bytes == len(LARGE) - 1000)
+        try:
+            listeners.frame_bytes_budget = 100_000
+            on_loop(broker, listeners._check)
+            assert stopped.held and not going.held
+            client.send(LARGE[-1000:])
+            assert client.read_frame() is not None
+            assert going.frame_bytes == 0
+        finally:
+            listeners.frame_bytes_budget = usual
+        on_loop(broker, listeners._check)
+        assert not stopped.held
+        broker.produce("quiet", "x")
+        assert blocked.read_frame() is not None, "the fetch"
+        assert blocked.read_frame() is not None
+        on_loop(broker, listeners._check)
+        assert stopped.frame_bytes == 0 and not stopped.watched

@@ -23,6 +23,9 @@ STARTS_BEHIND_PRODUCE: Final = frozenset({0, 1, 2, 3, 12, 18})
 FRAMES_PER_TURN_MAX: Final = 64
 """Requests one connection may start in one go: the others of this loop get their turn."""
 
+UNSTARTED_BYTES_MAX: Final = 256 * 1024
+"""Of whole frames that wait for a request before them; beyond it the socket is not read."""
+
 UNANSWERED_MAX: Final = 1000
 """Requests one connection may have begun behind a parked Produce; the others wait."""
 
@@ -61,6 +64,7 @@ class ServerConnection:
         "_starting",
         "_turn",
         "_unstarted",
+        "_unstarted_bytes",
         "caller",
         "held",
         "last_active_ms",
@@ -83,6 +87,7 @@ class ServerConnection:
         self._frames = FrameReader(frame_bytes_max)
         self._unstarted: list[bytes] = []
         """The next to start is the last."""
+        self._unstarted_bytes = 0
         self._slots: list[Request] = []
         """Begun and not answered, in order."""
         self._parked_produce = 0
@@ -115,8 +120,13 @@ class ServerConnection:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes held of a frame that is not whole yet."""
-        return self._frames.held_bytes
+        """Bytes held of requests that are not begun: of a frame that is not whole yet, and of whole ones that wait."""
+        return self._frames.held_bytes + self._unstarted_bytes
+
+    @property
+    def is_blocked(self) -> bool:
+        """Nothing may begin before a wait has ended that is not for a disk."""
+        return self._parked_other > 0
 
     @property
     def missing_bytes(self) -> int:
@@ -135,7 +145,7 @@ class ServerConnection:
         if frames:
             self._heard = True
             self._take(frames)
-        if not self.watched and self._frames.held_bytes:
+        if not self.watched and self.frame_bytes:
             self._be_watched()
 
     def _be_watched(self) -> None:
@@ -143,18 +153,24 @@ class ServerConnection:
         self._owner.watch(self)
 
     def _take(self, frames: list[bytes]) -> None:
+        for frame in frames:
+            self._unstarted_bytes += len(frame)
         frames.reverse()
         self._unstarted = frames + self._unstarted if self._unstarted else frames
         self._start_what_may()
 
     def closed(self, reason: str) -> None:
         self._closed = True
-        self._unstarted.clear()
+        self._drop_unstarted()
         slots, self._slots = self._slots, []
         for request in slots:
             if request.parked is not None:
                 request.parked.abandon()
         self._owner.forget(self)
+
+    def _drop_unstarted(self) -> None:
+        self._unstarted.clear()
+        self._unstarted_bytes = 0
 
     def close(self) -> None:
         """Our side ends it, after what is answered has been sent."""
@@ -183,7 +199,9 @@ class ServerConnection:
                 self._turn.send(self._start_what_may)
                 break
             started += 1
-            self._start(unstarted.pop())
+            frame = unstarted.pop()
+            self._unstarted_bytes -= len(frame)
+            self._start(frame)
         self._starting = False
         if self._unstarted or self._paused:
             self._adjust_reading()
@@ -264,7 +282,11 @@ class ServerConnection:
 
     def _adjust_reading(self) -> None:
         """Frames that wait for their turn are enough: leave the rest of the stream with the peer."""
-        pause = self.held or len(self._unstarted) >= FRAMES_PER_TURN_MAX
+        pause = (
+            self.held
+            or len(self._unstarted) >= FRAMES_PER_TURN_MAX
+            or self._unstarted_bytes >= UNSTARTED_BYTES_MAX
+        )
         if pause and not self._paused:
             self._paused = True
             self._connection.pause()
@@ -277,7 +299,7 @@ class ServerConnection:
         if not self._refused:
             self._refused = True
             self._dispatch.log.warning("connection closed", peer=self.caller.host, reason=reason)
-            self._unstarted.clear()
+            self._drop_unstarted()
         self._flush()
 
     def _close_when_answered(self) -> None:

@@ -1,9 +1,10 @@
 """Listening sockets and the connections they bring, within limits.
 
 Limits  max.connections and max.connections.per.ip (a further one is closed at accept), connections.max.idle.ms,
-        and three memory budgets of the node: bytes of unfinished frames, uncommitted bytes, unsent reply bytes. Over a
-        budget the sockets that use it are not read until it is free again: an error would lose data, a pause only makes
-        the peer wait. Only a frame that becomes whole frees the first of them, so those that lack least are read on.
+        and three memory budgets of the node: bytes of requests that are not begun, uncommitted bytes, unsent reply bytes.
+        Over a budget the sockets that use it are not read until it is free again: an error would lose data, a pause
+        only makes the peer wait. Only a request that begins frees the first of them, so those that lack least are read
+        on, but not those that could not begin for a wait before them.
         Looked at every CHECK_MS while a connection holds anything: who holds nothing costs nothing.
 """
 
@@ -73,7 +74,9 @@ class Listeners:
         telemetry.gauge("barnabas_uncommitted_bytes", "Bytes appended and not committed").read_from(
             lambda: uncommitted.bytes
         )
-        telemetry.gauge("barnabas_frame_bytes", "Bytes of unfinished frames").read_from(self.frame_bytes)
+        telemetry.gauge("barnabas_frame_bytes", "Bytes of requests that are not begun").read_from(
+            self.frame_bytes
+        )
         telemetry.gauge(
             "barnabas_unsent_bytes", "Reply bytes that wait for their readers or their turn"
         ).read_from(self.unsent_bytes)
@@ -164,15 +167,18 @@ class Listeners:
                 del self._watched[served]
 
     def _beyond_frame_budget(self) -> set[ServerConnection]:
-        """Over the budget: those whose frames would take more than half of it again. One at least may go on."""
+        """Over the budget: the blocked, and those whose frames would take more than half of it again.
+
+        One that is not blocked may go on whatever it takes.
+        """
         if self.frame_bytes() <= self.frame_bytes_budget:
             return set()
         unfinished = [served for served in self._watched if served.frame_bytes]
-        unfinished.sort(key=lambda served: served.missing_bytes)
+        unfinished.sort(key=lambda served: (served.is_blocked, served.missing_bytes))
         waiting = set()
         room = self.frame_bytes_budget // 2
         for place, served in enumerate(unfinished):
-            if served.missing_bytes <= room or place == 0:
+            if not served.is_blocked and (served.missing_bytes <= room or place == 0):
                 room -= served.missing_bytes
             else:
                 waiting.add(served)
