@@ -35,6 +35,7 @@ class Running:
 
     process: "subprocess.Popen[str]"
     port: int
+    workers = 1
     started_ms = stopped_ms = 0.0
 
     @property
@@ -112,6 +113,12 @@ class Running:
         question = MetadataRequest([MetadataRequestTopic(name=name) for name in names], False)
         return requests.ports_of_leaders(requests.ask(self.port, requests.METADATA, question))
 
+    def ports_of(self, topic: str) -> list[int]:
+        """Of the leaders of its partitions. Raises AssertionError when some worker leads none: it would only look on."""
+        ports = self.leaders([topic])[topic]
+        assert len(set(ports)) == self.workers, f"{len(set(ports))} of {self.workers} workers lead partitions"
+        return ports
+
     def create_with_leaders(self, names: list[str], partitions: int) -> None:
         """Returns when Metadata names a leader for all of them; nothing has asked their logs for anything."""
         message = CreateTopicsRequest([CreatableTopic(name, partitions, 1) for name in names], 60_000, False)
@@ -172,6 +179,7 @@ class RunningBroker(Running):
 
     def __init__(self, folder: Path, durability: str, python: Path | None = None, workers: int = 1) -> None:
         self.folder = folder
+        self.workers = workers
         self._reader: threading.Thread | None = None
         self._words: collections.deque[str] = collections.deque(maxlen=KEPT_LINES)
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
@@ -186,12 +194,13 @@ class RunningBroker(Running):
         assert self.process.stderr is not None
         for text in self.process.stderr:
             self._words.append(text)
-            found = re.search(r"listeners=PLAINTEXT://127\.0\.0\.1:(\d+).* metrics=(\d+)", text)
+            found = re.search(r"listeners=PLAINTEXT://127\.0\.0\.1:(\d+).* metrics=(?P<metrics>[\d,]+)", text)
             if found:
                 break
         else:
             raise BrokerFailed("the broker did not start: " + self.last_words())
-        self.port, self._metrics_ports = int(found[1]), [int(found[2])]
+        self.port = int(found[1])
+        self._metrics_ports = [int(port) for port in found["metrics"].split(",")]
         self._reader = threading.Thread(target=self._words.extend, args=(self.process.stderr,), daemon=True)
         self._reader.start()
         self.wait_until_it_answers(begun)

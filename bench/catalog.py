@@ -30,6 +30,7 @@ METRICS = {
     "p50_us": Metric("p50 µs"),
     "p99_us": Metric("p99 µs"),
     "p999_us": Metric("p99.9 µs"),
+    "client_cores": Metric("cores of the client", 2, own=True),
     "lag_p99_us": Metric("loop lag p99 µs", own=True),
     "fresh_mb_us": Metric("fresh MB µs", own=True),
     "alone_p99_us": Metric("p99 µs alone"),
@@ -99,7 +100,7 @@ GROUPS_IN_ORDER = (
 )
 RAW = ("requests_s", "cpu_us", "p50_us", "p99_us", "p999_us", "lag_p99_us")
 LARGE = (*RAW, "fresh_mb_us")
-CLIENT = ("messages_s", "cpu_us", "client_us", "lag_p99_us")
+CLIENT = ("messages_s", "cpu_us", "client_us", "client_cores", "lag_p99_us")
 WAITED = ("p50_us", "p99_us", "p999_us", "lag_p99_us")
 TWICE = tuple(Goal("requests_s", 1.8, mode, beside=BARNABAS) for mode in BOTH)
 PARTITIONS = ("create_s", "bytes_each", "restart_ms", "restart_killed_ms", "lag_p99_us")

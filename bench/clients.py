@@ -42,6 +42,7 @@ class Cost:
             "messages_s": messages / self.seconds,
             "cpu_us": self.broker_us / messages,
             "client_us": self.client_us / messages,
+            "client_cores": self.client_us / 1e6 / self.seconds,
             **self.lag,
         }
 

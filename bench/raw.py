@@ -11,6 +11,7 @@ from . import requests
 from .drive import drive
 from .lag import lag_of
 from .load import Limits, Load
+from .processes import idle_cores
 from .site import Figures, Measure, Site
 
 PARTITIONS = 4
@@ -34,7 +35,7 @@ def under_load(site: Site, kind: str, load: Callable[[], Load], most_warm: int =
     """most_warm: requests that may go before those that count; of a load that is sent once most must be left."""
     site.warm_up(kind, lambda left: drive(site.broker, load(), Limits(seconds=left)))
     warm = Limits(requests=most_warm, seconds=site.scale.warm_seconds)
-    with lag_of(site.broker) as lag:
+    with lag_of(site.broker) as lag, idle_cores() as idle:
         taken = drive(site.broker, load(), site.scale.counted, warm)
     return {
         "requests_s": taken.rate,
@@ -44,6 +45,7 @@ def under_load(site: Site, kind: str, load: Callable[[], Load], most_warm: int =
         "p999_us": taken.p999_us,
         "client_us": taken.client_us / taken.requests,
         "answer_bytes": taken.answer_bytes / taken.requests,
+        "idle_cores": idle.cores,
         **lag.figures(),
     }
 
@@ -91,7 +93,7 @@ def produce(
         return Load(contents, in_flight, requests.produce_codes(topic, partitions), rate=rate, ports=ports)
 
     def body(site: Site, topic: str) -> Figures:
-        leaders = site.broker.leaders([topic])[topic]
+        leaders = site.broker.ports_of(topic)
         figures = under_load(site, kind, lambda: load(topic, leaders))
         if size >= FRESH_FROM:
             figures["fresh_mb_us"] = fresh_mb_us(site.folder)
@@ -147,7 +149,7 @@ def something_to_read(site: Site) -> str:
             requests.produce_request(topic, number, KB, now_ms()) * READ_BATCHES
             for number in range(PARTITIONS)
         ]
-        ports = site.broker.leaders([topic])[topic]
+        ports = site.broker.ports_of(topic)
         filling = Load(contents, 8, requests.produce_codes(topic), once=True, ports=ports)
         drive(site.broker, filling, Limits(requests=READ_BATCHES * PARTITIONS))
     return topic
@@ -165,7 +167,7 @@ def fetch(connections: int, size: int) -> Measure:
             b"".join(requests.fetch_request(topic, number % PARTITIONS, size, offset) for offset in offsets)
             for number in range(connections)
         ]
-        leaders = site.broker.leaders([topic])[topic]
+        leaders = site.broker.ports_of(topic)
         ports = [leaders[number % PARTITIONS] for number in range(connections)]
         load = Load(contents, 1, requests.fetch_codes(topic), ports=ports)
         return under_load(site, kind, lambda: load)

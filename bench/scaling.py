@@ -12,9 +12,9 @@ ALL_BUSY = 0.9
 """Share of the cores from which on they are what limits."""
 
 TEXT = """\
-Each worker leads half of the partitions; the clients go to each partition's leader. *Cores* is what the broker's processes and the
-load generator used together. Both share the machine's {cores:g} cores, so no number of workers serves more than *at most*: all cores at
-what one worker's requests cost, broker and client together. A goal above that is not within reach of a machine of {cores:g} cores.
+Each worker leads half of the partitions; a client goes to the leader of each partition. The load generator shares the machine's {cores:g} cores
+with the workers, so no number of workers serves more than *at most*: all cores at what a request costs with one worker, broker and client
+together. A goal above that is not within reach of a machine of {cores:g} cores. *Others* is what runs besides, and the kernel's work for nobody.
 """
 
 
@@ -60,12 +60,11 @@ def limits(results: Results, line: Line, mode: str) -> str:
     one, two = results.median(line.key, mode, BARNABAS), results.median(line.key, mode, WORKERS)
     if not one or not two:
         return "–"
+    cores, idle = results.cores, two["idle_cores"]
     broker, clients = busy(two)
-    cores = results.cores
-    most = cores / sum(busy(one))
-    idle = cores - broker - clients
+    rest = max(cores - idle - broker - clients, 0.0)
     why = "the cores" if idle < (1 - ALL_BUSY) * cores else f"not the cores: {idle:.2f} of them were idle"
     return (
-        f"{why}; workers {broker:.2f} + clients {clients:.2f} of {cores:g} cores "
-        f"(one worker: {busy(one)[0]:.2f} + {busy(one)[1]:.2f}); at most {times(most)}"
+        f"{why}; workers {broker:.2f} + clients {clients:.2f} + others {rest:.2f} of {cores:g} cores "
+        f"(one worker: {busy(one)[0]:.2f} + {busy(one)[1]:.2f}); at most {times(cores / sum(busy(one)))}"
     )

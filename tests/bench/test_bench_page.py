@@ -121,12 +121,12 @@ def test_a_goal_with_a_missing_figure_is_neither_met_nor_missed(results: Results
     assert verdict.text().endswith("not measured")
 
 
-def add_two_workers(results: Results, rate: float, **figures: float) -> Line:
+def add_two_workers(results: Results, rate: float, idle_cores: float = 0.0) -> Line:
     """One worker at 1,000/s, 500 µs of the broker and 250 of the client each: 0.75 of the 2 cores."""
     results.machine = {"Cores": "2 (any)"}
-    for who, its_rate, its in ((BARNABAS, 1000, {}), (WORKERS, rate, figures)):
-        costs = {"cpu_us": 500.0, "client_us": 250.0, **its}
-        results.add(run("fetch-64k", who, 0, requests_s=its_rate, **costs))
+    for who, its_rate, idle in ((BARNABAS, 1000.0, 1.25), (WORKERS, rate, idle_cores)):
+        figures = {"requests_s": its_rate, "cpu_us": 500.0, "client_us": 250.0, "idle_cores": idle}
+        results.add(run("fetch-64k", who, 0, **figures))
     return chosen("fetch-64k")[0]
 
 
@@ -138,16 +138,16 @@ def test_two_workers_are_held_beside_one(results: Results) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "why"),
+    ("rate", "idle", "why"),
     [
-        (2500, "the cores; workers 1.25 + clients 0.62"),
-        (2000, "not the cores: 0.50 of them were idle; workers 1.00"),
+        (2400, 0.1, "the cores; workers 1.20 + clients 0.60 + others 0.10"),
+        (2000, 0.5, "not the cores: 0.50 of them were idle; workers 1.00 + clients 0.50 + others 0.00"),
     ],
 )
 def test_the_page_says_what_limits_two_workers(
-    results: Results, tmp_path: Path, rate: float, why: str
+    results: Results, tmp_path: Path, rate: float, idle: float, why: str
 ) -> None:
-    add_two_workers(results, rate)
+    add_two_workers(results, rate, idle)
     page.write(tmp_path, results)
     text = (tmp_path / "performance.md").read_text()
     assert "### Two workers" in text and "no number of workers serves more" in text
