@@ -1,27 +1,21 @@
 """The image in the MetaStore: one order of commits, answers after them, and the same image after a reload."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
+from histories import HERE, Told, facts_of_any_kind, ids, possible
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from barnabas.cluster import changes, formats
 from barnabas.cluster.decision import Decision
 from barnabas.cluster.image import (
-    BrokerImage,
     BrokerRemoved,
-    Draft,
-    Endpoint,
     Fact,
     Image,
-    OverridesSet,
     PartitionImage,
     ProducerIdsTaken,
-    ReignTaken,
     Topic,
-    TopicDeleted,
     TopicSet,
     apply,
     difference,
@@ -29,20 +23,6 @@ from barnabas.cluster.image import (
 from barnabas.cluster.placing import Placing
 from barnabas.cluster.store import CONFLICTS_MAX, ClusterStore
 from barnabas.ports import Versioned, WorldError
-
-HERE = BrokerImage(1, (Endpoint("PLAINTEXT", "localhost", 9092),), rack="r")
-
-
-class Told:
-    """What done was told, in order."""
-
-    def __init__(self) -> None:
-        self.replies: list[Any] = []
-        self.errors: list[str | None] = []
-
-    def __call__(self, reply: Any, error: WorldError | None) -> None:
-        self.replies.append(reply)
-        self.errors.append(None if error is None else error.what)
 
 
 def opened(meta, loop) -> ClusterStore:
@@ -52,10 +32,6 @@ def opened(meta, loop) -> ClusterStore:
     loop.settle()
     assert failures == [None]
     return store
-
-
-def ids(image: Image) -> Decision[int]:
-    return changes.take_producer_ids(image)
 
 
 def reloaded(meta, loop) -> Image:
@@ -269,7 +245,7 @@ def test_a_removed_broker_is_gone_for_others_and_after_a_reload(meta, loop, entr
 
 def test_a_broker_registered_before_there_were_reigns_has_none():
     value = b'{"endpoints":[["PLAINTEXT","localhost",9092,"PLAINTEXT"]],"rack":"r"}'
-    assert formats.decode_key("broker/1", value) == changes.BrokerRegistered(HERE)
+    assert formats.decode_key("cluster/broker/1", value) == changes.BrokerRegistered(HERE)
 
 
 def test_ten_thousand_partitions_are_one_short_value(entropy):
@@ -284,50 +260,6 @@ def test_ten_thousand_partitions_are_one_short_value(entropy):
 
 
 # -- any history reloads to the same image -----------------------------------------------------------
-
-names = st.sampled_from(["a", "a.b", "a_b", "c/d", ""])
-maps = st.dictionaries(names, st.text(max_size=3), max_size=2)
-partition = st.builds(
-    lambda leader, epoch, replicas: PartitionImage(leader, epoch, tuple(replicas), tuple(replicas)),
-    st.integers(1, 2),
-    st.integers(0, 2),
-    st.lists(st.integers(1, 3), min_size=1, max_size=2),
-)
-facts_of_any_kind = st.one_of(
-    st.builds(
-        lambda name, number, partitions, overrides: TopicSet(
-            Topic(name, name.encode().ljust(15, b"\0") + bytes([number]), tuple(partitions), overrides)
-        ),
-        names,
-        st.integers(1, 3),
-        st.lists(partition, min_size=1, max_size=4),
-        maps,
-    ),
-    st.builds(TopicDeleted, names),
-    st.builds(OverridesSet, st.sampled_from(["broker", "group", "client-metrics"]), names, maps),
-    st.builds(ReignTaken, st.integers(0, 9)),
-    st.builds(ProducerIdsTaken, st.integers(0, 9)),
-    st.builds(
-        lambda node_id, reign: changes.BrokerRegistered(replace(HERE, node_id=node_id, reign=reign)),
-        st.integers(1, 2),
-        st.integers(0, 3),
-    ),
-    st.builds(BrokerRemoved, st.integers(1, 2)),
-)
-
-
-def possible(image: Image, wanted: list[Fact]) -> Decision[None]:
-    """Those of the facts that can happen: what is absent is not removed."""
-    draft, facts = Draft(image), []
-    for fact in wanted:
-        match fact:
-            case TopicDeleted(name) if name not in draft.image.topics:
-                continue
-            case BrokerRemoved(node_id) if node_id not in draft.image.brokers:
-                continue
-        draft.take(fact)
-        facts.append(fact)
-    return Decision(None, facts)
 
 
 @settings(

@@ -37,8 +37,9 @@ from barnabas.cluster.image import (
     TopicDeleted,
     TopicSet,
     apply,
+    is_news,
 )
-from barnabas.ports import Versioned, WorldError
+from barnabas.ports import MetaChanges, Versioned, WorldError
 
 SCHEMA: Final = 1
 PREFIX: Final = "cluster/"
@@ -89,27 +90,55 @@ def decode(found: Mapping[str, Versioned]) -> Image:
     head = found.get(IMAGE_KEY)
     if head is None:
         return Image()
-    if head.value != str(SCHEMA).encode():
-        raise WorldError(
-            f"the metadata is of schema {head.value!r}, this Barnabas knows {SCHEMA}: "
-            "upgrade the package, or restore a backup made by this version"
-        )
-    facts = []
-    for key, versioned in found.items():
-        if key == IMAGE_KEY:
-            continue
-        try:
-            facts.append(decode_key(key.removeprefix(PREFIX), versioned.value))
-        except (ValueError, LookupError, TypeError) as error:
-            raise WorldError(f"the metadata store is damaged at key {key}: {error}") from error
+    check_schema(head)
+    facts = [decode_key(key, versioned.value) for key, versioned in found.items() if key != IMAGE_KEY]
     image = apply(Image(), facts)
     image.version = head.version
     return image
 
 
+def decode_changes(before: Image, changes: MetaChanges) -> tuple[int, list[Fact]] | None:
+    """The version that these changes make of the image, and the facts that lead there; None when before is as new.
+
+    Of several commits at once there are the facts of all: deletions first, and a topic that was deleted and made again
+    is deleted here too. What before says already is no fact. WorldError as with decode.
+    """
+    head = next((now for key, now in changes if key == IMAGE_KEY), None)
+    if head is None or head.version <= before.version:
+        return None
+    check_schema(head)
+    gone = [decode_deletion(key) for key, now in changes if now is None]
+    put = [decode_key(key, now.value) for key, now in changes if now is not None and key != IMAGE_KEY]
+    for fact in put:
+        if isinstance(fact, TopicSet):
+            known = before.topics.get(fact.topic.name)
+            if known is not None and known.topic_id != fact.topic.topic_id:
+                gone.append(TopicDeleted(known.name))
+    return head.version, [fact for fact in gone + put if is_news(before, fact)]
+
+
+def check_schema(head: Versioned) -> None:
+    if head.value != str(SCHEMA).encode():
+        raise WorldError(
+            f"the metadata is of schema {head.value!r}, this Barnabas knows {SCHEMA}: "
+            "upgrade the package, or restore a backup made by this version"
+        )
+
+
 def decode_key(key: str, value: bytes) -> Fact:
-    kind, _, name = key.partition("/")
-    return READERS[kind](name, value)
+    kind, _, name = key.removeprefix(PREFIX).partition("/")
+    try:
+        return READERS[kind](name, value)
+    except (ValueError, LookupError, TypeError) as error:
+        raise WorldError(f"the metadata store is damaged at key {key}: {error}") from error
+
+
+def decode_deletion(key: str) -> Fact:
+    kind, _, name = key.removeprefix(PREFIX).partition("/")
+    try:
+        return DELETIONS[kind](name)
+    except (ValueError, LookupError) as error:
+        raise WorldError(f"the metadata store is damaged: key {key} was deleted") from error
 
 
 def decode_broker(name: str, value: bytes) -> Fact:
@@ -126,7 +155,8 @@ def decode_topic(name: str, value: bytes) -> Fact:
     return TopicSet(Topic(name, bytes.fromhex(fields["id"]), tuple(partitions), fields["overrides"]))
 
 
-def decode_overrides(name: str, value: bytes) -> Fact:
+def decode_overrides(name: str, value: bytes = b"{}") -> Fact:
+    """Without a value: they were deleted."""
     scope, _, resource = name.partition("/")
     if scope not in SCOPES:
         raise ValueError(f"no scope {scope!r}")
@@ -141,5 +171,11 @@ READERS: Final[Mapping[str, Callable[[str, bytes], Fact]]] = {
     "producer-ids": lambda name, value: ProducerIdsTaken(int(value)),
     "broker": decode_broker,
     "topic": decode_topic,
+    "overrides": decode_overrides,
+}
+
+DELETIONS: Final[Mapping[str, Callable[[str], Fact]]] = {
+    "broker": lambda name: BrokerRemoved(int(name)),
+    "topic": TopicDeleted,
     "overrides": decode_overrides,
 }

@@ -222,7 +222,7 @@ class Draft:
     """
 
     def __init__(self, before: Image) -> None:
-        self._before = before
+        self.before = before
         self.image = replace(before, version=before.version + 1)
         self._topics: dict[str, Topic] = {}
         self._topics_by_id: dict[bytes, Topic] = {}
@@ -251,10 +251,10 @@ class Draft:
                 self.image.cluster_id = cluster_id
 
     def _open_topics(self) -> None:
-        if self.image.topics is self._before.topics:
-            self.image.topics = self._topics = dict(self._before.topics)
-            self.image.topics_by_id = self._topics_by_id = dict(self._before.topics_by_id)
-            self.image.collisions = self._collisions = dict(self._before.collisions)
+        if self.image.topics is self.before.topics:
+            self.image.topics = self._topics = dict(self.before.topics)
+            self.image.topics_by_id = self._topics_by_id = dict(self.before.topics_by_id)
+            self.image.collisions = self._collisions = dict(self.before.collisions)
 
     def _set_topic(self, topic: Topic) -> None:
         self._open_topics()
@@ -274,8 +274,8 @@ class Draft:
             self._collisions[metric_name(name)] = left
 
     def _set_overrides(self, fact: OverridesSet) -> None:
-        if self.image.overrides is self._before.overrides:
-            self.image.overrides = self._overrides = dict(self._before.overrides)
+        if self.image.overrides is self.before.overrides:
+            self.image.overrides = self._overrides = dict(self.before.overrides)
         if fact.overrides:
             self._overrides[(fact.scope, fact.name)] = fact.overrides
         else:
@@ -288,6 +288,27 @@ def apply(image: Image, facts: Iterable[Fact]) -> Image:
     for fact in facts:
         draft.take(fact)
     return draft.image
+
+
+def is_news(before: Image, fact: Fact) -> bool:
+    """Whether the image says something else so far."""
+    match fact:
+        case TopicSet(topic):
+            return before.topics.get(topic.name) != topic
+        case TopicDeleted(name):
+            return name in before.topics
+        case OverridesSet(scope, name, overrides):
+            return before.overrides.get((scope, name), {}) != overrides
+        case BrokerRegistered(broker):
+            return before.brokers.get(broker.node_id) != broker
+        case BrokerRemoved(node_id):
+            return node_id in before.brokers
+        case ProducerIdsTaken(producer_id_next):
+            return before.producer_id_next != producer_id_next
+        case ReignTaken(reign):
+            return before.reign != reign
+        case ClusterNamed(cluster_id):
+            return before.cluster_id != cluster_id
 
 
 def difference(before: Image, after: Image) -> list[Fact]:

@@ -1,13 +1,20 @@
-"""The image, durable: decisions in, one MetaStore transaction for all that wait, then apply and answer.
+"""The image, durable: decisions in, one MetaStore transaction for all that wait, then apply and answer; and what other
+nodes decided, as it comes.
 
 Keys and value formats are in formats.py.
 
 S1  A decision is made on an image that is durable, plus what was decided before it in the same transaction.
 S2  image changes, listeners hear of it, and done is called only after the commit; done in the order of submitting.
 S3  At most one transaction is under way; what is submitted meanwhile goes into the next one together.
-S4  Somebody else's commit (F2) makes ours fail: read all anew, decide all anew. Decisions are pure, so they may run twice.
+S4  Somebody else's commit (F2) makes ours fail: decide all anew, on the image that the watch has told by then (S6), or
+    else that is read anew. Decisions are pure, so they may run twice.
 S5  After an error nobody knows whether the commit happened: the askers get the error, and everything is read anew
     before the next decision.
+S6  What others commit comes by a watch, whole commits in order, none left out (ports.MetaStore): its facts lead from this
+    image to a later one, perhaps several versions later. It costs what changed, whatever else the image holds.
+S7  Versions only rise, each is shown once, and listeners hear with it the facts that lead there from the last one shown.
+S8  What the watch told and cannot be understood (damage, a newer schema) ends the following: everything is read anew, at
+    once and at whatever is told later, until it can. Meanwhile the image stays as it was, and decisions get the error.
 Crash   before the commit: nothing happened, nobody was told. After it: it holds, the askers were not told.
 """
 
@@ -17,8 +24,8 @@ from typing import Any, Final, TypeVar
 
 from barnabas.cluster import formats
 from barnabas.cluster.decision import Decision
-from barnabas.cluster.image import Draft, Fact, Image, difference
-from barnabas.ports import Compare, MetaStore, Versioned, WorldError
+from barnabas.cluster.image import Draft, Fact, Image, apply, difference
+from barnabas.ports import Compare, MetaChanges, MetaStore, Versioned, WorldError
 
 Reply = TypeVar("Reply")
 Listener = Callable[[Image, Sequence[Fact]], None]
@@ -54,14 +61,18 @@ class ClusterStore:
         self._waiting: deque[Submission] = deque()
         self._busy = False
         self._stale = True
+        """The image must be read before the next decision."""
+        self._following = False
+        """The image is all that the watch has told so far."""
         self._conflicts = 0
 
     def load(self, done: Callable[[WorldError | None], None]) -> None:
-        """Read the image; once, at start. A newer schema or damage is a WorldError with its remedy."""
+        """Read the image and follow it; once, at start. A newer schema or damage is a WorldError with its remedy."""
 
         def loaded(reply: None, error: WorldError | None) -> None:
             done(error)
 
+        self._meta.watch(formats.PREFIX, self._heard)
         self.submit(lambda image: Decision(None), loaded)
 
     def submit(
@@ -91,15 +102,39 @@ class ClusterStore:
         """Hear of every new image, before those who asked for the change do."""
         self._listeners.append(listener)
 
+    def _heard(self, changes: MetaChanges) -> None:
+        """S6. While all is being read, what is told before that is part of it."""
+        if not self._following:
+            if not self._busy:
+                self._read()
+            return
+        try:
+            news = formats.decode_changes(self.image, changes)
+        except WorldError:
+            self._stale = True
+            self._following = False
+            if not self._busy:
+                self._read()
+            return
+        if news is not None:
+            version, facts = news
+            image = apply(self.image, facts)
+            image.version = version
+            self._show(image, facts)
+
     def _next(self) -> None:
         """Start on what waits: first an image to decide on, then one transaction."""
         if not self._waiting:
             return
-        self._busy = True
         if self._stale:
-            self._meta.range(formats.PREFIX, self._loaded)
+            self._read()
         else:
+            self._busy = True
             self._commit()
+
+    def _read(self) -> None:
+        self._busy = True
+        self._meta.range(formats.PREFIX, self._loaded)
 
     def _loaded(self, found: dict[str, Versioned], error: WorldError | None) -> None:
         if error is None:
@@ -111,6 +146,7 @@ class ClusterStore:
             self._fail(self._taken(), error)
             return
         self._stale = False
+        self._following = True
         if image.version != self.image.version:
             self._show(image, difference(self.image, image))
         self._commit()
@@ -145,13 +181,13 @@ class ClusterStore:
             [Compare(formats.IMAGE_KEY, self.image.version)],
             puts,
             [key for key, value in changes.items() if value is None],
-            lambda succeeded, error: self._committed(batch, draft.image, facts, succeeded, error),
+            lambda succeeded, error: self._committed(batch, draft, facts, succeeded, error),
         )
 
     def _committed(
         self,
         batch: list[Submission],
-        image: Image,
+        draft: Draft,
         facts: list[Fact],
         succeeded: bool,
         error: WorldError | None,
@@ -159,7 +195,7 @@ class ClusterStore:
         if error is None and not succeeded:
             self._conflicts += 1
             if self._conflicts <= CONFLICTS_MAX:
-                self._stale = True
+                self._stale = self._stale or self.image is draft.before
                 self._waiting.extendleft(reversed(batch))
                 self._next()
                 return
@@ -169,7 +205,7 @@ class ClusterStore:
             self._fail(batch, error)
             return
         if facts:
-            self._show(image, facts)
+            self._show(draft.image, facts)
         self._finish(batch, None)
 
     def _fail(self, batch: list[Submission], error: WorldError) -> None:
