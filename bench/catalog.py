@@ -82,6 +82,11 @@ class Line:
     alone: bool = False
     contenders: tuple[str, ...] = (KAFKA, BARNABAS)
 
+    @property
+    def rate(self) -> str:
+        """The metric that says how much it serves; empty without one."""
+        return next((key for key in ("requests_s", "messages_s") if key in self.shown), "")
+
 
 PRODUCE, WIDE, FETCH, GROUPS = "Produce", "Produce of many partitions", "Fetch", "Groups"
 LIBRDKAFKA, LATENCY = "librdkafka, flat out", "librdkafka, latency"
@@ -191,6 +196,7 @@ LINES = (
         raw.idempotent(4, 5, KB),
         RAW,
         (Goal("requests_s", 6), Goal("cpu_us", 1 / 8, most=9)),
+        contenders=ALL,
     ),
     Line(
         "produce-16k",
@@ -199,6 +205,7 @@ LINES = (
         raw.produce(4, 5, 16 * KB),
         LARGE,
         (Goal("requests_s", 3), Goal("cpu_us", 1 / 3)),
+        contenders=ALL,
     ),
     Line(
         "produce-100k",
@@ -219,7 +226,16 @@ LINES = (
     Line("produce-rate", PRODUCE, "1 KB at 1,000/s, 4 connections", raw.produce(4, 64, KB, rate=1000), RAW),
     Line("produce-10", WIDE, "10 partitions of 1 KB, 4 × 5", raw.produce(4, 5, KB, partitions=10), RAW),
     Line("produce-100", WIDE, "100 partitions of 1 KB, 4 × 2", raw.produce(4, 2, KB, partitions=100), RAW),
-    Line("fetch-1k", FETCH, "1 KB, 4 × 1", raw.fetch(4, KB + 76), RAW, (Goal("requests_s", 5),), (CACHE,)),
+    Line(
+        "fetch-1k",
+        FETCH,
+        "1 KB, 4 × 1",
+        raw.fetch(4, KB + 76),
+        RAW,
+        (Goal("requests_s", 5),),
+        (CACHE,),
+        contenders=ALL,
+    ),
     Line(
         "fetch-64k",
         FETCH,
@@ -266,6 +282,7 @@ LINES = (
         clients.produce(KB, 400_000),
         CLIENT,
         (Goal("messages_s", 1.5), Goal("cpu_us", 1 / 4)),
+        contenders=ALL,
     ),
     Line(
         "client-consume-1k",
@@ -275,6 +292,7 @@ LINES = (
         CLIENT,
         (Goal("cpu_us", 1),),
         (CACHE,),
+        contenders=ALL,
     ),
     Line("report-100", LATENCY, "produce to report, 100/s", clients.until_report(100), WAITED),
     Line(

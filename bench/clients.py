@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, Message, Producer
 
 from .broker import Running
 from .lag import lag_of
+from .processes import idle_cores
 from .raw import with_topic
 from .site import Figures, Measure, Site, percentiles
 
@@ -35,7 +36,7 @@ class Cost:
     seconds: float = 0.0
     broker_us: float = 0.0
     client_us: float = 0.0
-    lag: Figures = field(default_factory=dict)
+    machine: Figures = field(default_factory=dict)
 
     def figures(self, messages: int) -> Figures:
         return {
@@ -43,20 +44,20 @@ class Cost:
             "cpu_us": self.broker_us / messages,
             "client_us": self.client_us / messages,
             "client_cores": self.client_us / 1e6 / self.seconds,
-            **self.lag,
+            **self.machine,
         }
 
 
 @contextmanager
 def cost_of(broker: Running) -> Iterator[Cost]:
     cost = Cost()
-    with lag_of(broker) as lag:
+    with lag_of(broker) as lag, idle_cores() as idle:
         broker_us, client_ns, begun = broker.cpu_us(), time.process_time_ns(), time.perf_counter()
         yield cost
         cost.seconds = time.perf_counter() - begun
         cost.client_us = (time.process_time_ns() - client_ns) / 1000
         cost.broker_us = broker.cpu_us() - broker_us
-    cost.lag = lag.figures()
+    cost.machine = {"idle_cores": idle.cores, **lag.figures()}
 
 
 def send_all(broker: Running, topic: str, size: int, count: int) -> Cost:
@@ -159,7 +160,7 @@ def _reported(broker: Running, topic: str, rate: int, count: int) -> Figures:
             producer.produce(topic, b"x" * 100, on_delivery=reporter(time.perf_counter()))
             producer.poll(0)
         assert producer.flush(FLUSH_S) == 0, "messages were not acknowledged"
-    return {**percentiles(taken), "cpu_us": cost.broker_us / count, **cost.lag}
+    return {**percentiles(taken), "cpu_us": cost.broker_us / count, **cost.machine}
 
 
 def _round_trip(site: Site) -> Figures:

@@ -174,7 +174,7 @@ def _plots(results: Results, mode: str) -> list[tuple[str, str, str]]:
     for line in LINES:
         if mode not in line.modes:
             continue
-        metric = next((key for key in ("requests_s", "messages_s") if key in line.shown), None)
+        metric = line.rate
         ratio = ratio_of(results, line, mode, metric) if metric else None
         label = f"{line.group.partition(',')[0]}: {line.name}"
         if ratio:

@@ -108,7 +108,8 @@ def produce(
 def idempotent(connections: int, in_flight: int, size: int) -> Measure:
     """Each connection is a producer of its own, whose sequences go on."""
 
-    def load(topic: str, number: int) -> Load:
+    def load(site: Site, topic: str) -> Load:
+        number = int(site.fresh_name("id").split("-")[1])
         first_id = 1_000_000 + number * connections
         contents = [
             b"".join(
@@ -125,14 +126,16 @@ def idempotent(connections: int, in_flight: int, size: int) -> Measure:
             )
             for each in range(connections)
         ]
-        return Load(contents, in_flight, requests.produce_codes(topic), once=True)
+        leaders = site.broker.ports_of(topic)
+        ports = [leaders[each % PARTITIONS] for each in range(connections)]
+        return Load(contents, in_flight, requests.produce_codes(topic), once=True, ports=ports)
 
     def run(site: Site) -> Figures:
         def body(topic: str) -> Figures:
             return under_load(
                 site,
                 "idempotent",
-                lambda: load(topic, int(site.fresh_name("id").split("-")[1])),
+                lambda: load(site, topic),
                 most_warm=IDEMPOTENT_REQUESTS * connections // 8,
             )
 

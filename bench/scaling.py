@@ -7,7 +7,7 @@ from .judge import ratio_of, times
 from .results import Results
 from .site import BARNABAS, KAFKA, WORKERS, Figures
 
-SHOWN = ("requests_s", "cpu_us", "client_us", "p50_us", "p99_us", "p999_us", "lag_p99_us")
+SHOWN = ("cpu_us", "client_us", "p50_us", "p99_us", "p999_us", "lag_p99_us")
 ALL_BUSY = 0.9
 """Share of the cores from which on they are what limits."""
 
@@ -27,33 +27,35 @@ def section(
         return ""
     head = " · ".join(METRICS[key].label for key in SHOWN)
     rows = [
-        f"| {line.name if line.group.startswith(line.name) else f'{line.group}, {line.name}'} "
-        f"| {cell(results.median(line.key, mode, BARNABAS))} | {cell(results.median(line.key, mode, WORKERS))} "
+        f"| {line.group}, {line.name} "
+        f"| {cell(line, results.median(line.key, mode, BARNABAS))} | {cell(line, results.median(line.key, mode, WORKERS))} "
         f"| {_ratio(results, line, mode, BARNABAS)} | {_ratio(results, line, mode, KAFKA)} | {limits(results, line, mode)} "
         f"| {goal_text(line, mode, lambda goal: goal.who == WORKERS)} |\n"
         for line in lines
     ]
     return (
-        f"### Two workers\n\n{TEXT.format(cores=results.cores)}\nCells: {head}.\n\n"
+        f"### Two workers\n\n{TEXT.format(cores=results.cores)}\nCells: requests or messages a second · {head}.\n\n"
         "| line | one worker | two workers | two / one | two / Kafka | what limits | goal |\n|---|---|---|---|---|---|---|\n"
         + "".join(rows)
     )
 
 
-def cell(figures: Figures) -> str:
+def cell(line: Line, figures: Figures) -> str:
     if not figures:
         return "–"
-    return " · ".join(f"{figures[key]:,.{METRICS[key].digits}f}" if key in figures else "–" for key in SHOWN)
+    keys = (line.rate, *SHOWN)
+    return " · ".join(f"{figures[key]:,.{METRICS[key].digits}f}" if key in figures else "–" for key in keys)
 
 
 def _ratio(results: Results, line: Line, mode: str, beside: str) -> str:
-    ratio = ratio_of(results, line, mode, "requests_s", WORKERS, beside)
+    ratio = ratio_of(results, line, mode, line.rate, WORKERS, beside)
     return "–" if ratio is None else times(ratio)
 
 
-def busy(figures: Figures) -> tuple[float, float]:
+def busy(line: Line, figures: Figures) -> tuple[float, float]:
     """Cores that the broker and the clients used."""
-    return figures["requests_s"] * figures["cpu_us"] / 1e6, figures["requests_s"] * figures["client_us"] / 1e6
+    rate = figures[line.rate] / 1e6
+    return rate * figures["cpu_us"], rate * figures["client_us"]
 
 
 def limits(results: Results, line: Line, mode: str) -> str:
@@ -61,10 +63,11 @@ def limits(results: Results, line: Line, mode: str) -> str:
     if not one or not two:
         return "–"
     cores, idle = results.cores, two["idle_cores"]
-    broker, clients = busy(two)
+    broker, clients = busy(line, two)
+    alone = busy(line, one)
     rest = max(cores - idle - broker - clients, 0.0)
     why = "the cores" if idle < (1 - ALL_BUSY) * cores else f"not the cores: {idle:.2f} of them were idle"
     return (
         f"{why}; workers {broker:.2f} + clients {clients:.2f} + others {rest:.2f} of {cores:g} cores "
-        f"(one worker: {busy(one)[0]:.2f} + {busy(one)[1]:.2f}); at most {times(cores / sum(busy(one)))}"
+        f"(one worker: {alone[0]:.2f} + {alone[1]:.2f}); at most {times(cores / sum(alone))}"
     )
