@@ -16,12 +16,11 @@ from barnabas.cluster.store import ClusterStore
 from barnabas.config.effective import BrokerOptions
 from barnabas.config.load import Listener, advertised_of, bootstrap_of, listeners_of
 from barnabas.coordinators.group.coordinator import GroupCoordinator
-from barnabas.log.journal import void
-from barnabas.log.take_up import take_up
 from barnabas.partitions.data_folder import DataFolder
 from barnabas.partitions.fetch_session import FetchSessions
 from barnabas.partitions.loop_lag import LoopLag
 from barnabas.partitions.open import OFFSETS_TOPIC, Partitions
+from barnabas.partitions.owners import consolidate, take_up_own
 from barnabas.partitions.partition import Partition
 from barnabas.partitions.producer_ids import ProducerIds
 from barnabas.partitions.turn import Turn
@@ -271,7 +270,12 @@ class Node:
         )
 
     def _open(self) -> None:
-        self._take_up_journal()
+        files, folder = self._world.files, self.folder
+        if folder.is_shared:
+            take_up_own(files, folder, self.log)
+        else:
+            were_clean = consolidate(files, folder, self.cluster.image.topics, self.log)
+            folder.was_clean = folder.was_clean and were_clean
         image = self.cluster.image
         self.topics.use_broker_overrides(image)
         if not self.folder.is_shared:
@@ -301,16 +305,6 @@ class Node:
                 raise WorldError(text, error.errno) from error
             if not shared:
                 self.bound[listener.name] = (listening.host, listening.port)
-
-    def _take_up_journal(self) -> None:
-        """What it names has been synced by a clean stop."""
-        files, state = self._world.files, self.folder.state
-        if self.folder.was_clean:
-            void(files, state)
-            return
-        taken = take_up(files, state, self.folder.root, self.folder.offsets)
-        void(files, state)
-        taken.tell(self.log)
 
     def _listen_for_health(self, port: int) -> int:
         try:

@@ -123,6 +123,11 @@ class Offsets:
         """Path of a file that says where recovery points are and does not parse, or ""."""
         return next((each.unusable for each in self._sets if each.unusable), "")
 
+    @property
+    def are_anyones(self) -> bool:
+        """Whether a set has offsets and does not say whose they are: it is from before there were ids."""
+        return any(each.topic_ids is None and bool(each.points or each.starts) for each in self._sets)
+
     def merged(self, topic_ids: Mapping[str, bytes]) -> OffsetSet:
         """One set for these topics."""
         points: dict[Key, int] = {}

@@ -21,7 +21,7 @@ from barnabas.log.epochs import LeaderEpochs
 from barnabas.log.index import OFFSET_PAIR
 from barnabas.log.producer_state import ProducerState
 from barnabas.log.retention import count_expired
-from barnabas.log.segment import NO_TIMESTAMP, OpenFiles, Segment
+from barnabas.log.segment import NO_TIMESTAMP, OpenFiles, Segment, write_derived
 from barnabas.log.write import Write
 from barnabas.ports import FileRange
 from barnabas.records.batch import (
@@ -222,10 +222,7 @@ class Log:
         """
         files = self._pool.files
         path = f"{self.folder}/{names.segment_name(self.end_offset, names.SNAPSHOT_SUFFIX)}"
-        file = files.open(path, create=True)
-        file.truncate(0)
-        file.write(0, [self.producers.to_bytes()])
-        file.close()
+        write_derived(files, path, self.producers.to_bytes())
         old = [name for name in files.list(self.folder) if name.endswith(names.SNAPSHOT_SUFFIX)][:-2]
         for name in old:
             files.unlink(f"{self.folder}/{name}")

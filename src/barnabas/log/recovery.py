@@ -182,7 +182,9 @@ def repair(segment: Segment, recovery_point: int, epochs: LeaderEpochs, behind: 
 
 
 def write_again(segment: Segment, position: int) -> None:
-    """R5."""
+    """R5. Nothing to do when the log ends at its recovery point: then all of it had been synced."""
+    if position == segment.size:
+        return
     while position < segment.size:
         content = segment.file.read(position, min(CHUNK_BYTES, segment.size - position))
         segment.file.write(position, [content])

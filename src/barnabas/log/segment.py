@@ -55,6 +55,20 @@ class OpenFiles:
         return len(self._open)
 
 
+def write_derived(files: Files, path: str, content: bytes) -> None:
+    """A file that can be made anew from the log. Most often it has a first part of the content already, or all of it: then it
+    only grows, for a truncation may wait for the disk.
+    """
+    file = files.open(path, create=True)
+    size = file.size()
+    if size > len(content) or file.read(0, size) != content[:size]:
+        file.truncate(0)
+        size = 0
+    if size < len(content):
+        file.write(size, [content[size:]])
+    file.close()
+
+
 class Segment:
     """Offsets [base_offset, end_offset) at positions [0, size)."""
 
@@ -173,11 +187,7 @@ class Segment:
             (names.INDEX_SUFFIX, self._offset_index.to_bytes()),
             (names.TIME_INDEX_SUFFIX, self._time_index.to_bytes()),
         ):
-            file = files.open(self.path(suffix), create=True)
-            file.truncate(0)
-            if content:
-                file.write(0, [content])
-            file.close()
+            write_derived(files, self.path(suffix), content)
 
     # -- growing
 
