@@ -117,6 +117,22 @@ def test_who_is_alone_has_no_thread_and_all_threads_end(tmp_path: Path) -> None:
     stage.close()
 
 
+def test_a_commit_holds_though_nobody_can_be_rung(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doorbell, "POLL_S", 0.01)
+    host, guest = stage.open("host"), stage.open("guest")
+    heard: list[str] = []
+    host.watch("", lambda changes: heard.append("own"))
+    guest.watch("", lambda changes: heard.append("looked"))
+
+    def ports(database: Database) -> list[int]:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(Database, "ports", ports)
+    stage.put(host, "a")
+    stage.until(lambda: len(heard) == 2)
+    assert sorted(heard) == ["looked", "own"]
+
+
 def test_a_failed_look_is_made_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doorbell, "POLL_S", 0.01)
     host, guest = stage.open("host"), stage.open("guest")
@@ -202,6 +218,22 @@ def test_a_guest_needs_a_host_that_made_the_database_its_own(stage: Stage, schem
         stage.open("guest")
     assert Path(stage.path).read_bytes() == before
     assert doorbells() == 0
+
+
+def test_a_guest_makes_no_database(stage: Stage) -> None:
+    with pytest.raises(WorldError, match="unable to open"):
+        stage.open("guest")
+    assert not Path(stage.path).exists()
+
+
+def test_a_path_may_have_any_characters(tmp_path: Path) -> None:
+    folder = tmp_path / "50% of #1?"
+    folder.mkdir()
+    stage = Stage(folder / "barnabas.db")
+    stage.put(stage.open("host"), "a")
+    assert list(stage.range(stage.open("guest"))) == ["a"]
+    stage.close()
+    assert (folder / "barnabas.db").exists()
 
 
 def test_news_are_found_by_an_index(stage: Stage) -> None:

@@ -19,12 +19,13 @@ Durable  WAL with synchronous=FULL: a commit is synced before it is answered, an
 Crash    a transaction is whole or absent; locks of a dead process are freed by the kernel. Its leased keys and its bell
          stay until the host, or who is alone, opens the database again.
 Schema 1 had meta without revision and nothing else; host and alone make it schema 2 in one transaction.
-Opened by a path of its own (`open`, a copy of the file inside this process), SQLite's locks would be lost on close: POSIX.
+Never open the file but through SQLite in a process that has it open: closing it would free SQLite's locks (POSIX).
 """
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
+from urllib.parse import quote
 
 from barnabas.adapters.meta import Sharing
 from barnabas.ports import Compare, Versioned, WorldError
@@ -61,7 +62,7 @@ class Database:
     def __init__(self, path: str, sharing: Sharing) -> None:
         """WorldError when it cannot be opened, or by a newer program only."""
         self.db = _open(path, sharing)
-        self.seen = _revision(self.db)
+        self.seen = revision(self.db)
         """Everything up to this revision has been handed out; another thread may read it."""
         self._shared = sharing != "alone"
 
@@ -141,7 +142,7 @@ class Database:
         try:
             news = self._news()
             answer = work()
-            seen = _revision(self.db)
+            seen = revision(self.db)
             self.db.execute("COMMIT")
         except BaseException:
             if self.db.in_transaction:
@@ -151,7 +152,7 @@ class Database:
         return news, answer
 
     def _news(self) -> list[Change]:
-        if _revision(self.db) == self.seen:
+        if revision(self.db) == self.seen:
             return []
         rows = self.db.execute(
             "SELECT revision, key, value, version FROM meta WHERE revision > ?1 UNION ALL "
@@ -161,37 +162,44 @@ class Database:
         return [(key, Versioned(value, version) if version else None) for _, key, value, version in rows]
 
     def _change(self, puts: Mapping[str, bytes], deletes: Sequence[str], lease: int) -> list[Change]:
-        db, revision = self.db, _revision(self.db) + 1
+        db, number = self.db, revision(self.db) + 1
         changes: list[Change] = []
         for key, value in puts.items():
             row = db.execute(
                 "INSERT INTO meta VALUES(?,?,1,?,?) ON CONFLICT(key) DO UPDATE SET value=excluded.value, "
                 "version=version+1, lease=excluded.lease, revision=excluded.revision RETURNING version",
-                (key, value, lease, revision),
+                (key, value, lease, number),
             ).fetchone()
             changes.append((key, Versioned(value, row[0])))
         for key in deletes:
             if db.execute("DELETE FROM meta WHERE key=?", (key,)).rowcount:
                 changes.append((key, None))
                 if self._shared:
-                    db.execute("INSERT OR REPLACE INTO gone VALUES(?,?)", (key, revision))
+                    db.execute("INSERT OR REPLACE INTO gone VALUES(?,?)", (key, number))
         if self._shared and puts:
             db.executemany("DELETE FROM gone WHERE key=?", [(key,) for key in puts])
         if changes:
-            db.execute("UPDATE counter SET value=? WHERE name='revision'", (revision,))
+            db.execute("UPDATE counter SET value=? WHERE name='revision'", (number,))
         return changes
 
 
-def _revision(db: sqlite3.Connection) -> int:
-    (revision,) = db.execute("SELECT value FROM counter WHERE name='revision'").fetchone()
-    return int(revision)
+def connect(path: str, create: bool) -> sqlite3.Connection:
+    """A connection for any one thread at a time. sqlite3.Error when there is no such file and it may not be made."""
+    uri = f"file:{quote(path)}?mode={'rwc' if create else 'rw'}"
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_S, check_same_thread=False, isolation_level=None)
+
+
+def revision(db: sqlite3.Connection) -> int:
+    """How many commits with changes there were."""
+    (count,) = db.execute("SELECT value FROM counter WHERE name='revision'").fetchone()
+    return int(count)
 
 
 def _open(path: str, sharing: Sharing) -> sqlite3.Connection:
     """The database, its schema checked before anything is written to it."""
     db: sqlite3.Connection | None = None
     try:
-        db = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False, isolation_level=None)
+        db = connect(path, create=sharing != "guest")
         (schema,) = db.execute("PRAGMA user_version").fetchone()
         if schema > SCHEMA:
             raise WorldError(

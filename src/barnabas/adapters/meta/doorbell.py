@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from threading import Thread
 from typing import Final
 
+from barnabas.adapters.meta.database import connect, revision
+
 HOST: Final = "127.0.0.1"
 POLL_S: Final = 0.25
 
@@ -21,10 +23,10 @@ class Doorbell:
     """seen() tells which revision has been taken, ring() is called when there is a later one: both on the thread."""
 
     def __init__(self, path: str, seen: Callable[[], int], ring: Callable[[], None]) -> None:
-        self._path = path
         self._seen = seen
         self._ring = ring
         self._closing = False
+        self._db = connect(path, create=False)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((HOST, 0))
         self._socket.settimeout(POLL_S)
@@ -50,24 +52,21 @@ class Doorbell:
             pass  # it wakes of itself
         self._thread.join()
         self._socket.close()
+        self._db.close()
 
     def _listen(self) -> None:
-        db = sqlite3.connect(self._path, isolation_level=None)
-        try:
-            version = revision = -1
-            while not self._closing:
-                try:
-                    now = db.execute("PRAGMA data_version").fetchone()[0]
-                    if now != version:
-                        revision = db.execute("SELECT value FROM counter WHERE name='revision'").fetchone()[0]
-                        version = now
-                except sqlite3.Error:
-                    version = -1  # the store meets the same error at its next commit, and says so
-                if revision > self._seen() and not self._closing:
-                    self._ring()
-                try:
-                    self._socket.recv(16)
-                except OSError:
-                    continue  # nobody rang
-        finally:
-            db.close()
+        version = there = -1
+        while not self._closing:
+            try:
+                now = self._db.execute("PRAGMA data_version").fetchone()[0]
+                if now != version:
+                    there = revision(self._db)
+                    version = now
+            except sqlite3.Error:
+                version = -1  # the store meets the same error at its next commit, and says so
+            if there > self._seen() and not self._closing:
+                self._ring()
+            try:
+                self._socket.recv(16)
+            except OSError:
+                continue  # nobody rang

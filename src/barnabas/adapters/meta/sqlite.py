@@ -146,8 +146,12 @@ class SqliteMetaStore:
     # -- others have it open too: on the metadata thread, on the doorbell's, on the loop
 
     def _ring_others(self, changes: list[Change] | None) -> None:
+        """After the commit, so it may not fail: the changes would be told to nobody here."""
         if changes and self._bell is not None:
-            self._bell.ring_others(self._database.ports())
+            try:
+                self._bell.ring_others(self._database.ports())
+            except sqlite3.Error:
+                return  # they look of themselves
 
     def _ring(self) -> None:
         """The doorbell's thread: of many rings one look is made, and none is lost that comes after it began."""
