@@ -14,9 +14,10 @@ from barnabas.adapters.files import OsFiles
 from barnabas.cli.main import main
 from barnabas.embedded import BrokerError
 from barnabas.log import folder as names
-from barnabas.log.checkpoints import RECOVERY_POINTS
+from barnabas.log.checkpoints import LEADER_EPOCHS, RECOVERY_POINTS, TOPIC_IDS
 from barnabas.log.journal import JOURNAL, Round
 from barnabas.log.journal import header as journal_header
+from barnabas.log.take_up import KEPT
 from barnabas.log.write import Write
 from barnabas.records.batch import HEADER_BYTES
 from barnabas.records.record import batches
@@ -211,8 +212,8 @@ def test_dump_takes_one_partition(data: Path) -> None:
     assert "2 partitions" in told.stderr and str(data / "a-0") in told.stderr
 
 
-def test_records_that_a_crash_left_in_the_journal_come_first(data: Path) -> None:
-    """The last batch of a is in the journal alone."""
+def journal_of_the_last_batch(data: Path) -> tuple[bytes, int]:
+    """A whole journal with the last batch of a, which goes from its segment; the segment as it was, and the batch's size."""
     path = data / "a-0" / LOG
     content = path.read_bytes()
     header, at = list(batches(content))[-1]
@@ -230,9 +231,60 @@ def test_records_that_a_crash_left_in_the_journal_come_first(data: Path) -> None
     path.write_bytes(content[:at])
     (data / names.CLEAN_MARK).unlink()
     (data / RECOVERY_POINTS).unlink()
+    return content, header.size
+
+
+@pytest.mark.parametrize("state", [".", "owners/2"])
+def test_records_that_a_crash_left_in_the_journal_come_first(data: Path, state: str) -> None:
+    """The last batch of a is in the journal alone, the broker's or a worker's."""
+    content, size = journal_of_the_last_batch(data)
+    path = data / "a-0" / LOG
+    (data / state).mkdir(parents=True, exist_ok=True)
+    (data / JOURNAL).rename(data / state / JOURNAL)
     told = run("repair", data, "--dry-run")
-    assert "has records for these logs" in told.stderr and path.read_bytes() == content[:at]
+    assert "has records for these logs" in told.stderr and path.read_bytes() == content[:-size]
     told = run("repair", data, "--yes")
-    assert f"took up {header.size} bytes" in told.stderr, told.stderr
+    assert f"took up {size} bytes" in told.stderr, told.stderr
     assert path.read_bytes() == content
     assert "took up" not in run("repair", data, "--yes").stderr
+
+
+def test_records_that_an_earlier_start_kept_come_first(data: Path) -> None:
+    content, _ = journal_of_the_last_batch(data)
+    path, epochs = data / "a-0" / LOG, data / "a-0" / LEADER_EPOCHS
+    good = epochs.read_bytes()
+    epochs.write_bytes(b"?")
+    told = run("repair", data, "--yes")
+    assert f"kept in {data / KEPT}" in told.stderr and told.exit_code == 1
+    assert "remove" in told.stderr, "what to do"
+    epochs.write_bytes(good)
+    assert "has records for these logs" in run("repair", data, "--dry-run").stderr
+    assert "took up" in run("repair", data / "a-0", "--yes").stderr
+    assert path.read_bytes() == content
+    assert not list((data / KEPT).iterdir())
+
+
+def test_what_a_worker_says_was_synced_counts(data: Path) -> None:
+    """Its parent was killed, so all that the folder itself knows is older."""
+    (data / names.CLEAN_MARK).unlink()
+    state = data / "owners" / "1"
+    state.mkdir(parents=True)
+    for name in (RECOVERY_POINTS, TOPIC_IDS):
+        (data / name).rename(state / name)
+    damage(data)
+    told = run("verify", data)
+    assert told.exit_code == 1 and [row["state"] for row in lines(told.stdout)] == ["damaged", "whole"]
+    assert run("repair", data, "--yes").exit_code == 0
+    with barnabas.Broker(data=data) as broker:
+        assert [record.value for record in broker.records("a")] == [{"n": 0}, {"n": 2}, {"n": 3}]
+
+
+def test_a_worker_that_outlived_its_parent_is_waited_for(data: Path) -> None:
+    state = data / "owners" / "1"
+    state.mkdir(parents=True)
+    release = OsFiles().lock(f"{state}/{names.LOCK}")
+    assert release is not None
+    told = run("repair", data, "--yes")
+    assert told.exit_code == 1 and f"{state} is in use" in told.stderr
+    release()
+    assert run("repair", data, "--yes").exit_code == 0

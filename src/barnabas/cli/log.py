@@ -6,6 +6,7 @@ PATH is a partition's folder or, for `verify` and `repair`, a whole data folder.
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import click
@@ -27,7 +28,9 @@ from barnabas.log.checkpoints import Offsets
 from barnabas.log.examine import Batch, Damage, Examined, Walk, bases_of, examine, walks
 from barnabas.log.journal import JOURNAL, read_rounds, void
 from barnabas.log.mend import cut_name, mend
-from barnabas.log.take_up import take_up
+from barnabas.log.recovery import DamagedLog
+from barnabas.log.take_up import KEPT, kept_of, take_up, take_up_kept
+from barnabas.partitions.owners import states
 from barnabas.ports import File, WorldError
 from barnabas.records.batch import CODECS
 from barnabas.records.compression import CannotDecompress
@@ -35,6 +38,7 @@ from barnabas.records.record import BadRecord, records_of
 
 DATABASE = "barnabas.db"
 IN_USE = "stop the broker that uses it first"
+WAITING = "has records for these logs: repair, or a start, writes them first"
 
 
 class ReadOnly(OsFiles):
@@ -45,21 +49,39 @@ class ReadOnly(OsFiles):
             return OsFile(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
 
 
+class Root:
+    """A data folder, read once when it is asked: as its broker left it, or its workers, each in a state folder."""
+
+    def __init__(self, files: OsFiles, path: str) -> None:
+        self._files = files
+        self.path = path
+
+    @cached_property
+    def offsets(self) -> Offsets:
+        return Offsets.read(self._files, states(self._files, self.path))
+
+    @cached_property
+    def is_clean(self) -> bool:
+        return self._files.exists(f"{self.path}/{names.CLEAN_MARK}")
+
+
 class Place:
     """One partition's folder and what the data folder says of it."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, root: Root) -> None:
         self.folder = folder
-        self.root, _, self.name = folder.rpartition("/")
+        self.root = root
+        self.name = folder.rpartition("/")[2]
         parsed = names.parse_partition(self.name)
         assert parsed is not None, "the caller looked"
         self.key = parsed
 
+    def topic_id(self, files: OsFiles) -> bytes:
+        return names.read_topic_id(files, self.folder) or b""
+
     def examine(self, files: OsFiles) -> Examined:
-        clean = files.exists(f"{self.root}/{names.CLEAN_MARK}")
-        topic_id = names.read_topic_id(files, self.folder) or b""
-        point = Offsets.read(files, [self.root]).recovery_point(*self.key, topic_id)
-        return examine(files, self.folder, clean, point)
+        point = self.root.offsets.recovery_point(*self.key, self.topic_id(files))
+        return examine(files, self.folder, self.root.is_clean, point)
 
 
 def is_partition(files: OsFiles, folder: str) -> bool:
@@ -69,6 +91,7 @@ def is_partition(files: OsFiles, folder: str) -> bool:
 def places_of(files: OsFiles, paths: Sequence[str]) -> list[Place]:
     """The partitions that the paths mean, each once."""
     found: dict[str, Place] = {}
+    roots: dict[str, Root] = {}
     for path in paths:
         folder = os.path.abspath(path)
         inside = [f"{folder}/{name}" for name in files.list(folder)] if os.path.isdir(folder) else []
@@ -81,7 +104,9 @@ def places_of(files: OsFiles, paths: Sequence[str]) -> list[Place]:
                 "give a data folder, or a partition's folder in it, for example data/clicks-0",
                 EXIT_NOT_FOUND,
             )
-        found.update((each, Place(each)) for each in partitions)
+        for each in partitions:
+            root = each.rpartition("/")[0]
+            found[each] = Place(each, roots.setdefault(root, Root(files, root)))
     return list(found.values())
 
 
@@ -274,8 +299,11 @@ def repair(paths: Sequence[str], yes: bool, dry_run: bool) -> None:
     locks: list[Callable[[], None]] = []
     try:
         for root in dict.fromkeys(place.root for place in places):
-            locks.append(locked(files, root))
-            take_up_journal(files, root, dry_run)
+            for release in locked(files, root.path):
+                locks.append(release)
+            take_up_journals(files, root, dry_run)
+        for place in places:
+            take_up_what_was_kept(files, place, dry_run)
         plans = [(place, place.examine(files)) for place in places]
         plans = [(place, found) for place, found in plans if found.damages or wrong_indexes(found)]
         for place, found in plans:
@@ -300,32 +328,51 @@ def repair(paths: Sequence[str], yes: bool, dry_run: bool) -> None:
             release()
 
 
-def locked(files: OsFiles, root: str) -> Callable[[], None]:
-    """The data folder's lock: nobody else writes while it is held."""
+def locked(files: OsFiles, root: str) -> Iterator[Callable[[], None]]:
+    """The locks of the data folder and of its workers, who may outlive a parent: nobody else writes while they are held."""
     if not files.exists(f"{root}/{DATABASE}"):
         raise Failed(
             f"{root} is no data folder of Barnabas",
             "repair works on the folder that --data or log.dirs names",
         )
-    release = files.lock(f"{root}/{names.LOCK}")
-    if release is None:
-        raise Failed(f"{root} is in use", IN_USE)
-    return release
+    for state in states(files, root):
+        release = files.lock(f"{state}/{names.LOCK}")
+        if release is None:
+            raise Failed(f"{state} is in use", IN_USE)
+        yield release
 
 
-def take_up_journal(files: OsFiles, root: str, dry_run: bool) -> None:
+def take_up_journals(files: OsFiles, root: Root, dry_run: bool) -> None:
     """A broker that did not stop cleanly may have left records in the journal alone: they come first."""
-    path = f"{root}/{JOURNAL}"
-    if files.exists(f"{root}/{names.CLEAN_MARK}") or not files.exists(path):
-        return
+    for state in states(files, root.path):
+        path = f"{state}/{JOURNAL}"
+        if files.exists(f"{state}/{names.CLEAN_MARK}") or not files.exists(path):
+            continue
+        if dry_run:
+            if read_rounds(files.open(path)):
+                click.echo(f"{path} {WAITING}", err=True)
+            continue
+        taken = take_up(files, state, root.path, root.offsets)
+        void(files, state)
+        if taken.bytes:
+            click.echo(f"took up {taken.bytes} bytes from {path}", err=True)
+        for folder, error in taken.refused.items():
+            click.echo(f"{folder}: {error}; kept in {root.path}/{KEPT}", err=True)
+
+
+def take_up_what_was_kept(files: OsFiles, place: Place, dry_run: bool) -> None:
+    """So may an earlier start, of this partition."""
+    topic_id, index = place.topic_id(files), place.key[1]
+    kept = kept_of(files, place.root.path, topic_id, index)
     if dry_run:
-        if read_rounds(files.open(path)):
-            click.echo(f"{path} has records for these logs: repair, or a start, writes them first", err=True)
+        for path in kept:
+            click.echo(f"{path} {WAITING}", err=True)
         return
-    taken = take_up(files, root, root, Offsets.read(files, [root]))
-    void(files, root)
-    if taken.bytes:
-        click.echo(f"took up {taken.bytes} bytes from {path}", err=True)
+    try:
+        if take_up_kept(files, place.root.path, topic_id, index, place.root.offsets):
+            click.echo(f"took up {', '.join(kept)}", err=True)
+    except DamagedLog as error:
+        raise Failed(f"{place.name}: records of it wait", str(error)) from error
 
 
 def wrong_indexes(examined: Examined) -> list[str]:
