@@ -15,7 +15,7 @@ from barnabas.adapters import cold
 from barnabas.adapters import network as network_module
 from barnabas.adapters.files import OsFile, OsFiles
 from barnabas.adapters.loop import AsyncLoop, new_event_loop
-from barnabas.adapters.network import TURN_BYTES, SocketConnection, SocketNetwork
+from barnabas.adapters.network import SHARED_BYTES_MAX, TURN_BYTES, SocketConnection, SocketNetwork
 from barnabas.ports import Connection, FileRange, WorldError
 
 ROUNDS_MAX = 5_000
@@ -173,6 +173,34 @@ def test_many_small_pieces_need_few_calls_and_stay_in_order(server: Server) -> N
     while len(heard) < 4000:
         heard += peer.recv(4000)
     assert heard == b"".join(b"%04d" % at for at in range(1000))
+
+
+@pytest.mark.parametrize(("size", "shares"), [(SHARED_BYTES_MAX, True), (SHARED_BYTES_MAX + 1, False)])
+def test_a_header_shares_a_packet_with_a_range_that_fits_into_it(
+    server: Server, tmp_path: Path, size: int, shares: bool
+) -> None:
+    peer, ear = server.peer()
+    assert isinstance(ear.connection, SocketConnection)
+    flags: list[int] = []
+    real = ear.connection._socket
+
+    class Noting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def send(self, content: bytes, given: int = 0) -> int:
+            flags.append(given)
+            return real.send(content, given)
+
+    ear.connection._socket = Noting()  # type: ignore[assignment]
+    file = OsFiles().open(str(tmp_path / "file"), create=True)
+    file.write(0, [bytes(size)])
+    ear.connection.send([b"header", FileRange(file, 0, size)])
+    heard = bytearray()
+    while len(heard) < 6 + size:
+        heard += peer.recv(1 << 20)
+    assert heard == b"header" + bytes(size)
+    assert [bool(given & socket.MSG_MORE) for given in flags] == [shares]
 
 
 def test_a_reset_is_told_by_its_name(server: Server) -> None:
