@@ -1,5 +1,6 @@
 """Appending, finding, rolling, retention and truncation of one partition's log, on disk and in memory."""
 
+import pytest
 from written_log import NOW_MS, TOPIC_ID, Disk, append, everything
 
 from barnabas.log.folder import read_topic_id
@@ -40,6 +41,35 @@ def test_nothing_at_or_behind_the_bound_is_located(disk: Disk) -> None:
     (found,) = log.locate(0, 1 << 20, upto_offset=1, min_one=True)
     assert values(found.file.read(found.position, found.size)) == [b"a"]
     assert log.locate(1, 1 << 20, upto_offset=1, min_one=True) == []
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+def test_a_batch_is_found_and_weighed_by_at_most_one_read(disk: Disk, remembered: bool) -> None:
+    log = disk.log(index_interval_bytes=200)
+    for number in range(50):
+        append(log, [b"%d" % number, b"x" * 100])
+    if not remembered:
+        log.close(clean=True)
+        log = disk.log(clean=True, index_interval_bytes=200)
+    assert log.segments[0].offset_index.positions  # loaded, from a file of its own
+    file = log.segments[0].file
+    reads: list[int] = []
+
+    class Counting:
+        path = file.path
+
+        def read(self, position: int, size: int) -> bytes:
+            reads.append(position)
+            return file.read(position, size)
+
+    log.segments[0]._file = Counting()  # type: ignore[assignment]
+    for limit, enough in ((100, True), (100, False), (300, True)):
+        reads.clear()
+        found = log.locate(33, limit, upto_offset=100, min_one=enough)
+        assert len(reads) == (0 if remembered else 1)
+        assert [values(file.read(piece.position, piece.size))[0] for piece in found] == (
+            [b"16"] if enough else []
+        )
 
 
 def test_a_first_batch_larger_than_the_limit_comes_whole_only_when_asked(disk: Disk) -> None:

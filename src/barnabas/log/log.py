@@ -239,7 +239,7 @@ class Log:
         """
         for at in range(max(self._segment_at(offset), 0), len(self.segments)):
             segment = self.segments[at]
-            start = segment.position_of(offset)
+            start, first = segment.find(offset)
             limit = segment.size if upto_offset >= segment.end_offset else segment.position_of(upto_offset)
             size = limit - start
             if size <= 0:
@@ -247,7 +247,7 @@ class Log:
                     return []
                 continue
             if size > max_bytes:
-                first = segment.first_batch_bytes(start)
+                first = first or segment.first_batch_bytes(start)
                 if first > max_bytes:
                     return [FileRange(segment.file, start, min(first, size))] if min_one else []
                 size = max_bytes

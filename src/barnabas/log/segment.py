@@ -239,22 +239,28 @@ class Segment:
 
     def position_of(self, offset: int) -> int:
         """Where the batch that holds offset (or the first one behind it) begins; size when there is none."""
+        return self.find(offset)[0]
+
+    def find(self, offset: int) -> tuple[int, int]:
+        """position_of, and the bytes of the batch there as far as they are known without a read more; else 0."""
         if offset >= self.end_offset:
-            return self.size
+            return self.size, 0
         if offset <= self.base_offset:
-            return 0
+            return 0, 0
         ends, positions = self._recent_ends, self._recent_positions
         if ends is not None and positions is not None:
             at = bisect_right(ends, offset)
             if at > 0:
-                return positions[at]
+                position = positions[at]
+                behind = positions[at + 1] if at + 1 < len(positions) else self.size
+                return position, behind - position
             # The first remembered batch holds offset only if it begins at or before it.
             if positions[0] == 0:
-                return 0
+                return 0, 0
         # Remembered batches may not be in the file yet: the search ends before them.
         return self._search(offset, self.size if positions is None else positions[0])
 
-    def _search(self, offset: int, behind: int) -> int:
+    def _search(self, offset: int, behind: int) -> tuple[int, int]:
         """From the index on, batch by batch, up to the position behind. Every fetch of older records comes here: of a
         header only what is needed is read.
         """
@@ -269,14 +275,14 @@ class Segment:
                     0,
                 )
                 if len(chunk) < HEADER_BYTES:
-                    return behind
+                    return behind, 0
             base_offset, length, last_offset_delta = _SPAN(chunk, at)
             if base_offset + last_offset_delta >= offset:
-                return position
+                return position, length + OVERHEAD_BYTES
             if length + OVERHEAD_BYTES < HEADER_BYTES:
-                return behind
+                return behind, 0
             position += length + OVERHEAD_BYTES
-        return behind
+        return behind, 0
 
     def first_batch_bytes(self, position: int) -> int:
         content = self.file.read(position, 12)
