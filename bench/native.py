@@ -1,4 +1,4 @@
-"""The load generator in C: load.c, compiled on first use."""
+"""Programs in C, compiled on first use: the load generator, load.c."""
 
 import functools
 import hashlib
@@ -57,19 +57,24 @@ def _run(command: list[str], counted: Limits) -> Taken:
     return Taken(**json.loads(told))
 
 
-@functools.cache
 def generator() -> Path | None:
-    """load.c, compiled into the user's cache; None without a C compiler."""
+    """load.c as a program; None without a C compiler, or where the generator in Python is wanted."""
+    return None if os.environ.get("BENCH_GENERATOR") == "python" else compiled(SOURCE)
+
+
+@functools.cache
+def compiled(source: Path) -> Path | None:
+    """A program of one file, compiled into the user's cache; None without a C compiler."""
     compiler = shutil.which("cc")
-    if compiler is None or os.environ.get("BENCH_GENERATOR") == "python":
+    if compiler is None:
         return None
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "barnabas"
-    program = cache / f"load-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}"
+    program = cache / f"{source.stem}-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
     if not program.exists():
         cache.mkdir(parents=True, exist_ok=True)
         part = program.with_suffix(f".{os.getpid()}")
         subprocess.run(
-            [compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", part, SOURCE], check=True
+            [compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", part, source], check=True
         )
         part.rename(program)
     return program

@@ -3,6 +3,7 @@
 `perf` samples the broker's threads under a load (software clock: it works in virtual machines too) and each sample is of the
 step that its innermost known frame belongs to: a system call, or the library that runs. A step's share of the samples
 times the CPU a request of the same load without perf is its microseconds. Needs perf, and the right to look at the kernel.
+Beside it stands what the kernel alone costs: a program that does nothing but the system calls (floor.c), under the same load.
 """
 
 import argparse
@@ -16,13 +17,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from . import page, raw
 from .broker import Running, RunningBroker, compiled_python
 from .drive import drive
+from .floor import floor
 from .load import Limits, Load
 from .raw import KB
 from .requests import fetch_codes, fetch_request, produce_codes, produce_request
@@ -123,8 +126,21 @@ def profile(broker: Running, load: Load, seconds: float, folder: Path) -> tuple[
     return taken.cpu_us, shares(done.stdout.splitlines())
 
 
-def loads(site: Site) -> Iterator[tuple[str, Load]]:
-    """A load of Produce has a topic of its own, which goes when the next load is asked for: they write gigabytes."""
+def floor_us(load: Load, fetched_bytes: int, seconds: float, folder: Path) -> float | None:
+    """CPU microseconds a request of the kernel alone; None without a C compiler."""
+    with floor(folder, fetched_bytes) as target:
+        if target is None:
+            return None
+        return drive(
+            target, replace(load, codes=()), Limits(seconds=seconds), Limits(seconds=seconds / 4)
+        ).cpu_us
+
+
+def loads(site: Site) -> Iterator[tuple[str, Load, int]]:
+    """Names, loads and the bytes of records that an answer holds.
+
+    A load of Produce has a topic of its own, which goes when the next load is asked for: they write gigabytes.
+    """
     for name, connections, in_flight, size in PRODUCED:
         topic = site.fresh_name("profiled")
         site.broker.create([topic], raw.PARTITIONS)
@@ -132,12 +148,12 @@ def loads(site: Site) -> Iterator[tuple[str, Load]]:
             produce_request(topic, number % raw.PARTITIONS, size, raw.now_ms())
             for number in range(connections)
         ]
-        yield f"Produce {name}", Load(contents, in_flight, produce_codes(topic))
+        yield f"Produce {name}", Load(contents, in_flight, produce_codes(topic)), 0
         site.broker.delete([topic])
     topic = raw.something_to_read(site)
     for name, connections, size in FETCHED:
         fetches = [fetch_request(topic, number, size) for number in range(connections)]
-        yield f"Fetch {name}", Load(fetches, 1, fetch_codes(topic))
+        yield f"Fetch {name}", Load(fetches, 1, fetch_codes(topic)), size
 
 
 def without_sockets(python: Path | None) -> str:
@@ -149,8 +165,10 @@ def without_sockets(python: Path | None) -> str:
     return ", ".join(done.stdout.split("\n")[:2])
 
 
-def table(measured: dict[str, tuple[float, dict[str, float]]], how: str) -> dict[str, Any]:
-    """Steps by their weight in all loads together; small ones in one row."""
+def table(
+    measured: dict[str, tuple[float, dict[str, float]]], how: str, floors: Sequence[float | None] = ()
+) -> dict[str, Any]:
+    """Steps by their weight in all loads together; small ones in one row. floors: of each load, where it is known."""
     steps = sorted(
         {step for _, found in measured.values() for step in found},
         key=lambda step: -sum(found.get(step, 0) for _, found in measured.values()),
@@ -166,7 +184,8 @@ def table(measured: dict[str, tuple[float, dict[str, float]]], how: str) -> dict
     if any(rest):
         rows["the rest"] = rest
     total = [cpu for cpu, _ in measured.values()]
-    return {"how": how, "loads": list(measured), "steps": rows, "total": total}
+    known = [cpu for cpu in floors if cpu is not None]
+    return {"how": how, "loads": list(measured), "steps": rows, "total": total, "floor": known}
 
 
 def write(out: Path, python: Path | None, durability: str, seconds: float) -> str:
@@ -181,7 +200,10 @@ def write(out: Path, python: Path | None, durability: str, seconds: float) -> st
 
         site = Site(BARNABAS, folder / "site", start, 0.0, QUICK)
         try:
-            measured = {load: profile(site.broker, what, seconds, folder) for load, what in loads(site)}
+            measured, floors = {}, []
+            for load, what, fetched_bytes in loads(site):
+                measured[load] = profile(site.broker, what, seconds, folder)
+                floors.append(floor_us(what, fetched_bytes, seconds, folder))
         finally:
             site.close()
     build = "compiled" if python else "pure Python"
@@ -191,7 +213,7 @@ def write(out: Path, python: Path | None, durability: str, seconds: float) -> st
     )
     where = out / page.FOLDER / page.WHERE
     where.parent.mkdir(parents=True, exist_ok=True)
-    content = table(measured, how)
+    content = table(measured, how, floors)
     where.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     page.write(out, Results(out / page.FOLDER / page.FIGURES))
     return page.steps_table(content)
