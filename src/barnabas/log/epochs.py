@@ -13,12 +13,19 @@ from barnabas.ports import Files
 class LeaderEpochs:
     """The epoch cache of a log."""
 
+    __slots__ = ("_entries", "_files", "_folder", "latest")
+
     def __init__(self, files: Files, folder: str) -> None:
         self._files = files
-        self._path = f"{folder}/{LEADER_EPOCHS}"
+        self._folder = folder
         self._entries: list[tuple[int, int]] = []
         self.latest = -1
         """The newest epoch that wrote, or -1. A plain field: every append asks."""
+
+    @property
+    def _path(self) -> str:
+        """Made when it is asked for: thousands of partitions have one."""
+        return f"{self._folder}/{LEADER_EPOCHS}"
 
     def load(self) -> None:
         self._keep(read_epochs(self._files, self._path))

@@ -82,6 +82,8 @@ class Partitions:
             lines,
         )
         self._sync = JournalCommitter(turn, loop, self.uncommitted, self.journal)
+        self._on_failure = self._failed
+        """Bound once: for each partition it would weigh 72 bytes."""
         self._by_name: dict[str, Led] = {}
         self._by_id: dict[bytes, Led] = {}
         self._count = 0
@@ -166,7 +168,7 @@ class Partitions:
             options,
             self._committer(options),
             self._waits,
-            self._failed,
+            self._on_failure,
         )
         if problem is not None:
             partition.offline = True
