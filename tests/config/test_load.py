@@ -2,7 +2,18 @@
 
 import pytest
 
-from barnabas.config.load import ConfigRefused, Listener, advertised_of, listeners_of, load, parse_properties
+from barnabas.cluster.changes import PARTITIONS_PER_REQUEST_MAX
+from barnabas.config.load import (
+    OFFSETS_PARTITIONS_MAX,
+    OFFSETS_SEGMENT_BYTES_MIN,
+    ConfigRefused,
+    Listener,
+    advertised_of,
+    listeners_of,
+    load,
+    parse_properties,
+)
+from barnabas.config.tables import TOPIC, options
 
 
 @pytest.mark.parametrize(
@@ -100,6 +111,7 @@ def test_every_bad_value_is_named_with_its_place():
         ("advertised.listeners=PLAINTEXT://0.0.0.0:9092", "cannot be reached"),
         ("advertised.listeners=PLAINTEXT://[::]:9092", "cannot be reached"),
         ("offsets.topic.segment.bytes=1048575", "Use at least 1048576"),
+        ("offsets.topic.num.partitions=10001", "Use at most 10000"),
     ],
 )
 def test_what_is_not_served_is_refused(text, part):
@@ -108,8 +120,14 @@ def test_what_is_not_served_is_refused(text, part):
     assert part in str(refused.value)
 
 
-def test_the_offsets_topic_takes_the_smallest_segment_that_a_topic_takes():
-    assert load("offsets.topic.segment.bytes=1048576").values == {"offsets.topic.segment.bytes": "1048576"}
+def test_the_offsets_topic_takes_what_can_just_be_made():
+    assert OFFSETS_PARTITIONS_MAX == PARTITIONS_PER_REQUEST_MAX
+    assert options(TOPIC)["segment.bytes"].minimum == OFFSETS_SEGMENT_BYTES_MIN
+    at_most = {
+        "offsets.topic.segment.bytes": "1048576",
+        "offsets.topic.num.partitions": str(OFFSETS_PARTITIONS_MAX),
+    }
+    assert load(settings=at_most).values == at_most
 
 
 def test_hosts_of_listeners():

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from barnabas.config.option import nearest, split_list
-from barnabas.config.tables import BROKER, TOPIC, options
+from barnabas.config.tables import BROKER, options
 
 ENVIRONMENT_PREFIX: Final = "BARNABAS_"
 BOOTSTRAP: Final = "barnabas.bootstrap.listeners"
@@ -20,6 +20,10 @@ NOT_OPTIONS: Final = frozenset({"BARNABAS_BOOTSTRAP", "BARNABAS_KAFKA_LIB", "BAR
 PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 ANY_HOST: Final = frozenset({"", "0.0.0.0", "::"})
 LISTENER: Final = re.compile(r"([A-Za-z0-9_\-]+)://(?:\[([0-9A-Fa-f:.%]*)\]|([^:\[\]]*)):(-?\d+)\Z")
+OFFSETS_SEGMENT_BYTES_MIN: Final = 1024 * 1024
+"""The least segment.bytes of any topic."""
+OFFSETS_PARTITIONS_MAX: Final = 10_000
+"""As many as one request may make."""
 ESCAPES: Final = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 
 
@@ -155,13 +159,7 @@ def _refusals(values: Mapping[str, str]) -> list[str]:
         faults.append(
             f"log.dirs names {len(folders)} folders: this version keeps its data in one. Name one folder in log.dirs."
         )
-    segment_bytes = values.get("offsets.topic.segment.bytes")
-    if segment_bytes is not None and options(TOPIC)["segment.bytes"].fault(segment_bytes) is not None:
-        least = int(options(TOPIC)["segment.bytes"].minimum or 0)
-        faults.append(
-            f"offsets.topic.segment.bytes: __consumer_offsets cannot be made with segments of {segment_bytes} bytes, and "
-            f"without it there are no groups. Use at least {least}, or leave it out."
-        )
+    faults += _offsets_topic_faults(values)
     try:
         for listener in listeners_of(values):
             if listener.protocol != "PLAINTEXT":
@@ -173,6 +171,21 @@ def _refusals(values: Mapping[str, str]) -> list[str]:
         advertised_of(values, {})
     except ValueError as error:
         faults.append(str(error))
+    return faults
+
+
+def _offsets_topic_faults(values: Mapping[str, str]) -> list[str]:
+    """Values that Kafka takes, and then cannot make the topic with."""
+    faults = []
+    text = "{}: __consumer_offsets cannot be made with {}, and without it there are no groups. Use {}, or leave it out."
+    segment_bytes = int(values.get("offsets.topic.segment.bytes", OFFSETS_SEGMENT_BYTES_MIN))
+    if segment_bytes < OFFSETS_SEGMENT_BYTES_MIN:
+        what, remedy = f"segments of {segment_bytes} bytes", f"at least {OFFSETS_SEGMENT_BYTES_MIN}"
+        faults.append(text.format("offsets.topic.segment.bytes", what, remedy))
+    count = int(values.get("offsets.topic.num.partitions", OFFSETS_PARTITIONS_MAX))
+    if count > OFFSETS_PARTITIONS_MAX:
+        what, remedy = f"{count} partitions at once", f"at most {OFFSETS_PARTITIONS_MAX}"
+        faults.append(text.format("offsets.topic.num.partitions", what, remedy))
     return faults
 
 
