@@ -215,6 +215,14 @@ def test_a_log_start_inside_the_segment_leaves_no_hole_before_it() -> None:
     assert partition.take_up() == [0, 1, 2]
 
 
+def test_batches_that_count_are_written_around_those_that_do_not() -> None:
+    """An entry of which the second batch alone is of an older epoch."""
+    partition = Partition()
+    partition.writes[1] = write_of(partition.file, partition.writes[0].size, 1, epoch=EPOCH - 1)
+    Written(partition.files).put((LOG, partition.writes))
+    assert partition.take_up() == [0, 2]
+
+
 def test_what_was_cut_off_does_not_come_back() -> None:
     partition = Partition()
     partition.epochs([(EPOCH, 0), (EPOCH + 1, 1)])

@@ -127,14 +127,18 @@ class Placing:
         return found
 
     def _counting(self, entry: Entry, folder: str, key: Key) -> Iterator[tuple[int, int]]:
-        """Where in the entry the batches are that count (J3), and their sizes."""
+        """Where in the entry the batches are that count (J3), and their sizes; those that follow each other as one."""
         epoch, recovery_point = self._epoch_of(folder), self._recovery_point(*key, entry.topic_id)
-        at = 0
+        begin = at = 0
         while at + HEADER_BYTES <= len(entry.batches):
             batch = read_header(entry.batches, at)
-            if batch.next_offset > recovery_point and batch.leader_epoch == epoch:
-                yield at, batch.size
+            if batch.next_offset <= recovery_point or batch.leader_epoch != epoch:
+                if begin < at:
+                    yield begin, at - begin
+                begin = at + batch.size
             at += batch.size
+        if begin < at:
+            yield begin, at - begin
 
     def _epoch_of(self, folder: str) -> int:
         """-1 when all of the log was cut. An epoch is in the file before a batch of it is anywhere."""
