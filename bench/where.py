@@ -32,10 +32,10 @@ from .requests import fetch_codes, fetch_request, produce_codes, produce_request
 from .results import Results
 from .site import BARNABAS, QUICK, Site
 
-SECONDS: Final = 70.0
+SECONDS: Final = 100.0
 """About, of a whole run: for the plan of bench.compare."""
 FREQUENCY: Final = 4999
-PERF_STARTS_S: Final = 0.5
+PERF_STARTS_S, PERF_GIVES_UP_S = 0.3, 30.0
 SYSTEM_CALLS: Final = (
     (r"sendfile", "kernel: file to socket (sendfile)"),
     (r"send", "kernel: send answers"),
@@ -114,9 +114,10 @@ def profile(broker: Running, load: Load, seconds: float, folder: Path) -> tuple[
     warm = Limits(seconds=seconds / 4)
     taken = drive(broker, load, Limits(seconds=seconds), warm)
     data = folder / "perf.data"
+    data.unlink(missing_ok=True)
     command = ["perf", "record", "-q", "-e", "cpu-clock", "-F", str(FREQUENCY), "-g", "-o", str(data)]
     with subprocess.Popen([*command, "-p", str(broker.pid)], stderr=subprocess.PIPE) as perf:
-        time.sleep(PERF_STARTS_S)  # what it does not see is only the beginning
+        _wait_until_it_records(data)
         drive(broker, load, Limits(seconds=seconds))
         perf.send_signal(signal.SIGINT)
     script = ["perf", "script", "-i", str(data), "-F", "ip,sym,dso"]
@@ -124,6 +125,14 @@ def profile(broker: Running, load: Load, seconds: float, folder: Path) -> tuple[
     if not done.stdout.strip():
         raise CannotProfile(f"perf saw nothing: {done.stderr[-500:]}")
     return taken.cpu_us, shares(done.stdout.splitlines())
+
+
+def _wait_until_it_records(data: Path) -> None:
+    """perf makes its file a moment before it samples."""
+    end = time.monotonic() + PERF_GIVES_UP_S
+    while not (data.exists() and data.stat().st_size) and time.monotonic() < end:
+        time.sleep(PERF_STARTS_S / 10)
+    time.sleep(PERF_STARTS_S)  # what it does not see is only the beginning
 
 
 def floor_us(load: Load, fetched_bytes: int, seconds: float, folder: Path) -> float | None:
