@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
-PAGES = ("README.md", "docs/guide/python.md")
+PAGES = ("README.md", "docs/guide/python.md", "docs/guide/workers.md")
 BLOCKS = [(page, block) for page in PAGES for block in BLOCK.findall((ROOT / page).read_text())]
 
 

@@ -18,7 +18,7 @@ from typing import Final, Self, TypeVar
 from barnabas.adapters.loop import new_event_loop
 from barnabas.client.produce import partition_of
 from barnabas.cluster.changes import TopicResult
-from barnabas.config.load import ConfigRefused, Loaded, load
+from barnabas.config.load import ConfigRefused, Loaded, load, number_of
 from barnabas.node import Node
 from barnabas.partitions.partition import Partition
 from barnabas.records.record import Header, Record, all_records, build_batch
@@ -116,8 +116,8 @@ class Broker:
         use or a topic cannot be made. An option that nobody knows gets a UserWarning.
         """
         self._folder = None if data is None else os.fspath(data)
-        self._static = {"listeners": f"PLAINTEXT://{_bracketed(host)}:{port}"}
-        self._static.update({name: _option_text(value) for name, value in (config or {}).items()})
+        self._static = {"listeners": f"PLAINTEXT://{bracketed(host)}:{port}"}
+        self._static.update({name: option_text(value) for name, value in (config or {}).items()})
         self._topics = dict(topics or {})
         self._running: RunningNode | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -130,7 +130,11 @@ class Broker:
     def start(self) -> Self:
         if self._thread is not None:
             raise BrokerError("this broker runs already")
-        loaded = self._loaded()
+        loaded = checked(self._static)
+        if number_of("barnabas.workers", loaded.values) > 1:
+            raise BrokerError(
+                "barnabas.workers: Broker() is one broker in this process; barnabas.Cluster(brokers=3) has several"
+            )
         self._pid = os.getpid()
         ready: list[BaseException | None] = []
         started = threading.Event()
@@ -179,16 +183,6 @@ class Broker:
             raise
         return self
 
-    def _loaded(self) -> Loaded:
-        """The options, under the rules of `serve`."""
-        try:
-            loaded = load(settings=self._static)
-        except ConfigRefused as refusal:
-            raise BrokerError(str(refusal)) from None
-        for text in loaded.warnings:
-            warnings.warn(text, stacklevel=3)
-        return loaded
-
     def stop(self) -> None:
         """Serves no more when it returns; on disk everything is synced."""
         if self._thread is None or self._loop is None or os.getpid() != self._pid:
@@ -223,23 +217,13 @@ class Broker:
     def bootstrap(self) -> str:
         """Where clients connect: host:port."""
         host, port = next(iter(self._node.bound.values()))
-        return f"{_bracketed(host)}:{port}"
+        return f"{bracketed(host)}:{port}"
 
     def create_topic(
         self, name: str, partitions: int = 1, config: Mapping[str, object] | None = None
     ) -> None:
         """Made and serving when it returns. Raises BrokerError as CreateTopics would refuse."""
-        from barnabas.wire.messages.create_topics import CreatableTopicConfig
-
-        ask = CreatableTopic(
-            name=name,
-            num_partitions=partitions,
-            replication_factor=-1,
-            configs=[
-                CreatableTopicConfig(name=key, value=_option_text(value))
-                for key, value in (config or {}).items()
-            ],
-        )
+        ask = creatable(name, partitions, config)
         results: list[TopicResult] = self._call(lambda done: self._node.topics.create([ask], False, done))
         (result,) = results
         if result.code:
@@ -435,9 +419,33 @@ def _end_of(content: bytes) -> int:
     return end
 
 
-def _bracketed(host: str) -> str:
+def checked(options: Mapping[str, str]) -> Loaded:
+    """The options, under the rules of `serve`."""
+    try:
+        loaded = load(settings=options)
+    except ConfigRefused as refusal:
+        raise BrokerError(str(refusal)) from None
+    for text in loaded.warnings:
+        warnings.warn(text, stacklevel=3)
+    return loaded
+
+
+def creatable(name: str, partitions: int, config: Mapping[str, object] | None) -> CreatableTopic:
+    from barnabas.wire.messages.create_topics import CreatableTopicConfig
+
+    return CreatableTopic(
+        name=name,
+        num_partitions=partitions,
+        replication_factor=-1,
+        configs=[
+            CreatableTopicConfig(name=key, value=option_text(value)) for key, value in (config or {}).items()
+        ],
+    )
+
+
+def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _option_text(value: object) -> str:
+def option_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

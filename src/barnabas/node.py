@@ -14,7 +14,7 @@ from barnabas.cluster.image import BrokerImage, Endpoint, Fact, Image, TopicDele
 from barnabas.cluster.settled import Settled
 from barnabas.cluster.store import ClusterStore
 from barnabas.config.effective import BrokerOptions
-from barnabas.config.load import Listener, advertised_of, bootstrap_of, listeners_of
+from barnabas.config.load import Listener, advertised_of, bootstrap_of, listeners_of, node_id_of
 from barnabas.coordinators.group.coordinator import GroupCoordinator
 from barnabas.partitions.data_folder import DataFolder
 from barnabas.partitions.fetch_session import FetchSessions
@@ -34,7 +34,6 @@ from barnabas.server.listener import Listeners
 from barnabas.server.topics import TopicChanges
 from barnabas.telemetry import Log, Telemetry
 
-DEFAULT_NODE_ID: Final = 1
 DRAIN_MS: Final = 10_000
 DRAIN_CHECK_MS: Final = 5
 
@@ -62,7 +61,7 @@ class Node:
         self._durable = durable
         self.log = log
         self.telemetry = telemetry
-        self.node_id = self._own_id()
+        self.node_id = node_id_of(options.static)
         for name in ("node.id", "broker.id"):
             if name not in options.static:
                 options.learn(name, str(self.node_id))
@@ -166,13 +165,6 @@ class Node:
             self.upkeep.write_checkpoints,
             self._disk_bytes,
         )
-
-    def _own_id(self) -> int:
-        for name in ("node.id", "broker.id"):
-            text = self._options.static.get(name)
-            if text is not None and int(text) >= 0:
-                return int(text)
-        return DEFAULT_NODE_ID
 
     def _declare_gauges(self) -> None:
         partitions = self.partitions
@@ -286,7 +278,8 @@ class Node:
             )
         self.groups.start()
         self.topics.take_up()
-        self._listen(listeners_of(self._options.static))
+        # A worker's parent has its addresses reserved, so they can only be shared with that.
+        self._listen(listeners_of(self._options.static), shared=self.folder.is_shared)
         port = self._options.get_int("barnabas.metrics.port")
         if port >= 0:
             self.metrics_port = self._listen_for_health(port)
@@ -294,8 +287,8 @@ class Node:
         self.upkeep.start()
         self._lag.start()
 
-    def _listen(self, listeners: Sequence[Listener], shared: bool = False) -> None:
-        """shared: for bootstrap only, so clients are not told of them."""
+    def _listen(self, listeners: Sequence[Listener], shared: bool) -> None:
+        """The first address under a listener's name is what clients are told; those for bootstrap come last."""
         for listener in listeners:
             host = listener.host or "0.0.0.0"
             try:
@@ -303,8 +296,7 @@ class Node:
             except WorldError as error:
                 text = f"{error.what} (--host and --port, or listeners in the configuration)"
                 raise WorldError(text, error.errno) from error
-            if not shared:
-                self.bound[listener.name] = (listening.host, listening.port)
+            self.bound.setdefault(listener.name, (listening.host, listening.port))
 
     def _listen_for_health(self, port: int) -> int:
         try:

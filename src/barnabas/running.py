@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from barnabas.adapters.clock import SystemClock
 from barnabas.adapters.entropy import SystemEntropy
@@ -12,8 +11,10 @@ from barnabas.adapters.meta.ram import RamMetaStore
 from barnabas.adapters.network import SocketNetwork
 from barnabas.adapters.ram_files import RamFiles
 from barnabas.config.effective import BrokerOptions
+from barnabas.config.load import node_id_of
 from barnabas.node import Node, StartFailed
 from barnabas.partitions.data_folder import DATABASE, DataFolder, FolderRefused
+from barnabas.partitions.owners import owner_folder
 from barnabas.ports import Files, MetaStore, World, WorldError
 from barnabas.telemetry import Log, Telemetry
 
@@ -21,12 +22,16 @@ RAM_ROOT = "/ram"
 DESCRIPTORS_FOR_OTHERS = 1024
 """Left for sockets and indexes; the rest may be segment files."""
 
-DEFAULTS: Final[Mapping[str, str]] = {"socket.send.buffer.bytes": "262144"}
-"""A buffer that grows as the system likes takes megabytes ahead of the reader, out of the processor's caches: answers of 1 MB
-cost 370 µs instead of 262 on a busy machine, and the reader a fifth more. With Kafka's 100 KB those of 256 KB cost 99 µs
-instead of 72."""
-
 Write = Callable[[str, str, dict[str, object]], None]
+
+
+class Served:
+    """Where one node serves."""
+
+    def __init__(self, node_id: int, bound: Mapping[str, tuple[str, int]], metrics_port: int) -> None:
+        self.node_id = node_id
+        self.bound = bound
+        self.metrics_port = metrics_port
 
 
 class RunningNode:
@@ -39,15 +44,19 @@ class RunningNode:
         static: Mapping[str, str],
         defaults: Mapping[str, str],
         write: Write,
+        *,
+        is_worker: bool = False,
     ) -> None:
+        """is_worker: the folder's parent has it open, and others work in it (running_workers.py)."""
         self.loop = AsyncLoop(loop)
         self.in_memory = folder is None
         self.folder = RAM_ROOT if folder is None else folder
         self.telemetry = Telemetry()
         self._clock = SystemClock()
         self.log = Log(write, self._clock.mono_ms)
-        self._options = BrokerOptions(static, {**DEFAULTS, **defaults})
-        self.network = SocketNetwork(self.loop, self._options.get_int("socket.send.buffer.bytes"))
+        self.network = SocketNetwork(self.loop)
+        self._options = BrokerOptions(static, defaults)
+        self._is_worker = is_worker
         self._store: MetaStore | None = None
         self._node: Node | None = None
 
@@ -56,10 +65,21 @@ class RunningNode:
         assert self._node is not None, "the node has been started"
         return self._node
 
+    @property
+    def bound(self) -> Mapping[str, tuple[str, int]]:
+        return self.node.bound
+
+    def served(self) -> list[Served]:
+        return [Served(self.node.node_id, self.node.bound, self.node.metrics_port)]
+
+    def kill(self) -> None:
+        """Nothing of it outlives this process."""
+
     def start(self, done: Callable[[StartFailed | None], None]) -> None:
         """The folder is locked before the metadata store in it is opened."""
         files: Files = RamFiles() if self.in_memory else OsFiles()
-        data = DataFolder(files, self.folder, self.log)
+        state = owner_folder(self.folder, node_id_of(self._options.static)) if self._is_worker else None
+        data = DataFolder(files, self.folder, self.log, state)
         try:
             data.open()
             self._store = self._open_store()
@@ -84,10 +104,13 @@ class RunningNode:
             return RamMetaStore(self.loop, self._clock)
         from barnabas.adapters.meta.sqlite import SqliteMetaStore
 
+        path = f"{self.folder}/{DATABASE}"
+        if self._is_worker:
+            return SqliteMetaStore(path, self.loop, self._clock, sharing="guest")
         warning = storage_warning(self.folder)
         if warning:
             self.log.warning(warning)
-        return SqliteMetaStore(f"{self.folder}/{DATABASE}", self.loop, self._clock)
+        return SqliteMetaStore(path, self.loop, self._clock)
 
     def stop(self, done: Callable[[bool], None]) -> None:
         def stopped(clean: bool) -> None:

@@ -15,13 +15,7 @@ from barnabas.adapters import cold
 from barnabas.adapters import network as network_module
 from barnabas.adapters.files import OsFile, OsFiles
 from barnabas.adapters.loop import AsyncLoop, new_event_loop
-from barnabas.adapters.network import (
-    SHARED_BYTES_MAX,
-    SYSTEMS_OWN,
-    TURN_BYTES,
-    SocketConnection,
-    SocketNetwork,
-)
+from barnabas.adapters.network import SHARED_BYTES_MAX, TURN_BYTES, SocketConnection, SocketNetwork
 from barnabas.ports import Connection, FileRange, WorldError
 
 ROUNDS_MAX = 5_000
@@ -207,30 +201,6 @@ def test_a_header_shares_a_packet_with_a_range_that_fits_into_it(
         heard += peer.recv(1 << 20)
     assert heard == b"header" + bytes(size)
     assert [bool(given & socket.MSG_MORE) for given in flags] == [shares]
-
-
-def send_buffer_of(server: Server, wanted: int) -> int:
-    """Of a socket that came in to a network with that setting."""
-    network = SocketNetwork(server.loop, wanted)
-    listening = network.listen("127.0.0.1", 0, server.connected)
-    peer = socket.create_connection(("127.0.0.1", listening.port), timeout=10)
-    known = len(server.ears)
-    server.turn_until(lambda: len(server.ears) > known)
-    connection = server.ears[-1].connection
-    assert isinstance(connection, SocketConnection)
-    size = connection._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-    listening.close()
-    network.close()
-    peer.close()
-    server.turn_until(lambda: not network._connections)
-    return size
-
-
-def test_a_socket_that_comes_in_has_the_send_buffer_asked_for(server: Server) -> None:
-    own = send_buffer_of(server, SYSTEMS_OWN)
-    small, larger = send_buffer_of(server, 20_000), send_buffer_of(server, 60_000)
-    assert small < larger < 2 * 60_000 + 1
-    assert own not in (small, larger)
 
 
 def test_a_reset_is_told_by_its_name(server: Server) -> None:

@@ -10,21 +10,31 @@ from barnabas.cli.serving import (
     EXIT_NOT_FOUND,
     EXIT_USAGE,
     MEMORY_DEFAULTS,
-    LineWriter,
     NoConfiguration,
     Welcome,
     read_configuration,
     run,
 )
 from barnabas.config.effective import BrokerOptions, described
-from barnabas.config.load import ConfigRefused, Loaded
+from barnabas.config.load import ConfigRefused, Loaded, number_of
 from barnabas.config.tables import BROKER, options
+from barnabas.process import LineWriter
 
 DEV_FOLDER = "./.barnabas"
 
 
-def _flags(settings: Sequence[str], port: int | None, host: str) -> dict[str, str]:
+WORKERS = click.option(
+    "--workers",
+    type=click.IntRange(1, 128),
+    metavar="N",
+    help="Broker processes on the data folder, one for a core (barnabas.workers).",
+)
+
+
+def _flags(settings: Sequence[str], port: int | None, host: str, workers: int | None) -> dict[str, str]:
     flags: dict[str, str] = {}
+    if workers is not None:
+        flags["barnabas.workers"] = str(workers)
     if port is not None:
         flags["listeners"] = f"PLAINTEXT://{f'[{host}]' if ':' in host else host}:{port}"
     for setting in settings:
@@ -58,6 +68,7 @@ def _print_effective(loaded: Loaded) -> None:
 Examples:
   barnabas serve --config server.properties
   barnabas serve --data /var/lib/barnabas --port 9092 --set log.retention.hours=24
+  barnabas serve --data /var/lib/barnabas --workers 4
   barnabas serve --config server.properties --check
   barnabas serve --config server.properties --effective | grep -v ^#"""
 )
@@ -70,6 +81,7 @@ Examples:
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A broker option; may be repeated."
 )
+@WORKERS
 @click.option("--check", is_flag=True, help="Only say whether the configuration can be used.")
 @click.option("--effective", is_flag=True, help="Only print the options in effect; defaults have a #.")
 def serve(
@@ -78,11 +90,12 @@ def serve(
     port: int | None,
     host: str,
     settings: Sequence[str],
+    workers: int | None,
     check: bool,
     effective: bool,
 ) -> None:
     """Run a broker until SIGTERM or Ctrl-C."""
-    flags = _flags(settings, port, host)
+    flags = _flags(settings, port, host, workers)
     if data is not None:
         flags["log.dirs"] = data
     try:
@@ -112,7 +125,8 @@ def serve(
 Examples:
   barnabas dev
   barnabas dev --memory
-  barnabas dev --port 19092 --data ./events"""
+  barnabas dev --port 29092 --data ./events
+  barnabas dev --workers 3"""
 )
 @click.option("--data", metavar="FOLDER", help="Data folder.  [default: ./.barnabas]")
 @click.option("--memory", is_flag=True, help="No folder: what was written goes when the broker stops.")
@@ -123,14 +137,21 @@ Examples:
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A broker option; may be repeated."
 )
-def dev(data: str | None, memory: bool, port: int, host: str, settings: Sequence[str]) -> None:
+@WORKERS
+def dev(
+    data: str | None, memory: bool, port: int, host: str, settings: Sequence[str], workers: int | None
+) -> None:
     """Run a broker for development: no configuration, data in ./.barnabas, groups start at once."""
     if memory and data is not None:
         raise click.UsageError("either --data or --memory")
     try:
-        loaded = read_configuration(None, _flags(settings, port, host))
+        loaded = read_configuration(None, _flags(settings, port, host, workers))
     except ConfigRefused as error:
         sys.exit(_refused(error))
+    if memory and number_of("barnabas.workers", loaded.values) > 1:
+        raise click.UsageError(
+            "--memory is one process's memory: leave out --workers, or leave out --memory and give --data FOLDER"
+        )
     write = LineWriter(sys.stderr, loaded.values.get("barnabas.log.format", "text"))
     folder = None if memory else data or DEV_FOLDER
     defaults = MEMORY_DEFAULTS if memory else DEV_DEFAULTS

@@ -1,26 +1,23 @@
-"""What `serve` and `dev` share: read the configuration, run one node on this thread, say where it is, stop on a signal.
+"""What `serve` and `dev` share: read the configuration, run one node on this thread or several workers under it, say where
+they are, stop on a signal.
 
 No command-line library is imported here: `serve` starts as fast as the node does.
 """
 
 import asyncio
-import contextlib
-import faulthandler
-import gc
-import json
 import os
 import shutil
-import signal
 import sys
-import time
-from collections.abc import Mapping
-from typing import Final, TextIO
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol, TextIO
 
 from barnabas import __version__
-from barnabas.adapters.loop import new_event_loop
-from barnabas.config.load import ConfigRefused, Loaded, load
+from barnabas.adapters.loop import AsyncLoop, new_event_loop
+from barnabas.config.load import ConfigRefused, Loaded, load, number_of
 from barnabas.node import StartFailed
-from barnabas.running import RunningNode
+from barnabas.process import LineWriter, settle_memory, show_crashes
+from barnabas.running import RunningNode, Served
+from barnabas.telemetry import Log
 
 DEV_DEFAULTS: Final[Mapping[str, str]] = {"group.initial.rebalance.delay.ms": "0"}
 MEMORY_DEFAULTS: Final[Mapping[str, str]] = {**DEV_DEFAULTS, "log.segment.bytes": str(16 * 1024 * 1024)}
@@ -30,39 +27,11 @@ EXIT_ERROR: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_NOT_FOUND: Final = 3
 EXIT_INTERRUPTED: Final = 130
-GC_THRESHOLD: Final = 50_000
-"""Objects made before the collector looks: requests make no cycles, so it rarely has anything to find."""
-
-
 IN_MEMORY: Final = "in memory"
 
 
 class NoConfiguration(ConfigRefused):
     """The file that was named does not exist."""
-
-
-class LineWriter:
-    """Log lines on a stream, as text or as one JSON object each."""
-
-    def __init__(self, stream: TextIO, form: str) -> None:
-        self._stream = stream
-        self._json = form == "json"
-
-    def __call__(self, level: str, message: str, fields: dict[str, object]) -> None:
-        now = time.time()
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
-        if self._json:
-            line = json.dumps({"time": stamp, "level": level, "message": message, **fields}, default=str)
-        else:
-            told = " ".join(f"{name}={_quoted(value)}" for name, value in fields.items())
-            line = f"{stamp} {level.upper():7} {message}{' ' if told else ''}{told}"
-        with contextlib.suppress(BrokenPipeError):
-            print(line, file=self._stream, flush=True)
-
-
-def _quoted(value: object) -> str:
-    text = str(value)
-    return json.dumps(text) if " " in text or "\n" in text or '"' in text else text
 
 
 def read_configuration(path: str | None, flags: Mapping[str, str]) -> Loaded:
@@ -89,12 +58,17 @@ def run(
     welcome: "Welcome | None" = None,
 ) -> int:
     """Serve until a signal; returns the exit status. folder None: everything in memory."""
-    faulthandler.enable()
-    with contextlib.suppress(AttributeError, ValueError):
-        faulthandler.register(signal.SIGQUIT, all_threads=True)
+    show_crashes()
     loop = new_event_loop()
     asyncio.set_event_loop(loop)
-    running = RunningNode(loop, folder, loaded.values, defaults, write)
+    running: Running
+    if folder is None or number_of("barnabas.workers", loaded.values) == 1:
+        running = RunningNode(loop, folder, loaded.values, defaults, write)
+    else:
+        from barnabas.running_workers import RunningWorkers
+
+        log_form = loaded.values.get("barnabas.log.format", "text")
+        running = RunningWorkers(loop, folder, loaded.values, defaults, write, log_form)
     for warning in loaded.warnings:
         running.log.warning(warning)
     if loaded.inert:
@@ -107,36 +81,54 @@ def run(
         loop.close()
 
 
-async def _serve(running: RunningNode, folder: str | None, welcome: "Welcome | None") -> int:
+async def _serve(running: "Running", folder: str | None, welcome: "Welcome | None") -> int:
     try:
         await running.started()
     except StartFailed as error:
         print(f"barnabas: {error}", file=sys.stderr, flush=True)
         return EXIT_ERROR
     asked: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    running.loop.on_stop_signal(
-        lambda name: asked.set_result(name) if not asked.done() else os._exit(EXIT_INTERRUPTED)
-    )
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 20, 20)
-    node = running.node
-    where = ", ".join(f"{name}://{_address(host, port)}" for name, (host, port) in node.bound.items())
+
+    def signalled(name: str) -> None:
+        if not asked.done():
+            asked.set_result(name)
+        else:
+            running.kill()
+            os._exit(EXIT_INTERRUPTED)
+
+    running.loop.on_stop_signal(signalled)
+    settle_memory()
+    nodes = running.served()
+    where = ", ".join(f"{name}://{_address(*address)}" for name, address in running.bound.items())
     running.log.info(
         "serving",
         version=__version__,
         listeners=where,
         data=folder or IN_MEMORY,
-        metrics=node.metrics_port,
-        node=node.node_id,
+        metrics=",".join(str(node.metrics_port) for node in nodes),
+        node=",".join(str(node.node_id) for node in nodes),
     )
     if welcome is not None:
-        welcome(node.bound, folder, node.metrics_port)
+        welcome(running.bound, folder, nodes)
     name = await asked
     running.log.info("stopping", signal=name)
     clean = await running.stopped()
     running.log.info("stopped", clean=clean)
     return 0 if clean else EXIT_ERROR
+
+
+class Running(Protocol):
+    """RunningNode or RunningWorkers."""
+
+    loop: AsyncLoop
+    log: Log
+
+    @property
+    def bound(self) -> Mapping[str, tuple[str, int]]: ...
+    def served(self) -> Sequence[Served]: ...
+    def kill(self) -> None: ...
+    async def started(self) -> None: ...
+    async def stopped(self) -> bool: ...
 
 
 def _command(name: str) -> str:
@@ -149,6 +141,10 @@ def _command(name: str) -> str:
     return own if shorter.startswith("..") else shorter
 
 
+def _reachable(host: str, port: int) -> str:
+    return _address("127.0.0.1" if host in ("0.0.0.0", "::", "") else host, port)
+
+
 def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -159,17 +155,21 @@ class Welcome:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def __call__(self, bound: Mapping[str, tuple[str, int]], folder: str | None, metrics_port: int) -> None:
-        host, port = next(iter(bound.values()))
-        address = _address("127.0.0.1" if host in ("0.0.0.0", "::") else host, port)
+    def __call__(
+        self, bound: Mapping[str, tuple[str, int]], folder: str | None, nodes: "Sequence[Served]"
+    ) -> None:
+        address = _reachable(*next(iter(bound.values())))
         command, python = _command("barnabas"), _command("python")
         option = "" if address == "127.0.0.1:9092" else f" -b {address}"
-        metrics = f"http://127.0.0.1:{metrics_port}/metrics" if metrics_port >= 0 else "off"
+        pages = [f"http://127.0.0.1:{each.metrics_port}/metrics" for each in nodes if each.metrics_port >= 0]
+        metrics = ", ".join(pages) or "off"
+        own = ", ".join(_reachable(*next(iter(each.bound.values()))) for each in nodes)
+        workers = f"\n  workers  {own}" if len(nodes) > 1 else ""
         print(
             f"""
 Barnabas {__version__} speaks the Kafka protocol on {address}
   data     {IN_MEMORY if folder is None else os.path.abspath(folder)}
-  metrics  {metrics}
+  metrics  {metrics}{workers}
 
 Try, in another terminal:
   echo '{{"hello": "world"}}' | {command} produce{option} greetings

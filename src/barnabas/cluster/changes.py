@@ -382,10 +382,15 @@ def start_node(image: Image, broker: BrokerImage, entropy: Entropy) -> Decision[
     """
     reign = next_reign(image)
     facts: list[Fact] = [ReignTaken(reign)]
-    if not image.cluster_id:
-        facts.append(ClusterNamed(uuid_text(readable_uuid(entropy.uuid()))))
+    facts += name_cluster(image, entropy).facts
     facts.append(BrokerRegistered(replace(broker, reign=reign)))
     return Decision(reign, facts)
+
+
+def name_cluster(image: Image, entropy: Entropy) -> Decision[None]:
+    """A cluster that has no name yet gets one."""
+    named = ClusterNamed(uuid_text(readable_uuid(entropy.uuid())))
+    return Decision(None, [] if image.cluster_id else [named])
 
 
 def register_broker(image: Image, broker: BrokerImage) -> Decision[None]:

@@ -15,6 +15,8 @@ from barnabas.config.option import nearest, split_list
 from barnabas.config.tables import BROKER, options
 
 ENVIRONMENT_PREFIX: Final = "BARNABAS_"
+DEFAULT_NODE_ID: Final = 1
+PORT_MAX: Final = 65535
 BOOTSTRAP: Final = "barnabas.bootstrap.listeners"
 NOT_OPTIONS: Final = frozenset({"BARNABAS_BOOTSTRAP", "BARNABAS_KAFKA_LIB", "BARNABAS_DATA"})
 PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
@@ -169,6 +171,7 @@ def _refusals(values: Mapping[str, str]) -> list[str]:
                 )
         bootstrap_of(values)
         advertised_of(values, {})
+        faults += _worker_faults(values)
     except ValueError as error:
         faults.append(str(error))
     return faults
@@ -187,6 +190,30 @@ def _offsets_topic_faults(values: Mapping[str, str]) -> list[str]:
         what, remedy = f"{count} partitions at once", f"at most {OFFSETS_PARTITIONS_MAX}"
         faults.append(text.format("offsets.topic.num.partitions", what, remedy))
     return faults
+
+
+def _worker_faults(values: Mapping[str, str]) -> list[str]:
+    listeners, count, first = (
+        listeners_of(values),
+        number_of("barnabas.workers", values),
+        number_of("barnabas.workers.port", values),
+    )
+    if count == 1 or first == 0:
+        return []
+    after = first + len(listeners) * count
+    if after > PORT_MAX + 1:
+        return [f"barnabas.workers.port: {first} leaves no room for {count} workers: take a smaller one"]
+    return [
+        f"barnabas.workers.port: the workers' own ports {first} to {after - 1} include {listener.port}, which listeners has: "
+        "choose another"
+        for listener in listeners
+        if first <= listener.port < after
+    ]
+
+
+def number_of(name: str, values: Mapping[str, str]) -> int:
+    """An option's number: the value that is set, else its default. Raises ValueError for what is none."""
+    return int(values.get(name) or options(BROKER)[name].default or 0)
 
 
 def listeners_of(values: Mapping[str, str]) -> list[Listener]:
@@ -212,6 +239,13 @@ def bootstrap_of(values: Mapping[str, str]) -> list[Listener]:
     return shared
 
 
+def node_id_of(values: Mapping[str, str]) -> int:
+    for name in ("node.id", "broker.id"):
+        if int(values.get(name, "-1")) >= 0:
+            return int(values[name])
+    return DEFAULT_NODE_ID
+
+
 def parse_listeners(key: str, text: str, values: Mapping[str, str]) -> list[Listener]:
     protocols = dict(
         item.split(":", 1)
@@ -231,7 +265,7 @@ def parse_listeners(key: str, text: str, values: Mapping[str, str]) -> list[List
             raise ValueError(
                 f"{key}: no security protocol for {name}: add it to listener.security.protocol.map"
             )
-        if not 0 <= port <= 65535:
+        if not 0 <= port <= PORT_MAX:
             raise ValueError(f"{key}: port {port} of {name} is not between 0 and 65535")
         if any(listener.name == name for listener in found):
             raise ValueError(f"{key}: {name} is named twice")

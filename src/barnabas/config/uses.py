@@ -29,10 +29,6 @@ BROKER: Final[dict[str, tuple[str, str]]] = {
         "server/listener.py",
         "Largest request frame; a larger one closes its connection.",
     ),
-    "socket.send.buffer.bytes": (
-        "running.py",
-        "Send buffer of a client's connection, 262144 when it is not set; -1: the system's own, which grows.",
-    ),
     "connections.max.idle.ms": (
         "server/listener.py",
         "A connection without requests for this long is closed.",
@@ -172,6 +168,9 @@ OWN_BROKER: Final = (
     ("barnabas.memory.max.bytes", "long", "268435456", "[1048576,...]", "low", "read-only", False),
     ("barnabas.metrics.port", "int", "9644", "[-1,...,65535]", "medium", "read-only", False),
     ("barnabas.metrics.host", "string", "127.0.0.1", "", "low", "read-only", False),
+    ("barnabas.workers", "int", "1", "[1,...,128]", "high", "read-only", False),
+    ("barnabas.workers.port", "int", "19092", "[0,...,65535]", "medium", "read-only", False),
+    ("barnabas.workers.restart.ms", "int", "3000", "[0,...]", "low", "read-only", False),
     ("barnabas.bootstrap.listeners", "list", "", "", "low", "read-only", False),
     ("barnabas.log.format", "string", "text", "[text, json]", "low", "read-only", False),
 )
@@ -191,6 +190,18 @@ OWN_USES: Final[dict[str, tuple[str, str]]] = {
     ),
     "barnabas.metrics.port": ("node.py", "Port of /metrics, /live and /ready; -1: none, 0: any free one."),
     "barnabas.metrics.host": ("node.py", "Address of the metrics page."),
+    "barnabas.workers": (
+        "config/workers.py",
+        "Broker processes on the data folder, each with a node id, a port and a share of the partitions; 1: this process alone.",
+    ),
+    "barnabas.workers.port": (
+        "config/workers.py",
+        "Port of the first worker's own listener, the next worker's is one more; 0: any free ones. All share listeners.",
+    ),
+    "barnabas.workers.restart.ms": (
+        "running_workers.py",
+        "A worker that died and is not back in this time is taken over by the others; 0: at once.",
+    ),
     "barnabas.bootstrap.listeners": (
         "config/load.py",
         "Addresses that the workers of one parent share, for a client's first question; set by the parent.",

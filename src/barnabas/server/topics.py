@@ -57,6 +57,16 @@ class Advertised:
         self.rack = rack
 
 
+def rules_of(options: BrokerOptions) -> TopicRules:
+    return TopicRules(
+        overrides_fault=topic_fault,
+        partitions_default=options.get_int("num.partitions"),
+        replication_default=options.get_int("default.replication.factor"),
+        replication_exact=options.get_str("barnabas.replication") == "exact",
+        delete_enabled=options.get_bool("delete.topic.enable"),
+    )
+
+
 class TopicChanges:
     """Changes of topics on one node."""
 
@@ -190,14 +200,7 @@ class TopicChanges:
     # -- deciding
 
     def rules(self) -> TopicRules:
-        options = self._options
-        return TopicRules(
-            overrides_fault=topic_fault,
-            partitions_default=options.get_int("num.partitions"),
-            replication_default=options.get_int("default.replication.factor"),
-            replication_exact=options.get_str("barnabas.replication") == "exact",
-            delete_enabled=options.get_bool("delete.topic.enable"),
-        )
+        return rules_of(self._options)
 
     def create(
         self,
