@@ -35,6 +35,7 @@ def put(log: Log, pairs: list[tuple[str | None, str | None]], **batch: object) -
     ]
     content = build_batch(records, **batch)  # type: ignore[arg-type]
     write = log.append(read_header(content, 0), content, 0, 1, NOW_MS)
+    log.do_chores()
     write.file.write(write.position, [write.head, write.body])
 
 

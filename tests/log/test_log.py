@@ -153,6 +153,7 @@ def test_log_append_time_replaces_the_producers(disk: Disk) -> None:
     log = disk.log()
     batch = build_batch([Record(None, b"v", 5)])
     write = log.append(read_header(batch, 0), batch, 0, 1, NOW_MS, NOW_MS + 7)
+    log.do_chores()
     write.file.write(write.position, [write.head, write.body])
     content = everything(log)
     header = read_header(content, 0)
@@ -199,6 +200,11 @@ def test_the_active_segment_expires_as_the_others_do(disk: Disk) -> None:
         append(log, [b"x"], timestamp=NOW_MS)
     assert log.delete_expired(NOW_MS + 1000, high_watermark=3) == []
     assert log.delete_expired(NOW_MS + 1001, high_watermark=2) == [], "not all of it is committed"
+    assert log.delete_expired(NOW_MS + 1001, high_watermark=3) == [], (
+        "the segment that keeps the end offset is being made"
+    )
+    assert log.delete_expired(NOW_MS + 1001, high_watermark=3) == [], "still"
+    log.do_chores()
     (gone,) = log.delete_expired(NOW_MS + 1001, high_watermark=3)
     assert gone.base_offset == 0
     assert (log.log_start_offset, log.end_offset) == (3, 3)

@@ -11,10 +11,16 @@ def pool_of(limit: int) -> OpenFiles:
 
 
 def segments(pool: OpenFiles, count: int) -> list[Segment]:
-    made = [Segment(pool, "/t-0", number, 0) for number in range(count)]
-    for segment in made:
-        segment.make_empty()
-    return made
+    return [open_segment(pool, number) for number in range(count)]
+
+
+def open_segment(pool: OpenFiles, base_offset: int) -> Segment:
+    """As a roll leaves it: made, open and not used since."""
+    segment = Segment(pool, "/t-0", base_offset, 0)
+    segment.make_empty().make()
+    assert segment.file
+    segment.file_used = False
+    return segment
 
 
 def is_open(segment: Segment) -> bool:
@@ -36,7 +42,7 @@ def test_a_file_in_use_outlives_those_nobody_asks_for() -> None:
     first, *others = segments(pool, 3)
     for number in range(10, 20):
         assert first.file
-        Segment(pool, "/t-0", number, 0).make_empty()
+        open_segment(pool, number)
         assert is_open(first)
     assert not any(map(is_open, others))
 

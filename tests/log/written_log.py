@@ -56,6 +56,7 @@ def append(
     content = build_batch([Record(None, value, timestamp) for value in values], **batch)  # type: ignore[arg-type]
     base_offset = log.end_offset
     write = log.append(read_header(content, 0), content, 0, epoch, NOW_MS)
+    log.do_chores()
     write.file.write(write.position, [write.head, write.body])
     return base_offset
 

@@ -138,6 +138,7 @@ class Worker:
             value = b"%d:%d" % (self.node, len(answered))
             batch = build_batch([Record(None, value, NOW_MS)])
             write = log.append(read_header(batch, 0), batch, 0, self.reign, NOW_MS)
+            log.do_chores()
             taken = Round()
             taken.add(topic.topic_id, write.file.path[len(ROOT) + 1 :], [write])
             assert self.ring.fits(taken.size)

@@ -2,9 +2,11 @@
 
 I1  Epochs and start offsets both rise strictly.
 I2  An epoch is in the file before a batch of it is in the log; a crash between leaves an epoch without records.
+I3  Of epochs that ended before the log starts the file may still tell: who loads it says where the log starts.
 """
 
 from bisect import bisect_right
+from collections.abc import Callable
 
 from barnabas.log.checkpoints import LEADER_EPOCHS, read_epochs, write_epochs
 from barnabas.ports import Files
@@ -36,12 +38,15 @@ class LeaderEpochs:
 
     def assign(self, epoch: int, start_offset: int) -> None:
         """epoch begins to write at start_offset; durable when this returns (I2)."""
-        if epoch <= self.latest:
-            return
+        if epoch > self.latest:
+            self.begin(epoch, start_offset)()
+
+    def begin(self, epoch: int, start_offset: int) -> Callable[[], None]:
+        """As assign, for an epoch that is newer than all; durable when what is returned has been called (I2)."""
         kept = [entry for entry in self._entries if entry[1] < start_offset]
         kept.append((epoch, start_offset))
-        write_epochs(self._files, self._path, kept)
         self._keep(kept)
+        return lambda: write_epochs(self._files, self._path, kept)
 
     def end_of(self, epoch: int, log_end_offset: int) -> tuple[int, int]:
         """(greatest epoch <= epoch, offset behind its last record); (-1, -1) when it is older than all that is known."""
@@ -60,16 +65,15 @@ class LeaderEpochs:
         return self._entries[at][0] if at >= 0 else otherwise
 
     def truncate_to(self, offset: int) -> None:
-        """Forget epochs that begin at or behind offset."""
+        """Forget epochs that begin at or behind offset, in the file too. No folder: nothing was ever written."""
         kept = [entry for entry in self._entries if entry[1] < offset]
         if len(kept) != len(self._entries):
-            write_epochs(self._files, self._path, kept)
+            if self._files.exists(self._path):
+                write_epochs(self._files, self._path, kept)
             self._keep(kept)
 
     def advance_start(self, offset: int) -> None:
-        """The log begins at offset now: older epochs go, the one that covers offset begins there."""
+        """The log begins at offset now: older epochs go, the one that covers offset begins there. In RAM alone (I3)."""
         at = bisect_right(self._entries, offset, key=lambda entry: entry[1]) - 1
         if at > 0 or (at == 0 and self._entries[0][1] < offset):
-            kept = [(self._entries[at][0], offset), *self._entries[at + 1 :]]
-            write_epochs(self._files, self._path, kept)
-            self._keep(kept)
+            self._keep([(self._entries[at][0], offset), *self._entries[at + 1 :]])

@@ -2,10 +2,13 @@
 
 L1  end_offset and sizes are RAM state and may be ahead of the files: bytes are written by a committer, which is given
     each batch as a Write, in order.
-L2  A partition has no folder until its first append. The folder's name is durable before a batch is handed out.
+L2  A partition has no folder until its first append. What a batch needs on disk before it (the folder's durable name, the
+    file of its segment, its epoch in the epoch file) is a chore: whoever writes the batch does the chores first, in a thread.
 L3  log_start_offset never falls; offsets below it do not exist for readers.
 L4  A segment ends where the next begins (compaction may leave holes inside, never at the edges).
-L5  No segment grows past the base offset of a file that is there, be it one of a roll that failed: recovery would cut it.
+L5  No segment grows past the base offset of a file that is there: recovery would cut it. So a roll that fails in its chore
+    takes the partition offline, and truncation removes what it left.
+L6  Names in the folder are changed by one at a time: by the chores of its lane, while it serves.
 Crash   see recovery.py.
 """
 
@@ -34,6 +37,7 @@ from barnabas.records.batch import (
 from barnabas.records.record import records_of
 
 RELATIVE_OFFSET_MAX: Final = 2**31 - 1
+Chore = Callable[[], None]
 Found = tuple[int, int, int]
 """Timestamp, offset, leader epoch."""
 
@@ -44,8 +48,8 @@ class Log:
     __slots__ = (
         "_jitter_ms",
         "_pool",
-        "_rolling",
         "checkpointed_offset",
+        "chores",
         "cleaned_offset",
         "end_offset",
         "epochs",
@@ -73,8 +77,8 @@ class Log:
     ) -> None:
         self._pool = pool
         self._jitter_ms = jitter_ms
-        self._rolling = False
-        """A roll was begun and has not succeeded (L5)."""
+        self.chores: list[Chore] = []
+        """What is to be done, in this order, before the next batch is written (L2)."""
         self.folder = folder
         self.topic = topic
         self.index = index
@@ -110,6 +114,7 @@ class Log:
             if self.log_start_offset > self.end_offset:
                 self._start_anew(self.log_start_offset)
         self.epochs.truncate_to(self.end_offset)
+        self.epochs.advance_start(self.log_start_offset)
         self.checkpointed_offset = min(recovery_point, self.end_offset)
         self.recovery_point = self.end_offset if clean else min(recovery_point, self.end_offset)
         self.producers = recovery.load_producers(files, self.folder, self.segments, now_ms)
@@ -130,7 +135,7 @@ class Log:
     ) -> Write:
         """Give the batch the next offsets and a place. stamp >= 0: the broker's time replaces its timestamps.
 
-        Raises WorldError when a new segment cannot be made; nothing is assigned then.
+        Raises WorldError when an index cannot be read; nothing is assigned then.
         """
         size = header.size
         if stamp >= 0:
@@ -140,7 +145,7 @@ class Log:
         if segment is None or self._must_roll(segment, header, now_ms):
             segment = self._roll(now_ms)
         if epoch > self.epochs.latest:
-            self.epochs.assign(epoch, self.end_offset)
+            self.chores.append(self.epochs.begin(epoch, self.end_offset))
         base_offset = self.end_offset
         end_offset = base_offset + header.last_offset_delta + 1
         position = segment.size
@@ -160,8 +165,6 @@ class Log:
         )
 
     def _must_roll(self, segment: Segment, header: BatchHeader, now_ms: int) -> bool:
-        if self._rolling:
-            return True
         size = segment.size
         if size == 0:
             return False
@@ -186,46 +189,74 @@ class Log:
 
     def _roll(self, now_ms: int) -> Segment:
         files = self._pool.files
-        if not self.segments and not files.exists(f"{self.folder}/{names.PARTITION_METADATA}"):
+        is_first = not self.segments
+        segment = Segment(self._pool, self.folder, self.end_offset, now_ms)
+        file = segment.make_empty()
+        write_closed = None if is_first else self._files_of(self.segments[-1])
+
+        def make() -> None:
+            if is_first:
+                self._make_folder()
+            file.make()
+            files.sync_folder(self.folder)
+            if write_closed is not None:
+                write_closed()
+            segment.is_made = True
+
+        self.chores.append(make)
+        if not is_first:
+            self.unsynced.append(self.segments[-1])
+        self.segments.append(segment)
+        return segment
+
+    def _make_folder(self) -> None:
+        files = self._pool.files
+        if not files.exists(f"{self.folder}/{names.PARTITION_METADATA}"):
             files.make_folder(self.folder)
             files.sync_folder(self.folder.rpartition("/")[0])
             # Last: where this file is, the folder's name is durable.
             names.write_partition_metadata(files, self.folder, self.topic_id)
-        self._rolling = True
-        segment = Segment(self._pool, self.folder, self.end_offset, now_ms)
-        segment.make_empty()
-        files.sync_folder(self.folder)
-        if self.segments:
-            closed = self.segments[-1]
-            closed.write_indexes()
-            self.write_snapshot()
-            self.unsynced.append(closed)
-        self.segments.append(segment)
-        self._rolling = False
-        return segment
 
     def roll_now(self, now_ms: int) -> None:
         """The next batch begins a new file: what is on disk behind a failed write is not trusted."""
         if self.segments and self.segments[-1].size:
             self._roll(now_ms)
+            self.do_chores()
+
+    def do_chores(self) -> None:
+        """Here and now: for those who may block. Raises WorldError."""
+        chores, self.chores = self.chores, []
+        for chore in chores:
+            chore()
 
     def begin_epoch(self, epoch: int) -> None:
         """What was cut off here may lie in a journal: the epoch file says that it counts no more (journal J3)."""
         if self.segments:
             self.epochs.assign(epoch, self.end_offset)
 
-    def write_snapshot(self) -> None:
-        """Producer state as of end_offset; older snapshots but the newest two go.
+    def _files_of(self, segment: Segment) -> Chore:
+        """What a restart finds beside the last segment, as of now: its indexes, and the producer state as of end_offset;
+        older snapshots but the newest two go.
 
-        Not synced: its checksum tells a torn one, and then the log is replayed. Written for no producers too, so that
+        Not synced: a checksum tells a torn snapshot, and then the log is replayed. Written for no producers too, so that
         a start need not look for them.
         """
-        files = self._pool.files
+        indexes, snapshot = segment.index_files(), self.producers.to_bytes()
         path = f"{self.folder}/{names.segment_name(self.end_offset, names.SNAPSHOT_SUFFIX)}"
-        write_derived(files, path, self.producers.to_bytes())
-        old = [name for name in files.list(self.folder) if name.endswith(names.SNAPSHOT_SUFFIX)][:-2]
-        for name in old:
-            files.unlink(f"{self.folder}/{name}")
+        files = self._pool.files
+
+        def write() -> None:
+            for name, content in (*indexes, (path, snapshot)):
+                write_derived(files, name, content)
+            old = [name for name in files.list(self.folder) if name.endswith(names.SNAPSHOT_SUFFIX)][:-2]
+            for name in old:
+                files.unlink(f"{self.folder}/{name}")
+
+        return write
+
+    def last_files(self) -> Chore:
+        """Indexes and snapshot for a recovery point. Raises WorldError when it is done."""
+        return self._files_of(self.segments[-1])
 
     # -- reading
 
@@ -298,40 +329,51 @@ class Log:
                 self.epochs.advance_start(offset)
 
     def delete_expired(self, wall_ms: int, high_watermark: int, by_time: bool = True) -> list[Segment]:
-        """Drop the segments retention lets go; their files are renamed now, and the caller unlinks them later.
+        """Drop the segments retention lets go. The caller sets their files aside, and unlinks them later.
 
-        When all go, an empty one begins first, so that the end offset is not forgotten.
+        When all go, an empty one begins first, so that the end offset is not forgotten: its chores are done first, and
+        the next call lets the others go.
         """
+        if self.segments and not self.segments[-1].is_made:
+            return []
         count = count_expired(
             self.segments, self.options, wall_ms, self.log_start_offset, high_watermark, by_time
         )
         if count and count == len(self.segments):
             self._roll(wall_ms)
+            return []
         gone = self.segments[:count]
         if gone:
-            self.advance_log_start(self.segments[count].base_offset)  # may fail: then they go the next time
+            self.advance_log_start(self.segments[count].base_offset)
             del self.segments[:count]
             for segment in gone:
-                self._rename_away(segment)
+                segment.close()
+            self.unsynced = [segment for segment in self.unsynced if segment not in gone]
         return gone
 
-    def _rename_away(self, segment: Segment) -> None:
+    def set_aside(self, gone: list[Segment]) -> None:
+        """Rename the files of deleted segments; in a pool's thread.
+
+        Until then a restart takes them up again, and retention lets them go again. Raises WorldError.
+        """
         files = self._pool.files
-        segment.close()
-        if segment in self.unsynced:
-            self.unsynced.remove(segment)
-        for suffix in (names.LOG_SUFFIX, names.INDEX_SUFFIX, names.TIME_INDEX_SUFFIX):
-            if files.exists(segment.path(suffix)):
-                files.rename(segment.path(suffix), segment.path(suffix) + names.DELETED_SUFFIX)
+        for segment in gone:
+            for suffix in (names.LOG_SUFFIX, names.INDEX_SUFFIX, names.TIME_INDEX_SUFFIX):
+                if files.exists(segment.path(suffix)):
+                    files.rename(segment.path(suffix), segment.path(suffix) + names.DELETED_SUFFIX)
 
     def unlink_deleted(self, segment: Segment) -> None:
-        """file.delete.delay.ms has passed."""
+        """file.delete.delay.ms has passed. In a pool's thread."""
         for suffix in (names.LOG_SUFFIX, names.INDEX_SUFFIX, names.TIME_INDEX_SUFFIX):
             self._pool.files.unlink(segment.path(suffix) + names.DELETED_SUFFIX)
 
     def truncate_to(self, offset: int, now_ms: int) -> None:
         """Forget everything at or behind offset, on disk and in RAM."""
-        while len(self.segments) > 1 and self.segments[-1].base_offset >= offset:
+        self.chores.clear()
+        while self.segments and (
+            not self.segments[-1].is_made
+            or (len(self.segments) > 1 and self.segments[-1].base_offset >= offset)
+        ):
             segment = self.segments.pop()
             segment.close()
             recovery.drop_files(self._pool.files, self.folder, segment.base_offset)
@@ -339,7 +381,6 @@ class Log:
         if self.segments:
             self.segments[-1].truncate(offset)
             self._pool.files.sync_folder(self.folder)
-        self._rolling = False
         self.unsynced = [segment for segment in self.unsynced if segment in self.segments]
         self.end_offset = min(offset, self.end_offset)
         self.log_start_offset = min(self.log_start_offset, self.end_offset)
@@ -404,16 +445,16 @@ class Log:
             segment.file.sync()
 
     def prepare_recovery_point(self) -> tuple[list[Segment], int]:
-        """The segments to sync, and the offset that is the recovery point once they are."""
-        segments = [*self.unsynced, *self.segments[-1:]]
+        """The segments to sync, and the offset that is the recovery point once they are. One that is not made yet holds
+        nothing that was committed.
+        """
+        segments = [segment for segment in [*self.unsynced, *self.segments[-1:]] if segment.is_made]
         return segments, self.end_offset
 
     def reached_recovery_point(self, synced: list[Segment], offset: int) -> None:
+        """They have been synced, and last_files() are written."""
         self.unsynced = [segment for segment in self.unsynced if segment not in synced]
         self.recovery_point = max(self.recovery_point, offset)
-        if self.segments:
-            self.segments[-1].write_indexes()
-            self.write_snapshot()
 
     def close(self, clean: bool) -> None:
         """clean: sync and write all that a start without scan needs. Everything taken must be committed by then."""
@@ -421,8 +462,7 @@ class Log:
             for segment in [*self.unsynced, self.segments[-1]]:
                 segment.file.sync()
             self.unsynced.clear()
-            self.segments[-1].write_indexes()
-            self.write_snapshot()
+            self._files_of(self.segments[-1])()
             self.recovery_point = self.end_offset
         for segment in self.segments:
             segment.close()

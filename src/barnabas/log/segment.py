@@ -9,7 +9,7 @@ its descriptor alive by holding the File.
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from struct import Struct
 from typing import Final
 
@@ -25,6 +25,10 @@ _SPAN: Final = Struct(">qi11xi").unpack_from
 """Base offset, length and last offset delta of a batch's header."""
 RECENT_MAX: Final = 512
 NO_TIMESTAMP: Final = -1
+
+
+IndexFiles = tuple[tuple[str, bytes], ...]
+"""Path and content of each."""
 
 
 class OpenFiles:
@@ -69,12 +73,60 @@ def write_derived(files: Files, path: str, content: bytes) -> None:
     file.close()
 
 
+class NewFile:
+    """A file that is named before it is made: a pool's thread makes it, and until then it is empty."""
+
+    __slots__ = ("_files", "_made", "path")
+
+    def __init__(self, files: Files, path: str) -> None:
+        self._files = files
+        self._made: File | None = None
+        self.path = path
+
+    def make(self) -> None:
+        file = self._files.open(self.path, create=True)
+        file.truncate(0)
+        self._made = file
+
+    @property
+    def made(self) -> File | None:
+        return self._made
+
+    def _file(self) -> File:
+        if self._made is None:
+            raise WorldError(f"{self.path}: not made yet")
+        return self._made
+
+    def fileno(self) -> int:
+        return self._file().fileno()
+
+    def write(self, position: int, chunks: Sequence[bytes | memoryview]) -> int:
+        return self._file().write(position, chunks)
+
+    def read(self, position: int, size: int) -> bytes:
+        return b"" if self._made is None else self._made.read(position, size)
+
+    def size(self) -> int:
+        return 0 if self._made is None else self._made.size()
+
+    def truncate(self, size: int) -> None:
+        self._file().truncate(size)
+
+    def sync(self) -> None:
+        self._file().sync()
+
+    def close(self) -> None:
+        if self._made is not None:
+            self._made.close()
+
+
 class Segment:
     """Offsets [base_offset, end_offset) at positions [0, size)."""
 
     __slots__ = (
         "_file",
         "_folder",
+        "_new",
         "_offset_index",
         "_pool",
         "_recent_ends",
@@ -85,6 +137,7 @@ class Segment:
         "end_offset",
         "file_used",
         "first_timestamp",
+        "is_made",
         "max_timestamp",
         "max_timestamp_offset",
         "size",
@@ -103,6 +156,9 @@ class Segment:
         self.max_timestamp_offset = base_offset
         self.unindexed_bytes = 0
         self._file: File | None = None
+        self._new: NewFile | None = None
+        self.is_made = True
+        """Its file is there, and durably so; False from a roll until a thread has done what that takes."""
         self.file_used = False
         self._offset_index: OffsetIndex | None = None
         self._time_index: TimeIndex | None = None
@@ -118,8 +174,19 @@ class Segment:
     @property
     def file(self) -> File:
         if self._file is None:
+            return self._opened()
+        self.file_used = True
+        return self._file
+
+    def _opened(self) -> File:
+        new = self._new
+        if new is None:
             self._file = self._pool.files.open(self.path(names.LOG_SUFFIX), create=self.size == 0)
-            self._pool.opened(self)
+        elif new.made is None:
+            return new
+        else:
+            self._file, self._new = new.made, None
+        self._pool.opened(self)
         self.file_used = True
         return self._file
 
@@ -129,15 +196,15 @@ class Segment:
 
     def close(self) -> None:
         self._pool.closed(self)
-        self._file = None
+        self._file = self._new = None
 
-    def make_empty(self) -> None:
-        """A new segment has empty indexes and an empty file."""
+    def make_empty(self) -> NewFile:
+        """A new segment has empty indexes, and an empty file once somebody makes it."""
         self._offset_index = OffsetIndex()
         self._time_index = TimeIndex()
-        self._file = self._pool.files.open(self.path(names.LOG_SUFFIX), create=True)
-        self._file.truncate(0)
-        self._pool.opened(self)
+        self._new = NewFile(self._pool.files, self.path(names.LOG_SUFFIX))
+        self.is_made = False
+        return self._new
 
     @property
     def offset_index(self) -> OffsetIndex:
@@ -176,18 +243,20 @@ class Segment:
         for header, position in self.scan(0):
             self.note(header, position, interval_bytes)
 
-    def write_indexes(self) -> None:
-        """Called at roll, recovery point and close; the last greatest timestamp closes the time index."""
+    def index_files(self) -> IndexFiles:
+        """At roll, recovery point and close: what is to be written; the last greatest timestamp closes the time index."""
         if self._offset_index is None or self._time_index is None:
-            return
+            return ()
         if self.max_timestamp != NO_TIMESTAMP:
             self._time_index.add(self.max_timestamp, self.max_timestamp_offset - self.base_offset)
-        files = self._pool.files
-        for suffix, content in (
-            (names.INDEX_SUFFIX, self._offset_index.to_bytes()),
-            (names.TIME_INDEX_SUFFIX, self._time_index.to_bytes()),
-        ):
-            write_derived(files, self.path(suffix), content)
+        return (
+            (self.path(names.INDEX_SUFFIX), self._offset_index.to_bytes()),
+            (self.path(names.TIME_INDEX_SUFFIX), self._time_index.to_bytes()),
+        )
+
+    def write_indexes(self) -> None:
+        for path, content in self.index_files():
+            write_derived(self._pool.files, path, content)
 
     # -- growing
 

@@ -5,6 +5,7 @@ C2  committed(end_offset) is said only when every byte below end_offset is as du
 C3  A failed write or sync is said once; what was taken behind it is dropped, and nothing more is taken for that
     partition until it has been re-opened.
 C4  No file is written while it is being synced: a write would block the loop behind the sync.
+C5  A lane's chores (log L2) are done before its writes, by the job in a thread that then writes.
 Crash   what was taken and not yet written is lost; nobody was told that it was committed.
 
 Kinds     `CacheCommitter` writes what a partition gathered in one loop turn (Kafka's durability: the page cache),
@@ -13,7 +14,7 @@ partition's file in a thread, one job a partition, so that a burst shares one sy
 Chosen per partition by `barnabas.durability`; RAM files use the cache kind.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from barnabas.log.write import Write
@@ -30,6 +31,9 @@ class Committed(Protocol):
     def failed(self, error: WorldError) -> None: ...
     def sync_failed(self, error: WorldError) -> None: ...
     def unsynced_files(self) -> list[File]: ...
+    def released(self) -> None:
+        """A job has ended and its lane is free: its committer, which may be another by now, goes on with it."""
+
     def is_durable(self) -> None:
         """What unsynced_files() named has been synced."""
 
@@ -47,6 +51,7 @@ class Lane:
         "behind",
         "busy",
         "bytes",
+        "chores",
         "failed",
         "in_doubt",
         "journal",
@@ -60,6 +65,7 @@ class Lane:
         self.owner = owner
         self.writes: list[Write] = []
         self.bytes = 0
+        self.chores: list[Callable[[], None]] = []
         self.queued = False
         self.busy = False
         self.syncing = 0
@@ -123,6 +129,9 @@ class Committer(Protocol):
     def take(self, lane: Lane, write: Write) -> None:
         """Make write durable some time soon, then tell lane.owner."""
 
+    def settle(self, lane: Lane) -> None:
+        """Do the lane's chores, whether or not it has something to write."""
+
     def released(self, lane: Lane) -> None:
         """A job of the lane has ended: go on with what it has gathered meanwhile."""
 
@@ -150,7 +159,7 @@ class CacheCommitter:
         dirty, self._dirty = self._dirty, []
         for lane in dirty:
             lane.queued = False
-            if lane.syncing:
+            if lane.syncing or lane.chores:
                 self._write_in_thread(lane)
             elif not lane.busy:
                 self._write(lane)
@@ -170,16 +179,25 @@ class CacheCommitter:
         lane.owner.committed(writes[-1].end_offset, size)
 
     def _write_in_thread(self, lane: Lane) -> None:
-        """C4: while the file is being synced its writes go behind that sync, in the same pool."""
+        """C4: while the file is being synced its writes go to the pool, as the sync did. C5."""
         if lane.busy:
+            return
+        if lane.failed:
+            self._write(lane)  # drops them
             return
         lane.busy = True
         writes, size = lane.writes, lane.bytes
         lane.writes, lane.bytes = [], 0
-        run_job(self._loop, lane, writes, size, self._uncommitted, sync=False, committer=self)
+        run_job(self._loop, lane, writes, size, self._uncommitted, sync=False)
+
+    def settle(self, lane: Lane) -> None:
+        if not lane.queued:
+            self._write_in_thread(lane)
 
     def released(self, lane: Lane) -> None:
-        if lane.writes:
+        if lane.chores or (lane.writes and lane.syncing):
+            self._write_in_thread(lane)
+        elif lane.writes:
             self._write(lane)
 
 
@@ -191,10 +209,10 @@ def run_job(
     uncommitted: Uncommitted,
     *,
     sync: bool,
-    committer: Committer,
 ) -> None:
-    """Write (and sync) in the commit pool, then tell the owner on the loop and the committer that the lane is free."""
+    """Do the chores, write (and sync) in the commit pool, then tell the owner, on the loop."""
 
+    chores, lane.chores = lane.chores, []
     before: list[File] = []
     if sync and lane.behind:
         try:
@@ -204,6 +222,8 @@ def run_job(
             lane.owner.failed(error)
 
     def work() -> object:
+        for chore in chores:
+            chore()
         files = write_runs(writes)
         if sync:
             sync_all([*before, *files])
@@ -215,7 +235,7 @@ def run_job(
         lane.failed = lane.failed or error is not None
         if lane.failed:
             uncommitted.bytes -= lane.bytes
-            lane.writes, lane.bytes = [], 0
+            lane.writes, lane.bytes, lane.chores = [], 0, []
         if isinstance(error, NotSynced):
             lane.owner.sync_failed(error)  # of one that has failed too: its answered records may be in doubt
         elif error is not None:
@@ -225,8 +245,9 @@ def run_job(
         if before:
             lane.behind = False
             lane.owner.is_durable()
-        lane.owner.committed(writes[-1].end_offset, size)
-        committer.released(lane)
+        if writes:
+            lane.owner.committed(writes[-1].end_offset, size)
+        lane.owner.released()
 
     loop.run_in("commit", work, done)
 

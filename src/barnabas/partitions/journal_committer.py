@@ -143,12 +143,13 @@ class JournalCommitter:
         size = 0
         for lane in gathered:
             lane.queued = False
-            if lane.failed or not lane.writes:
+            if lane.failed or not (lane.writes or lane.chores):
                 self._forget(lane)
             elif (
                 lane.bytes > SMALL_BYTES
                 or lane.syncing
                 or lane.behind
+                or lane.chores
                 or size > ROUND_BYTES_MAX
                 or not self._journal.usable
             ):
@@ -163,13 +164,19 @@ class JournalCommitter:
         ring, file = self._journal.ring, self._journal.file
         assert ring is not None and file is not None, "a usable journal has both"
         taken = Round()
-        parts: list[Part] = []
         for lane in lanes:
             self._add(taken, lane)
-        if not self._make_room(ring, taken.size):
+        left = ring.half
+        if self._make_room(ring, taken.size):
+            self._write_round(ring, file, taken, lanes)
+        else:
             for lane in lanes:
                 self._start_job(lane)
-            return
+        if ring.half != left:
+            self._checkpoint(left)  # now that this round has written its files: C4
+
+    def _write_round(self, ring: Ring, file: RingFile, taken: Round, lanes: list[Lane]) -> None:
+        parts: list[Part] = []
         for lane in lanes:
             parts.append((lane, lane.writes, lane.bytes))
             lane.writes, lane.bytes = [], 0
@@ -209,14 +216,12 @@ class JournalCommitter:
             taken.add(lane.owner.topic_id, path[len(self._journal.root) + 1 :], writes[first:at])
 
     def _make_room(self, ring: Ring, size: int) -> bool:
-        """H3: turn to the other half when this one is full; False while that one's files are not synced yet."""
+        """H3: turn to the other half when this one is full, whose checkpoint the caller begins; False while that one's
+        files are not synced yet.
+        """
         if ring.fits(size) and len(self._owed[ring.half]) <= FILES_OWED_MAX:
             return True
-        left = ring.half
-        if not ring.turn():
-            return False
-        self._checkpoint(left)
-        return ring.fits(size)
+        return ring.turn() and ring.fits(size)
 
     def _landed(self, parts: list[Part], error: BaseException | None) -> None:
         self._flying = False
@@ -235,7 +240,7 @@ class JournalCommitter:
             else:
                 self._uncommitted.bytes -= size
                 lane.owner.committed(writes[-1].end_offset, size)
-                self.released(lane)
+                lane.owner.released()
         if self._gathered and not self._registered:
             self._begin()
 
@@ -274,12 +279,16 @@ class JournalCommitter:
         lane.busy = True
         writes, size = lane.writes, lane.bytes
         lane.writes, lane.bytes = [], 0
-        run_job(self._loop, lane, writes, size, self._uncommitted, sync=True, committer=self)
+        run_job(self._loop, lane, writes, size, self._uncommitted, sync=True)
+
+    def settle(self, lane: Lane) -> None:
+        if not lane.queued and not lane.busy:
+            self._queue(lane)
 
     def released(self, lane: Lane) -> None:
-        if lane.writes and not lane.queued and not lane.busy:
-            self._queue(lane)
+        if lane.writes or lane.chores:
+            self.settle(lane)
 
     def _forget(self, lane: Lane) -> None:
         self._uncommitted.bytes -= lane.bytes
-        lane.writes, lane.bytes = [], 0
+        lane.writes, lane.bytes, lane.chores = [], 0, []

@@ -31,6 +31,7 @@ from barnabas.telemetry import Log as Lines
 
 REOPEN_AFTER_MS: Final = 1_000
 REOPEN_AFTER_MS_MAX: Final = 60_000
+LEAVES_AFTER_MS: Final = 5
 FLUSH_NEVER: Final = 2**63 - 1
 OFFSETS_TOPIC: Final = "__consumer_offsets"
 NewReign = Callable[[str, int, Callable[[int, int], None]], None]
@@ -85,6 +86,8 @@ class Partitions:
         self._on_failure = self._failed
         """Bound once: for each partition it would weigh 72 bytes."""
         self._by_name: dict[str, Led] = {}
+        self._leaving: set[str] = set()
+        """Folders of deleted partitions that have not been renamed yet."""
         self._by_id: dict[bytes, Led] = {}
         self._count = 0
         self.on_opened: list[Callable[[Partition], None]] = []
@@ -118,7 +121,8 @@ class Partitions:
         return errors.NOT_LEADER_OR_FOLLOWER if known else errors.UNKNOWN_TOPIC_OR_PARTITION
 
     def all(self) -> Iterable[Partition]:
-        for partitions in self._by_name.values():
+        """Those of now: who pauses between two of them may meet one that is offline, for it has been closed."""
+        for partitions in list(self._by_name.values()):
             for partition in partitions:
                 if partition is not None:
                     yield partition
@@ -187,6 +191,8 @@ class Partitions:
             return self._new_log(topic, index, topic_id, options)
 
         try:
+            if names.partition_folder(self.folder.root, topic, index) in self._leaving:
+                raise WorldError("the folder of a deleted topic of this name is being renamed")
             if self.taken_up:
                 self.folder.set_aside_namesake(topic, index, topic_id, self._entropy.uuid)
             if self.stale_offsets:
@@ -257,7 +263,13 @@ class Partitions:
                 self._delete(partition)
 
     def _delete(self, partition: Partition) -> None:
-        folder = partition.log.folder
+        """A thread that changes names in the folder ends first: it must find neither another folder of that name nor none."""
+        folder, lane = partition.log.folder, partition.lane
+        if lane.busy or lane.syncing:
+            self._leaving.add(folder)
+            self._waits.call_after(LEAVES_AFTER_MS, lambda: self._delete(partition))
+            return
+        self._leaving.discard(folder)
         if not self._files.exists(folder):
             return
         gone = names.deleted_folder(self.folder.root, partition.topic, partition.index, self._entropy.uuid())
@@ -268,14 +280,18 @@ class Partitions:
             return
 
         def remove() -> None:
-            try:
-                self._files.remove_folder(gone)
-                kept = kept_of(self._files, self.folder.root, partition.topic_id, partition.index)
-                forget_kept(self._files, self.folder.root, kept)
-            except WorldError as error:  # the next start removes it
-                self._lines.warning("a deleted folder stays", folder=gone, reason=error.what)
+            self._files.remove_folder(gone)
+            kept = kept_of(self._files, self.folder.root, partition.topic_id, partition.index)
+            forget_kept(self._files, self.folder.root, kept)
 
-        self._waits.call_after(partition.options.file_delete_delay_ms, remove)
+        def removed(_: object | None, error: BaseException | None) -> None:
+            if error is not None:  # the next start removes it
+                self._lines.warning("a deleted folder stays", folder=gone, reason=str(error))
+
+        self._waits.call_after(
+            partition.options.file_delete_delay_ms,
+            lambda: self._loop.run_in("compress", remove, removed),
+        )
 
     # -- O3
 

@@ -162,8 +162,20 @@ class Partition:
         except WorldError as error:
             self.failed(error)
             return Appended(errors.KAFKA_STORAGE_ERROR)
+        if log.chores:
+            self.take_chores()
         self._committer.take(self.lane, write)
         return Appended(0, base_offset, write.end_offset, stamp)
+
+    def take_chores(self) -> None:
+        """What the log wants done before the next write goes into the lane of the writes."""
+        self.lane.chores += self.log.chores
+        self.log.chores = []
+
+    def do_chores(self) -> None:
+        """Also when there is nothing to write."""
+        self.take_chores()
+        self._committer.settle(self.lane)
 
     def use(self, committer: Committer, options: TopicOptions) -> None:
         """The topic's options changed; takes effect from the next batch on."""
@@ -191,6 +203,9 @@ class Partition:
             while waiting and waiting[0][0] <= end_offset:
                 waiting.popleft()[1](0)
         self._waits.feed(self, size)
+
+    def released(self) -> None:
+        self._committer.released(self.lane)
 
     def failed(self, error: WorldError, *, readable: bool = True) -> None:
         """P4. Everything above the high watermark is forgotten; nobody was told that it was committed.
@@ -254,8 +269,10 @@ class Partition:
 
     @property
     def is_committing(self) -> bool:
-        """Something is appended and not committed yet."""
-        return not self.offline and self.high_watermark < self.log.end_offset
+        """Something is appended and not committed yet, or chores are being done."""
+        return not self.offline and (
+            self.high_watermark < self.log.end_offset or self.lane.busy or bool(self.lane.chores)
+        )
 
     def when_committed(self, end_offset: int, callback: Callable[[int], None]) -> None:
         """callback(0) once everything below end_offset is committed, callback(code) when that failed."""

@@ -6,16 +6,18 @@ U2  A wall clock that steps by more than five minutes suspends deletion by time 
 Crash   an old recovery point: the restart scans more.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from barnabas.config.effective import BrokerOptions
 from barnabas.log.checkpoints import Key
+from barnabas.log.log import Log
 from barnabas.log.segment import Segment
 from barnabas.partitions.committer import as_world
 from barnabas.partitions.data_folder import DataFolder
 from barnabas.partitions.open import FLUSH_NEVER, OFFSETS_TOPIC, Partitions
 from barnabas.partitions.partition import Partition
+from barnabas.partitions.slices import in_slices
 from barnabas.partitions.waits import Waits
 from barnabas.ports import Clock, Loop, WorldError
 from barnabas.telemetry import Log as Lines
@@ -77,24 +79,26 @@ class Upkeep:
             return
         now_ms = self._clock.mono_ms()
         self._watch_wall_clock(now_ms)
-        due = now_ms >= self._next_points_ms
-        if due:
-            self._next_points_ms = now_ms + RECOVERY_POINT_MS
-        for partition in self._partitions.all():
-            if self._wants_point(partition, due):
-                self._sync(partition)
-        if now_ms >= self._next_retention_ms:
-            self._next_retention_ms = now_ms + self._options.get_int("log.retention.check.interval.ms")
-            self.enforce_retention()
         if now_ms >= self._next_compaction_ms:
             self._next_compaction_ms = now_ms + self._options.get_int("log.cleaner.backoff.ms")
             self._compact_internal()
         if self._memory_bytes is not None:
             self._keep_within(self._memory_bytes)
+        in_slices(self._clock, self._loop, self._walk(now_ms), self.start)
+
+    def _walk(self, now_ms: int) -> Iterator[None]:
+        """What is due of all partitions, one after the other."""
+        if now_ms >= self._next_points_ms:
+            self._next_points_ms = now_ms + RECOVERY_POINT_MS
+            yield from self._write_points(due=True)
+        else:
+            yield from self._write_points(due=False)
+        if now_ms >= self._next_retention_ms:
+            self._next_retention_ms = now_ms + self._options.get_int("log.retention.check.interval.ms")
+            yield from self._enforce_retention()
         if now_ms >= self._next_producers_ms:
             self._next_producers_ms = now_ms + PRODUCER_CHECK_MS
-            self._expire_producers()
-        self._waits.call_after(TICK_MS, self._tick)
+            yield from self._expire_producers()
 
     def _watch_wall_clock(self, mono_ms: int) -> None:
         wall_ms = self._clock.wall_ms()
@@ -105,6 +109,12 @@ class Upkeep:
             self._lines.warning("the wall clock stepped: deletion by time is suspended", step_ms=step_ms)
 
     # -- recovery points
+
+    def _write_points(self, due: bool) -> Iterator[None]:
+        for partition in self._partitions.all():
+            if self._wants_point(partition, due):
+                self._sync(partition)
+            yield
 
     def _wants_point(self, partition: Partition, due: bool) -> bool:
         log = partition.log
@@ -140,18 +150,34 @@ class Upkeep:
             if error is not None:
                 partition.sync_failed(as_world(error))
             elif not partition.offline:
-                self._reached(partition, segments, offset)
+                self._write_beside(partition, segments, offset)
 
         self._loop.run_in("commit", work, done)
 
-    def _reached(self, partition: Partition, segments: list[Segment], offset: int) -> None:
-        try:
-            partition.log.reached_recovery_point(segments[:-1], offset)
-        except WorldError as error:
-            self._lines.warning("no recovery point", partition=repr(partition), reason=error.what)
-            return
-        if not self._syncing:
-            self.write_checkpoints()
+    def _write_beside(self, partition: Partition, synced: list[Segment], offset: int) -> None:
+        """U1: what spares the scan, as a chore, for a roll writes the same names. If it fails, the records are safe."""
+        log = partition.log
+        write = log.last_files()
+
+        def told(error: WorldError | None) -> None:
+            if error is not None:
+                self._lines.warning("no recovery point", partition=repr(partition), reason=error.what)
+            elif not partition.offline and partition.log is log:
+                log.reached_recovery_point(synced[:-1], offset)
+                if not self._syncing:
+                    self.write_checkpoints()
+
+        def chore() -> None:
+            try:
+                write()
+            except WorldError as error:
+                failure = error  # the name of an except clause ends with it
+                self._loop.from_thread(lambda: told(failure))
+            else:
+                self._loop.from_thread(lambda: told(None))
+
+        log.chores.append(chore)
+        partition.do_chores()
 
     def write_checkpoints(self, done: Callable[[WorldError | None], None] | None = None) -> None:
         """Both offset checkpoints and whose they are, in the commit pool: a sync on the loop would hold everybody.
@@ -167,63 +193,93 @@ class Upkeep:
         asked, self._checkpoints_asked = self._checkpoints_asked, []
         points: dict[Key, int] = {}
         starts: dict[Key, int] = {}
-        logs = [(partition.log, partition.log.recovery_point) for partition in self._partitions.all()]
+        logs: list[tuple[Log, int]] = []
         topic_ids: dict[str, bytes] = {}
-        for partition in self._partitions.all():
-            topic_ids[partition.topic] = partition.topic_id
-            key = (partition.topic, partition.index)
-            if partition.log.recovery_point:
-                points[key] = partition.log.recovery_point
-            if partition.log.log_start_offset:
-                starts[key] = partition.log.log_start_offset
+
+        def gather() -> Iterator[None]:
+            for partition in self._partitions.all():
+                log = partition.log
+                topic_ids[partition.topic] = partition.topic_id
+                if log.recovery_point:
+                    points[partition.topic, partition.index] = log.recovery_point
+                    logs.append((log, log.recovery_point))
+                if log.log_start_offset:
+                    starts[partition.topic, partition.index] = log.log_start_offset
+                yield
 
         def work() -> object:
             self._folder.write_offsets(points, starts, topic_ids)
             return None
 
-        def answer(_: object | None, error: BaseException | None) -> None:
+        def written(_: object | None, error: BaseException | None) -> None:
             if error is not None:
                 self._lines.warning("checkpoints were not written", reason=str(error))
-            else:
-                for log, offset in logs:
-                    log.checkpointed_offset = offset
+                logs.clear()
+            in_slices(self._clock, self._loop, note(), lambda: answer(as_world(error) if error else None))
+
+        def note() -> Iterator[None]:
+            for log, offset in logs:
+                log.checkpointed_offset = offset
+                yield
+
+        def answer(error: WorldError | None) -> None:
             self._writing_checkpoints = False
             if self._checkpoints_asked:
                 self._write_checkpoints()
             for done in asked:
                 if done is not None:
-                    done(as_world(error) if error else None)
+                    done(error)
 
-        self._loop.run_in("commit", work, answer)
+        in_slices(self._clock, self._loop, gather(), lambda: self._loop.run_in("commit", work, written))
 
     # -- retention
 
-    def enforce_retention(self) -> None:
+    def _enforce_retention(self) -> Iterator[None]:
         """Delete what has had its time; files go after file.delete.delay.ms."""
         by_time = self._clock.mono_ms() >= self._suspended_until_ms
         wall_ms = self._clock.wall_ms()
         for partition in self._partitions.all():
-            if partition.offline or not partition.log.segments:
-                continue
-            try:
-                gone = partition.log.delete_expired(wall_ms, partition.high_watermark, by_time)
-            except WorldError as error:
-                self._lines.warning("retention failed", partition=repr(partition), reason=error.what)
-                continue
-            if gone:
-                self._unlink_later(partition, gone)
+            self._let_go(partition, wall_ms, by_time)
+            yield
 
-    def _unlink_later(self, partition: Partition, gone: list[Segment]) -> None:
-        log = partition.log
+    def _let_go(self, partition: Partition, wall_ms: int, by_time: bool) -> None:
+        if partition.offline or not partition.log.segments:
+            return
+        try:
+            gone = partition.log.delete_expired(wall_ms, partition.high_watermark, by_time)
+        except WorldError as error:
+            self._lines.warning("retention failed", partition=repr(partition), reason=error.what)
+            return
+        if partition.log.chores:
+            # All of it goes, and the segment that keeps its end offset is being made.
+            partition.do_chores()
+            self._waits.call_after(TICK_MS, lambda: self._let_go(partition, wall_ms, by_time))
+        if gone:
+            self._set_aside(partition, gone)
+
+    def _set_aside(self, partition: Partition, gone: list[Segment]) -> None:
+        """Names are changed in a pool; what fails stays until the next start or retention."""
+        log, loop = partition.log, self._loop
+
+        lane = partition.lane
+        lane.syncing += 1  # until then its folder must keep its name
+
+        def told(_: object | None, error: BaseException | None) -> None:
+            if error is not None:
+                self._lines.warning("old files stay", partition=repr(partition), reason=str(error))
+
+        def renamed(_: object | None, error: BaseException | None) -> None:
+            lane.syncing -= 1
+            told(None, error)
 
         def unlink() -> None:
-            try:
-                for segment in gone:
-                    log.unlink_deleted(segment)
-            except WorldError as error:  # the next start removes what is left
-                self._lines.warning("old files stay", partition=repr(partition), reason=error.what)
+            for segment in gone:
+                log.unlink_deleted(segment)
 
-        self._waits.call_after(partition.options.file_delete_delay_ms, unlink)
+        loop.run_in("compress", lambda: log.set_aside(gone), renamed)
+        self._waits.call_after(
+            partition.options.file_delete_delay_ms, lambda: loop.run_in("compress", unlink, told)
+        )
 
     def _compact_internal(self) -> None:
         """__consumer_offsets stays as small as its living keys. Topics of users are not compacted."""
@@ -271,17 +327,18 @@ class Upkeep:
                 break
             before = partition.log.size_bytes
             partition.log.advance_log_start(partition.log.segments[0].end_offset)
-            for segment in partition.log.delete_expired(
-                self._clock.wall_ms(), partition.high_watermark, False
-            ):
+            gone = partition.log.delete_expired(self._clock.wall_ms(), partition.high_watermark, False)
+            partition.log.set_aside(gone)
+            for segment in gone:
                 partition.log.unlink_deleted(segment)
             excess -= before - partition.log.size_bytes
         if not self._warned:
             self._warned = True
             self._lines.warning("the memory cap is reached: oldest segments go", cap_bytes=bytes_max)
 
-    def _expire_producers(self) -> None:
+    def _expire_producers(self) -> Iterator[None]:
         expiration_ms = self._options.get_int("producer.id.expiration.ms")
         wall_ms = self._clock.wall_ms()
         for partition in self._partitions.all():
             partition.log.producers.expire(wall_ms, expiration_ms)
+            yield

@@ -1,0 +1,126 @@
+"""What waits for the disk happens in a pool: the loop syncs no file and no folder while it serves."""
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from barnabas.cluster import changes
+from barnabas.partitions.partition import Partition
+from barnabas.records.record import Record, build_batch
+from barnabas.server.handlers.delete_records import advance
+from barnabas.testing.disk import VirtualDisk, VirtualFile
+from barnabas.testing.machine import VirtualMachine
+from barnabas.testing.network import Wire
+from barnabas.testing.virtual import VirtualLoop, VirtualTime
+from barnabas.wire.messages.delete_records import DeleteRecordsPartition
+from barnabas.wire.messages.delete_topics import DeleteTopicState
+
+OPTIONS = {
+    "listeners": "PLAINTEXT://127.0.0.1:9092",
+    "barnabas.metrics.port": "-1",
+    "log.retention.ms": "3600000",
+    "log.roll.ms": "60000",
+    "log.segment.delete.delay.ms": "1000",
+}
+SYNCS = ((VirtualFile, "sync"), (VirtualDisk, "sync_folder"), (VirtualDisk, "remove_folder"))
+
+
+class Watch:
+    """Where the loop itself was when it waited for the disk."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.seen: list[str] = []
+        self._working = False
+        real = VirtualLoop._finish
+
+        def finish(loop: VirtualLoop, pool: Any, job: int, work: Callable[[], object], done: Any) -> None:
+            def watched() -> object:
+                self._working = True
+                try:
+                    return work()
+                finally:
+                    self._working = False
+
+            real(loop, pool, job, watched, done)
+
+        patch.setattr(VirtualLoop, "_finish", finish)
+        for owner, name in SYNCS:
+            patch.setattr(owner, name, self._watching(getattr(owner, name), name))
+
+    def _watching(self, real: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
+            if not self._working:
+                self.seen.append(name + "\n" + "".join(traceback.format_stack(limit=6)))
+            return real(*given)
+
+        return call
+
+
+def append(machine: VirtualMachine, partition: Partition) -> None:
+    batch = build_batch([Record(None, b"v" * 100, machine.time.wall_ms())])
+    assert partition.append(batch, 0, len(batch), 9, machine.time.wall_ms()).code == 0
+
+
+def delete_topic(machine: VirtualMachine) -> None:
+    gone: list[object] = []
+    ask, rules = DeleteTopicState(name="t"), machine.node.topics.rules()
+    machine.node.topics.submit(lambda image: changes.delete_topics(image, [ask], rules, 6), [], gone.append)
+    machine.time.run_until(lambda: bool(gone))
+
+
+@pytest.mark.parametrize("durability", ["cache", "sync"])
+def test_the_loop_syncs_nothing_while_it_serves(durability: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    time = VirtualTime(5)
+    machine = VirtualMachine(time, Wire(time), {**OPTIONS, "barnabas.durability": durability})
+    machine.boot()
+    made: list[dict[str, int]] = []
+    watch = Watch(monkeypatch)
+    machine.node.topics.create_automatically(["t"], made.append)
+    time.run_until(lambda: bool(made))
+    partition = machine.node.partitions.get("t", 0)
+    assert partition is not None
+    for _ in range(3):  # a first append, two rolls, recovery points
+        append(machine, partition)
+        time.run_for(61_000)
+    assert partition.high_watermark == 3 and len(partition.log.segments) == 3
+    assert partition.log.recovery_point == 3
+    assert advance(machine.node.broker, "t", DeleteRecordsPartition(0, 1)).error_code == 0
+    time.run_for(3_900_000)  # retention takes all of it
+    assert partition.log.log_start_offset == 3 and partition.log.size_bytes == 0
+    folder = partition.log.folder
+    assert len([name for name in machine.disk.list(folder) if ".log" in name]) == 1
+    append(machine, partition)
+    time.run_for(100)
+    assert partition.high_watermark == 4
+    delete_topic(machine)
+    time.run_for(120_000)
+    assert not [name for name in machine.disk.list("/var/data") if name.startswith("t-0")]
+    assert watch.seen == []
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_topic_deleted_at_its_first_append_leaves_nothing_to_its_namesake(seed: int) -> None:
+    """The thread that makes the folder ends before the folder goes, and nobody takes the name before that."""
+    time = VirtualTime(seed)
+    machine = VirtualMachine(time, Wire(time), OPTIONS)
+    machine.boot()
+    ids = []
+    for _ in range(3):
+        made: list[dict[str, int]] = []
+        machine.node.topics.create_automatically(["t"], made.append)
+        time.run_until(lambda made=made: bool(made))  # type: ignore[misc]
+        partition = machine.node.partitions.get("t", 0)
+        assert partition is not None
+        time.run_until(lambda partition=partition: not partition.offline)  # type: ignore[misc]
+        ids.append(partition.topic_id)
+        append(machine, partition)
+        if len(ids) < 3:
+            delete_topic(machine)
+    time.run_for(100)
+    assert len(set(ids)) == 3 and partition.high_watermark == 1
+    machine.crash()
+    machine.boot()
+    again = machine.node.partitions.get("t", 0)
+    assert again is not None and again.topic_id == ids[2] and again.high_watermark == 1
