@@ -2,9 +2,13 @@
 
 import asyncio
 import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,9 @@ from confluent_kafka import Consumer, Producer
 from rawclient import RawClient, batch_of
 
 import barnabas
-from barnabas import BrokerError
+from barnabas import BrokerError, running_workers
+from barnabas.adapters.files import OsFiles
+from barnabas.partitions.owners import try_lock
 from barnabas.wire.messages import metadata
 
 BROKERS = 3
@@ -152,6 +158,39 @@ def test_a_cluster_without_data_leaves_nothing_behind(
     assert not list(tmp_path.iterdir()) and not lives(broker.pid)
     with pytest.raises(BrokerError, match="does not run"):
         _ = cluster.bootstrap
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
+    source = str(Path(barnabas.__file__).parents[1])
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": source}
+    code = "import barnabas\nwith barnabas.Cluster(2): pass"
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE) as process:
+        children: list[str] = []
+        while not children:
+            assert process.poll() is None
+            for task in Path(f"/proc/{process.pid}/task").iterdir():
+                with suppress(OSError):  # a thread that has ended
+                    children += (task / "children").read_text().split()
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    assert b"KeyboardInterrupt" in told and process.returncode != 0
+    assert not any(lives(int(pid)) for pid in children)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_of_an_earlier_run_is_waited_for_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_workers, "EARLIER_S", 0.2)
+    with barnabas.Broker(data=tmp_path) as broker:
+        broker.produce("t", b"x")
+    release = try_lock(OsFiles(), str(tmp_path), 7)
+    assert release is not None
+    with pytest.raises(BrokerError, match=r"Worker 7 of an earlier run still has .*stop it"):
+        barnabas.Cluster(1, tmp_path).start()
+    release()
+    with barnabas.Cluster(1, tmp_path) as cluster:
+        assert consumed(cluster.bootstrap, "t", 1, "g") == [b"x"]
 
 
 def test_what_it_cannot_start_with_is_said_with_the_remedy(tmp_path: Path) -> None:

@@ -126,9 +126,9 @@ class RunningWorkers:
         self._settled = Settled(self._store, OF_NO_NODE)
         await self._load(self._cluster)
         await self._load(self._settled)
-        # A parent that was killed left no mark; its workers' logs are as clean as these say.
-        had_workers = bool(owners(self._files, self.folder))
-        was_clean = await self._consolidate() and (self._data.was_clean or had_workers)
+        # Without a mark of the root nothing is taken for clean, though all workers had ended well: what a burial left to the
+        # next leader may not have met one.
+        was_clean = await self._consolidate() and self._data.was_clean
         self.shared = self._reserve(listeners_of(self._options.static), REMEDY)
         own = {
             node_id: self._reserve(listeners, OWN_REMEDY)
@@ -280,7 +280,7 @@ class RunningWorkers:
 
     async def stopped(self) -> bool:
         """Whether the stop was clean: nothing is scanned at the next start."""
-        clean = True
+        clean = False
         if self._supervisor is not None:
             waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
             self._supervisor.stop(waiting.set_result)

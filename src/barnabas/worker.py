@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from barnabas.adapters.loop import new_event_loop
 from barnabas.node import StartFailed
@@ -37,15 +37,14 @@ def main() -> None:
     if not line.endswith(b"\n"):
         sys.exit(EXIT_ERROR)  # the parent died as it started this one
     # What any library prints must not come between the events.
-    with os.fdopen(os.dup(OUTPUT), "w", encoding="utf-8") as stream:
-        os.dup2(ERROR_OUTPUT, OUTPUT)
-        sys.exit(run(json.loads(line), partial(_say, stream)))
+    to_parent = os.dup(OUTPUT)
+    os.dup2(ERROR_OUTPUT, OUTPUT)
+    sys.exit(run(json.loads(line), partial(_say, to_parent)))
 
 
-def _say(stream: TextIO, event: Mapping[str, Any]) -> None:
+def _say(to_parent: int, event: Mapping[str, Any]) -> None:
     with contextlib.suppress(OSError):  # the parent is gone: nobody listens
-        stream.write(json.dumps(event) + "\n")
-        stream.flush()
+        os.write(to_parent, json.dumps(event).encode() + b"\n")
 
 
 def run(setup: Mapping[str, Any], say: Say) -> int:

@@ -111,6 +111,7 @@ def test_a_killed_parent_takes_its_workers_along_and_the_next_start_is_right(tmp
         read = piped(cluster.bootstrap, "consume", "t", "-o", "start", "-e", "-f", "%v\n")
         assert sorted(read.stdout.split()) == [b"x", b"y", b"z"]
     assert served.ended() == -signal.SIGKILL
+    assert served.told("stopping", "parent") and not served.told("Traceback")
 
 
 def test_a_second_ctrl_c_ends_what_does_not_stop(tmp_path: Path) -> None:
