@@ -48,7 +48,7 @@ bench: .venv/dev.stamp
 	$(BIN)/python -m bench
 
 # Beside Apache Kafka 4.3, which it fetches and starts (Java, Maven): writes docs/performance.md. Compiled after `make compiled`.
-# OPTIONS="--quick", "--only fetch", "--resume"
+# OPTIONS="--plan", "--quick", "--only fetch", "--resume"
 bench-kafka: .venv/dev.stamp
 	$(BIN)/python -m bench.compare $(OPTIONS)
 

@@ -25,7 +25,7 @@ from .plan import Progress, Step, described, steps
 from .results import Results, Run, this_machine
 from .site import BARNABAS, KAFKA, QUICK, WORKERS, Scale, Site
 
-CONTENDERS = (KAFKA, BARNABAS)
+CONTENDERS = (KAFKA, BARNABAS, WORKERS)
 WARM_S = {KAFKA: 20.0, BARNABAS: 2.0, WORKERS: 2.0}
 QUICK_WARM_S = {KAFKA: 0.5, BARNABAS: 0.1, WORKERS: 0.1}
 PROFILE_S, QUICK_PROFILE_S = 3.0, 0.3

@@ -1,0 +1,33 @@
+"""Two workers: each connection of a load goes to the worker that leads what it asks for, and all processes are counted."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bench.broker import RunningBroker
+from bench.catalog import chosen
+from bench.site import QUICK, WORKERS, Site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    site = Site(WORKERS, tmp_path, lambda folder: RunningBroker(folder, "cache", workers=2), 0.0, QUICK)
+    yield site
+    site.close()
+
+
+@pytest.mark.parametrize("key", ["produce-1k-4x8", "idempotent", "fetch-64k"])
+def test_a_line_is_served_by_both(site: Site, key: str) -> None:
+    (line,) = chosen(key)
+    figures = line.measure.run(site)
+    assert figures["requests_s"] > 0 and figures["lag_p99_us"] > 0
+    produced = [read_produced(page) for page in site.broker.metrics_pages()]
+    assert len(produced) == 2 and all(produced), "each has served Produce requests"
+    assert len(site.broker.pids) == 3, "a parent and two workers"
+
+
+def read_produced(page: str) -> float:
+    lines = [
+        line for line in page.splitlines() if line.startswith("barnabas_requests_total") and "Produce" in line
+    ]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
