@@ -135,7 +135,7 @@ LINES = (
         "partitions",
         MANY,
         "100 topics of 100 partitions",
-        scale.many_partitions(100, seconds=6.0, kafka_seconds=50.0),
+        scale.many_partitions(100, seconds=8.0, kafka_seconds=90.0),
         PARTITIONS,
         (
             Goal("create_s", 1 / 8),

@@ -96,7 +96,7 @@ def read_all(broker: Running, topic: str, count: int) -> Cost:
 
 
 def produce(size: int, count: int) -> Measure:
-    kind = f"librdkafka produce {size}"
+    kind = f"librdkafka produce, {size}"
 
     def run(site: Site) -> Figures:
         messages = max(int(count * site.scale.messages), 1000)
@@ -112,7 +112,7 @@ def produce(size: int, count: int) -> Measure:
 
 def consume(size: int, count: int) -> Measure:
     """The group joins anew each time; what is counted begins with its first message."""
-    kind = f"librdkafka consume {size}"
+    kind = f"librdkafka consume, {size}"
 
     def run(site: Site) -> Figures:
         messages = max(int(count * site.scale.messages), 1000)

@@ -34,8 +34,9 @@ HOW = """\
   the kernel has it. **sync**: Kafka with `log.flush.interval.messages=1` beside `barnabas.durability=sync`: it is on the disk.
 - A line is measured in turn: Kafka, Barnabas (and Barnabas with two workers), then the other way round, and so on; what is shown is the median of the rounds, metric by metric.
   Before a round, everything written is synced, so that nobody pays for the other's pages. A Produce line has a topic of its own that goes afterwards.
-- Before the first line of a kind of load Kafka gets 20 s of it uncounted (a JVM becomes fast with time), Barnabas 2 s. A kind is an API
-  with a size: the shapes of 1 KB Produce requests share one, as do the rates of reports.
+- Before the first line of a kind of load Kafka gets 20 s of it uncounted (a JVM becomes fast with time), Barnabas 2 s. Kinds are: Produce,
+  idempotent Produce, Fetch, Fetch with sessions, OffsetCommit, and librdkafka's produce, consume, reports and round trips. A further size
+  of a kind that is warm gets a quarter of that, and shapes of one size share it.
 - *4 × 8* is four connections with eight unanswered requests each. Requests are encoded once and sent again and again by
   `bench/load.c`; Produce requests are version 9 with one batch of one record a partition, Fetch requests version 11, at offsets all over a log that is in memory.
 - CPU is user and system time of all threads of the broker (of all its processes), by request or message.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .catalog import Line
 from .results import Results
-from .site import KAFKA
+from .site import KAFKA, Warmth
 
 TRUSTED_S = 60.0
 """Seconds that the plan is believed before what was measured says how right it is."""
@@ -35,7 +35,7 @@ def steps(
     take turns: one way round and then the other."""
     found = []
     for mode in modes:
-        warmed: set[tuple[str, str]] = set()
+        warmth = {who: Warmth(seconds) for who, seconds in warm_s.items()}
         for line in sorted(lines, key=lambda line: not line.alone):
             if mode not in line.modes:
                 continue
@@ -46,9 +46,7 @@ def steps(
                         continue
                     measure = line.measure
                     seconds = measure.kafka_seconds if who == KAFKA else measure.seconds
-                    if measure.kind and (who, measure.kind) not in warmed:
-                        warmed.add((who, measure.kind))
-                        seconds += warm_s[who]
+                    seconds += warmth[who].lacking(measure.kind) if measure.kind else 0.0
                     found.append(Step(line, mode, who, number, seconds))
     return found
 

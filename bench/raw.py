@@ -78,7 +78,7 @@ def produce(
     connections: int, in_flight: int, size: int, *, partitions: int = 1, rate: float = 0.0
 ) -> Measure:
     """partitions: of one request. With one, connections are dealt over four and go to the leaders of theirs."""
-    kind = f"produce {size}"
+    kind = f"produce, {size}"
 
     def load(topic: str, leaders: list[int]) -> Load:
         if partitions == 1:
@@ -160,7 +160,7 @@ def something_to_read(site: Site) -> str:
 
 def fetch(connections: int, size: int) -> Measure:
     """One partition a request, at offsets all over the log; each connection goes to the leader of its partition."""
-    kind = f"fetch {size}"
+    kind = f"fetch, {size}"
 
     def run(site: Site) -> Figures:
         topic = something_to_read(site)

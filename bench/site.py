@@ -12,7 +12,8 @@ from .load import Limits
 
 KAFKA, BARNABAS, WORKERS = "kafka", "barnabas", "barnabas-2"
 """Who is measured; the last is Barnabas with two workers."""
-WARM = "warm "
+FURTHER = 0.25
+"""Share of the warm-up of a family that a further size of it gets."""
 Figures = dict[str, float]
 """What was measured, by the key of its metric."""
 
@@ -44,25 +45,45 @@ def percentiles(seconds: list[float]) -> Figures:
 QUICK = Scale(0.3, 0.1, 0.02, 1 << 26, 100, 0.02, (200,))
 
 
+class Warmth:
+    """How long a load goes uncounted before the first line of its kind, as a JVM is fast only after some time of the same
+    work. A kind is a family and, after a comma, its size: a further size of a family that is warm gets a part of the time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._warm: set[str] = set()
+
+    def lacking(self, kind: str) -> float:
+        """Seconds that are to go before now; nothing lacks from then on."""
+        family = kind.partition(",")[0]
+        lacking = 0.0 if kind in self._warm else self._seconds * (FURTHER if family in self._warm else 1)
+        self._warm |= {kind, family}
+        return lacking
+
+
 @dataclass
 class Site:
-    """_start: a new broker of the contender in a folder. first_warm_seconds: load of a kind that goes before its first line."""
+    """_start: a new broker of the contender in a folder. first_warm_seconds: load that goes before a first line (Warmth)."""
 
     name: str
     folder: Path
     _start: Callable[[Path], Running]
     first_warm_seconds: float
     scale: Scale
+    _warmth: Warmth = field(init=False)
     _broker: Running | None = None
     _started: list[Running] = field(default_factory=list)
     _ready: set[str] = field(default_factory=set)
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
+    def __post_init__(self) -> None:
+        self._warmth = Warmth(self.first_warm_seconds)
+
     @property
     def broker(self) -> Running:
         """The broker that the lines share. One that has ended is started again, on what it had, and is to be warmed anew."""
         if self._broker is None or self._broker.how_it_ended():
-            self._ready = {what for what in self._ready if not what.startswith(WARM)}
+            self._warmth = Warmth(self.first_warm_seconds)
             self._broker = self.start(self.folder / "shared")
         return self._broker
 
@@ -91,10 +112,8 @@ class Site:
         return name
 
     def warm_up(self, kind: str, work: Callable[[float], object]) -> None:
-        """Once for each kind of load: a JVM is fast only after some time of the same work. work takes the seconds left."""
-        if not self.once(WARM + kind):
-            return
-        end = time.monotonic() + self.first_warm_seconds
+        """work takes the seconds left."""
+        end = time.monotonic() + self._warmth.lacking(kind)
         while (left := end - time.monotonic()) > 0:
             work(left)
 
@@ -110,7 +129,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Measure:
-    """How a line is measured. kind: of the load that goes uncounted before the first line of its kind; empty: none does.
+    """How a line is measured. kind: of the load that goes uncounted before it (Warmth); empty: none does.
     seconds, kafka_seconds: about, of one whole measurement on an idle machine, without that: for the plan."""
 
     run: Callable[[Site], Figures]

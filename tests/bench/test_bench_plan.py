@@ -57,6 +57,17 @@ def test_the_first_of_a_kind_takes_longer_and_what_is_measured_is_left_out(resul
     ]
 
 
+def test_a_further_size_of_a_warm_family_gets_a_quarter(results: Results) -> None:
+    lines = [
+        line("one", "produce, 1"),
+        line("two", "produce, 2"),
+        line("three", "produce, 2"),
+        line("four", "fetch, 2"),
+    ]
+    planned = steps(lines, ["cache"], (KAFKA,), 1, results, WARM)
+    assert [step.seconds for step in planned] == [25.0, 10.0, 5.0, 25.0]
+
+
 def test_the_plan_is_told_by_line_with_its_seconds_together(results: Results) -> None:
     text = described(
         steps([line("one")], ["sync"], (KAFKA, BARNABAS), 3, results, WARM), {"other work": 60.0}
