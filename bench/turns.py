@@ -7,7 +7,6 @@ processes on the machine make the figures worse; the median of a few runs says w
 
 import argparse
 import asyncio
-import gc
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +18,11 @@ from barnabas.adapters.entropy import SystemEntropy
 from barnabas.adapters.files import OsFiles
 from barnabas.adapters.loop import AsyncLoop, new_event_loop
 from barnabas.adapters.meta.sqlite import SqliteMetaStore
-from barnabas.cli.serving import GC_THRESHOLD
 from barnabas.config.effective import BrokerOptions
 from barnabas.node import Node
 from barnabas.partitions.data_folder import DATABASE, DataFolder
 from barnabas.ports import Piece, Pool, World
+from barnabas.process import settle_memory
 from barnabas.telemetry import Log, Telemetry, silent
 from barnabas.wire.frame import request_head
 from barnabas.wire.messages import create_topics, delete_records, delete_topics, describe_configs, metadata
@@ -369,9 +368,7 @@ def measure(name: str, durability: str) -> dict[str, float]:
     """Seconds of the longest callback by its name."""
     load, options = LOADS[name]
     with tempfile.TemporaryDirectory() as folder:
-        gc.collect()
-        gc.freeze()  # as `serve` does
-        gc.set_threshold(GC_THRESHOLD, 20, 20)
+        settle_memory()
         stage = Stage(Path(folder), {"barnabas.durability": durability, **options})
         longest = stage.loop.longest
         longest.clear()
