@@ -56,6 +56,7 @@ class Stage:
         self.burials: list[tuple[int, int]] = []
         self.burial_errors: list[WorldError | None] = []
         self.burying: set[int] = set()
+        self.refused_starts = 0
         self.lines: list[str] = []
         self.clean_stops: set[int] = set()
         self.started: list[StartFailed | None] = []
@@ -85,6 +86,9 @@ class Stage:
             on_exit(status)
 
         self.starts.append((node, self.time.mono_ms()))
+        if self.refused_starts:
+            self.refused_starts -= 1
+            raise WorldError("no memory for a process")
         child = self.processes.start(arguments, first_line, on_event, ended)
         self.live[node] = self.processes.children[-1]
         return child
@@ -294,6 +298,20 @@ def test_a_restart_that_is_refused_is_told_and_counts_as_a_crash() -> None:
     stage.time.run_for(1_000)
     assert sum("the port is taken" in line for line in stage.lines) == 2
     assert [node for node, _ in stage.burials] == [2]
+
+
+def test_a_process_that_cannot_be_made_is_tried_again_later_and_ends_a_first_start() -> None:
+    stage = Stage().begin()
+    stage.refused_starts = 1
+    stage.kill(2)
+    stage.time.run_for(2_000)
+    assert stage.states() == "serving serving serving" and not stage.burials
+    first, _, third = stage.starts_of(2)
+    assert third - first > 1_000 and any("no memory" in line for line in stage.lines)
+    stage = Stage()
+    stage.refused_starts = 1
+    stage.begin()
+    assert str(stage.started[0]) == "worker 1: no memory for a process" and not stage.live
 
 
 def test_a_stop_while_one_restarts_and_one_is_buried() -> None:

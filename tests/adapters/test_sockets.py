@@ -295,6 +295,16 @@ def test_a_name_is_dialled_until_one_of_its_addresses_answers(
     assert connection is not None and connection.peer_host == "127.0.0.1"
 
 
+def test_where_ports_cannot_be_shared_it_is_said(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network_module, "SO_REUSEPORT", None)
+    for share in (
+        lambda: server.network.listen("127.0.0.1", 0, server.connected, shared=True),
+        lambda: server.network.reserve("127.0.0.1", 0),
+    ):
+        with pytest.raises(WorldError, match="no listeners that processes share"):
+            share()
+
+
 def test_an_unknown_name_is_an_answer_not_an_exception(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
