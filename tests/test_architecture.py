@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,24 @@ def long_functions(name: str) -> list[str]:
 
 def test_no_function_is_long():
     assert [found for name in hand_written() for found in long_functions(name)] == []
+
+
+def compiled_modules():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["barnabas"]["compiled"]
+    return [ROOT / "src" / (name.replace(".", "/") + ".py") for name in listed]
+
+
+@pytest.mark.parametrize("module", compiled_modules(), ids=lambda path: path.stem)
+def test_a_name_catches_one_kind_of_exception_in_a_compiled_function(module):
+    """It has the type of the first there: the second would raise TypeError (docs/decisions/0007)."""
+    for function in ast.walk(ast.parse(module.read_text())):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        kinds = {}
+        for node in ast.walk(function):
+            if isinstance(node, ast.ExceptHandler) and node.name:
+                kinds.setdefault(node.name, set()).add(ast.unparse(node.type))
+        assert not [name for name, caught in kinds.items() if len(caught) > 1], function.name
 
 
 def test_every_module_says_why_it_exists():

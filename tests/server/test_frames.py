@@ -9,9 +9,10 @@ import pytest
 from rawclient import RawClient, batch_of, frame_of, header_of, produce_request
 
 import barnabas
+import barnabas.wire.messages.describe_cluster
 from barnabas import errors
-from barnabas.server.handlers import SERVED
-from barnabas.wire import apis
+from barnabas.server.handlers import SERVED, describe_cluster
+from barnabas.wire import apis, messages
 from barnabas.wire.messages import api_versions, metadata, produce
 
 API_VERSIONS = 18
@@ -212,3 +213,18 @@ def test_a_topic_id_nobody_knows_is_answered_in_every_version(client: RawClient,
 def test_an_unacknowledged_produce_that_fails_closes(client: RawClient) -> None:
     client.post(produce, produce_request("absent", b"", acks=0), 9)
     assert client.is_closed_by_peer()
+
+
+def test_an_error_of_a_handlers_own_costs_one_connection(
+    client: RawClient, broker: barnabas.Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(describe_cluster.API, "handle", fails)
+    client.post(messages.describe_cluster, messages.describe_cluster.DescribeClusterRequest(), 0)
+    assert client.is_closed_by_peer()
+    monkeypatch.undo()
+    with RawClient(broker.bootstrap) as other:
+        ask = messages.describe_cluster.DescribeClusterRequest()
+        assert other.call(messages.describe_cluster, ask, 0).error_code == 0

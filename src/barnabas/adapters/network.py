@@ -175,8 +175,8 @@ class SocketConnection:
         except WorldError as error:
             self._loop.call_soon(self._end, error.what)
             return
-        except OSError as error:
-            self._loop.call_soon(self._end, os.strerror(error.errno or 0))
+        except OSError as failed:
+            self._loop.call_soon(self._end, os.strerror(failed.errno or 0))
             return
         self._outbox = None  # an idle connection holds no empty deque: 624 bytes each
         if self._writing:
@@ -211,8 +211,8 @@ class SocketConnection:
             except WorldError as refused:
                 self._end(refused.what)
                 return
-            except OSError as refused:
-                self._end(os.strerror(refused.errno or 0))
+            except OSError as failed:
+                self._end(os.strerror(failed.errno or 0))
                 return
             self._drain()
 

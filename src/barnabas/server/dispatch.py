@@ -104,8 +104,8 @@ class Dispatch:
             response = api.handle(self._broker, ask, request.version, caller)
         except Closed:
             raise
-        except Exception as error:
-            raise self._blamed(request, error) from error
+        except Exception as bug:
+            raise self._blamed(request, bug) from bug
         if response is None or isinstance(response, Parked):
             return response
         return self.encode(request, response)
