@@ -1,6 +1,7 @@
 """`Cluster()`: brokers in processes on one folder, with clients that go to the leaders, and what a killed one costs."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -245,3 +246,22 @@ def test_an_async_program_keeps_its_loop() -> None:
             assert cluster.brokers[1].pid != before and cluster.bootstrap
 
     asyncio.run(program())
+
+
+def test_a_worker_whose_parent_ended_before_it_had_its_lock_touches_nothing(tmp_path: Path) -> None:
+    with barnabas.Cluster(2, tmp_path, topics={"t": 2}):
+        pass
+    before = (tmp_path / "barnabas.db").read_bytes()
+    options = {"node.id": "1", "listeners": "PLAINTEXT://127.0.0.1:0", "barnabas.metrics.port": "-1"}
+    setup = {"root": str(tmp_path), "options": options, "defaults": {}, "log": None}
+    worker = subprocess.run(
+        [sys.executable, "-m", "barnabas.worker"],
+        check=False,
+        input=json.dumps(setup) + "\n",
+        env=running_workers.child_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert json.loads(worker.stdout)["event"] == "refused" and worker.returncode == 1
+    assert (tmp_path / "barnabas.db").read_bytes() == before

@@ -46,8 +46,10 @@ class RunningNode:
         write: Write,
         *,
         is_worker: bool = False,
+        is_orphan: Callable[[], bool] = lambda: False,
     ) -> None:
-        """is_worker: the folder's parent has it open, and others work in it (running_workers.py)."""
+        """is_worker: the folder's parent has it open, and others work in it (running_workers.py). is_orphan: that parent has
+        ended, or stops."""
         self.loop = AsyncLoop(loop)
         self.in_memory = folder is None
         self.folder = RAM_ROOT if folder is None else folder
@@ -57,6 +59,7 @@ class RunningNode:
         self.network = SocketNetwork(self.loop)
         self._options = BrokerOptions(static, defaults)
         self._is_worker = is_worker
+        self._is_orphan = is_orphan
         self._store: MetaStore | None = None
         self._node: Node | None = None
 
@@ -82,6 +85,8 @@ class RunningNode:
         data = DataFolder(files, self.folder, self.log, state)
         try:
             data.open()
+            if self._is_orphan():  # the next parent may have come and gone on before the lock was ours
+                raise FolderRefused("The parent of this worker has ended.")
             self._store = self._open_store()
         except (FolderRefused, WorldError) as error:
             data.close(clean=False)

@@ -269,12 +269,19 @@ class RunningWorkers:
             release()
             done(error)
 
-        led = led_by(self.cluster.image, node_id)
-        self.loop.run_in(
-            "read",
-            lambda: bury(self._files, self.folder, node_id, led, self._options, self._clock, self.log),
-            buried,
-        )
+        def bury_it(_: object, error: WorldError | None) -> None:
+            if error is not None:
+                finished(None, error)
+                return
+            led = led_by(self.cluster.image, node_id)
+            self.loop.run_in(
+                "read",
+                lambda: bury(self._files, self.folder, node_id, led, self._options, self._clock, self.log),
+                buried,
+            )
+
+        # It may have led more than we have heard of: the image as of now has all that it can have opened.
+        self.cluster.submit(lambda image: Decision(None), bury_it)
 
     # -- stop
 

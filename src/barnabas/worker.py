@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -56,7 +57,9 @@ def run(setup: Mapping[str, Any], say: Say) -> int:
         write = LineWriter(sys.stderr, setup["log"], worker=int(options["node.id"]))
     loop = new_event_loop()
     asyncio.set_event_loop(loop)
-    running = RunningNode(loop, setup["root"], options, setup["defaults"], write, is_worker=True)
+    running = RunningNode(
+        loop, setup["root"], options, setup["defaults"], write, is_worker=True, is_orphan=_has_ended
+    )
     try:
         return loop.run_until_complete(_serve(running, say))
     finally:
@@ -80,6 +83,11 @@ async def _serve(running: RunningNode, say: Say) -> int:
     clean = await running.stopped()
     say({"event": "stopped", "clean": clean})
     return 0 if clean else EXIT_ERROR
+
+
+def _has_ended() -> bool:
+    """Whether the input has: nothing comes after the first line."""
+    return bool(select.select([INPUT], [], [], 0)[0])
 
 
 def _asked_to_stop(running: RunningNode) -> "asyncio.Future[str]":

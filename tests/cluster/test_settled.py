@@ -1,5 +1,7 @@
 """Waiting for other brokers: cluster/settled.py on one metadata store that several nodes have open."""
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -107,3 +109,16 @@ def test_a_mark_that_could_not_be_written_goes_with_the_next(nodes: Nodes) -> No
     nodes.there.mark(5)
     nodes.time.run_for(1_000)
     assert nodes.here.reached(5, [2])
+
+
+def test_those_who_gave_up_are_not_kept_while_nobody_marks_anything(nodes: Nodes) -> None:
+    class Asker:
+        def told(self) -> None: ...
+
+    asker = Asker()
+    kept = weakref.ref(asker)
+    nodes.here.wait(7, lambda: nodes.others, asker.told).cancel()
+    del asker
+    nodes.wait(7)
+    gc.collect()
+    assert kept() is None

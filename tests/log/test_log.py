@@ -3,7 +3,8 @@
 import pytest
 from written_log import NOW_MS, TOPIC_ID, Disk, append, everything
 
-from barnabas.log.folder import read_topic_id
+from barnabas.log.folder import read_topic_id, write_partition_metadata
+from barnabas.ports import WorldError
 from barnabas.records.record import all_records
 
 
@@ -14,6 +15,18 @@ def values(content: bytes) -> list[bytes | None]:
 def test_a_partition_has_no_folder_before_its_first_append(disk: Disk) -> None:
     log = disk.log()
     assert not disk.files.exists(log.folder)
+    append(log, [b"a"])
+    assert read_topic_id(disk.files, log.folder) == TOPIC_ID
+
+
+def test_a_log_does_not_write_into_the_folder_of_a_deleted_namesake(disk: Disk) -> None:
+    log = disk.log()
+    disk.files.make_folder(log.folder)
+    write_partition_metadata(disk.files, log.folder, bytes(16))
+    with pytest.raises(WorldError, match="deleted topic"):
+        append(log, [b"a"])
+    disk.files.remove_folder(log.folder)
+    log.truncate_to(0, NOW_MS)
     append(log, [b"a"])
     assert read_topic_id(disk.files, log.folder) == TOPIC_ID
 

@@ -382,3 +382,16 @@ def test_no_ring_says_anything_afterwards() -> None:
     folder.consolidate()
     assert states(folder.disk, ROOT) == [ROOT]
     assert read_rounds(folder.disk.open(f"{ROOT}/journal")) == []
+
+
+def test_a_buried_worker_that_never_heard_that_its_topic_was_made_anew_says_nothing_of_the_new_one() -> None:
+    folder = Folder(7)
+    worker = Worker(folder, 1)
+    worker.put(T, 0, 3)
+    worker.checkpoint()
+    folder.disk.lose_process()
+    anew = Topic("t", bytes([9]) * 16, T.partitions)
+    folder.bury(1, [(anew, 0)])
+    offsets = Offsets.read(folder.disk, [ROOT])
+    assert offsets.recovery_point("t", 0, anew.topic_id) == 0
+    assert names.read_topic_id(folder.disk, names.partition_folder(ROOT, "t", 0)) == T.topic_id

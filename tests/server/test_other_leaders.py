@@ -1,6 +1,8 @@
 """What a broker says of partitions that another broker leads, and of those whose leader is not there."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +13,19 @@ from reading import epoch_one, fetch_all, list_one, wanted
 
 import barnabas
 from barnabas import errors
+from barnabas.adapters.files import OsFiles
 from barnabas.cluster import changes
 from barnabas.cluster.decision import Decision
-from barnabas.cluster.image import BrokerImage, BrokerRemoved, Endpoint, Fact
+from barnabas.cluster.image import (
+    BrokerImage,
+    BrokerRegistered,
+    BrokerRemoved,
+    Endpoint,
+    Fact,
+    PartitionImage,
+    TopicSet,
+)
+from barnabas.log.checkpoints import write_all
 from barnabas.wire.messages import (
     create_topics,
     delete_records,
@@ -253,3 +265,21 @@ def test_a_partition_that_gets_another_leader_is_closed_and_one_that_is_given_is
     assert client.produce("moving", batch_of([b"b"]), partition=others).error_code == 0
     assert broker._node.partitions.count() == sum(1 for _ in broker._node.partitions.all())
     client.delete_topic("moving")
+
+
+def test_what_comes_from_another_leader_is_opened_by_the_checkpoints_as_they_are_by_then(
+    tmp_path: Path,
+) -> None:
+    """Who was stopped for long hears of a broker that was removed and has returned as of one that registered anew."""
+    with (
+        barnabas.Broker(tmp_path, config={"node.id": HERE}, topics={TOPIC: 1}) as running,
+        RawClient(running.bootstrap) as client,
+    ):
+        for _ in range(5):
+            assert client.produce(TOPIC, batch_of([b"value"])).error_code == 0
+        ours = running._node.cluster.image.topics[TOPIC]
+        theirs = replace(ours, partitions=(PartitionImage(THERE, 0, (THERE,), (THERE,)),))
+        change(running, BrokerRegistered(other(THERE)), TopicSet(theirs))
+        write_all(OsFiles(), str(tmp_path), {(TOPIC, 0): 5}, {(TOPIC, 0): 3}, {TOPIC: ours.topic_id})
+        change(running, BrokerRegistered(replace(other(THERE), reign=REIGN + 1)), TopicSet(ours))
+        assert list_one(client, TOPIC, -2).offset == 3

@@ -95,6 +95,8 @@ class Settled:
     def wait(self, version: int, nodes: Nodes, done: Callable[[], None]) -> Waiting:
         """done() once all of nodes() have marked version, asked anew each time: at the next mark or review, never in here."""
         waiting = Waiting(version, nodes, done)
+        # While a broker hangs nobody marks anything: those who have given up must not add up.
+        self._waiting = [each for each in self._waiting if not each.is_over]
         self._waiting.append(waiting)
         return waiting
 

@@ -67,3 +67,8 @@ def read_topic_id(files: Files, folder: str) -> bytes | None:
         return None
     match = re.search(rb"topic_id: *([A-Za-z0-9_\-]{22})\s*$", files.read_all(path), re.M)
     return uuid_bytes(match[1].decode()) if match else None
+
+
+def is_of(files: Files, folder: str, topic_id: bytes) -> bool:
+    """Whether a partition's folder, if it is there, is this topic's: no namesake's, as far as it says whose it is."""
+    return read_topic_id(files, folder) in (topic_id, None)

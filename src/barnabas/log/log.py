@@ -26,7 +26,7 @@ from barnabas.log.producer_state import ProducerState
 from barnabas.log.retention import count_expired
 from barnabas.log.segment import NO_TIMESTAMP, OpenFiles, Segment, write_derived
 from barnabas.log.write import Write
-from barnabas.ports import FileRange
+from barnabas.ports import FileRange, WorldError
 from barnabas.records.batch import (
     HEAD_BYTES,
     BatchHeader,
@@ -211,6 +211,9 @@ class Log:
 
     def _make_folder(self) -> None:
         files = self._pool.files
+        if not names.is_of(files, self.folder, self.topic_id):
+            # Its leader, another process, was writing when the topic was deleted and made anew: it has to hear of it first.
+            raise WorldError(f"{self.folder} is still that of a deleted topic")
         if not files.exists(f"{self.folder}/{names.PARTITION_METADATA}"):
             files.make_folder(self.folder)
             files.sync_folder(self.folder.rpartition("/")[0])

@@ -9,6 +9,8 @@ D2  `.kafka_cleanshutdown` is written as the last act of a clean stop and remove
     at any moment finds it absent.
 D3  A folder that no topic claims is renamed to `…-stray`, never removed in silence; `…-delete` folders go at start.
 D4  A folder written by Apache Kafka is refused: its metadata lives elsewhere.
+D5  A topic may be made anew under another leader before the old one's has heard that it was deleted. So whoever gives a
+    partition's folder another name looks first whose it is, and workers do both under one lock, `owners/.names`.
 """
 
 import errno
@@ -27,6 +29,7 @@ BALLAST: Final = "ballast"
 BALLAST_BYTES: Final = 16 * 1024 * 1024
 """Given back when the disk is full, so that checkpoints and metadata can still be written."""
 
+NAMES_LOCK: Final = ".names"
 STRAY_SUFFIX: Final = "-stray"
 DELETE_SUFFIX: Final = "-delete"
 ELSEWHERE: Final = "Choose a folder that this user may write to (--data, or log.dirs in the configuration)."
@@ -151,7 +154,7 @@ class DataFolder:
     def _may_be_of(self, folder: str, topic_id: bytes) -> bool:
         """Nothing is set aside because its disk fails: the partition is tried again later."""
         try:
-            return names.read_topic_id(self._files, f"{self.root}/{folder}") in (topic_id, None)
+            return names.is_of(self._files, f"{self.root}/{folder}", topic_id)
         except WorldError as error:
             self._log.warning("cannot tell whose folder it is", folder=folder, reason=error.what)
             return True
@@ -161,10 +164,22 @@ class DataFolder:
     ) -> None:
         """D3, while running: the folder of a deleted topic of the same name may still be there. Raises WorldError."""
         folder = names.partition_folder(self.root, topic, index)
-        if not self._files.exists(folder):
+        if names.is_of(self._files, folder, topic_id):
             return
-        if names.read_topic_id(self._files, folder) not in (topic_id, None):
-            self._set_aside(folder.rpartition("/")[2], new_uuid)
+        release = self.lock_names()
+        if release is None:
+            raise WorldError("another worker gives folders other names")
+        try:
+            if not names.is_of(self._files, folder, topic_id):  # its owner may have been quicker
+                self._set_aside(folder.rpartition("/")[2], new_uuid)
+        finally:
+            release()
+
+    def lock_names(self) -> Callable[[], None] | None:
+        """D5. The release, or None: it is another process's turn, for some system calls. Raises WorldError."""
+        if not self.is_shared:
+            return _nothing
+        return self._files.lock(f"{self.state.rpartition('/')[0]}/{NAMES_LOCK}")
 
     def _set_aside(self, name: str, new_uuid: Callable[[], bytes]) -> None:
         stray = f"{name}.{new_uuid().hex()}{STRAY_SUFFIX}"
@@ -183,3 +198,7 @@ class DataFolder:
         if self._release is not None:
             self._release()
             self._release = None
+
+
+def _nothing() -> None:
+    """Where no other process works in the folder."""

@@ -193,7 +193,7 @@ class Partitions:
         try:
             if names.partition_folder(self.folder.root, topic, index) in self._leaving:
                 raise WorldError("the folder of a deleted topic of this name is being renamed")
-            if self.taken_up:
+            if self.taken_up or self.folder.is_shared:
                 self.folder.set_aside_namesake(topic, index, topic_id, self._entropy.uuid)
             if self.stale_offsets:
                 self.folder.reread()
@@ -265,19 +265,26 @@ class Partitions:
     def _delete(self, partition: Partition) -> None:
         """A thread that changes names in the folder ends first: it must find neither another folder of that name nor none."""
         folder, lane = partition.log.folder, partition.lane
-        if lane.busy or lane.syncing:
-            self._leaving.add(folder)
-            self._waits.call_after(LEAVES_AFTER_MS, lambda: self._delete(partition))
-            return
-        self._leaving.discard(folder)
-        if not self._files.exists(folder):
-            return
         gone = names.deleted_folder(self.folder.root, partition.topic, partition.index, self._entropy.uuid())
         try:
-            self._files.rename(folder, gone)
+            release = None if lane.busy or lane.syncing else self.folder.lock_names()
+            if release is None:
+                self._leaving.add(folder)
+                self._waits.call_after(LEAVES_AFTER_MS, lambda: self._delete(partition))
+                return
+            self._leaving.discard(folder)
+            try:
+                is_there = self._files.exists(folder) and names.is_of(self._files, folder, partition.topic_id)
+                if is_there:
+                    self._files.rename(folder, gone)
+            finally:
+                release()
         except WorldError as error:
+            self._leaving.discard(folder)
             self._lines.error("cannot delete a partition's folder", folder=folder, reason=error.what)
             return
+        if not is_there:
+            return  # never made, or a namesake's by now (D5)
 
         def remove() -> None:
             self._files.remove_folder(gone)

@@ -120,6 +120,8 @@ def bury(
     points, starts = dict(merged.points), dict(merged.starts)
     pool = OpenFiles(files, OPEN_FILES)
     for topic, index in led:
+        if not names.is_of(files, names.partition_folder(root, topic.name, index), topic.topic_id):
+            continue  # a deleted namesake's, for this worker never heard of the deletion: the next leader sets it aside
         log = _recovered(pool, root, topic, index, options, clock.wall_ms(), is_clean, offsets, lines)
         key: Key = (topic.name, index)
         points[key] = max(points.get(key, 0), log.recovery_point)

@@ -19,6 +19,7 @@ from barnabas.cluster.changes import TopicResult, TopicRules
 from barnabas.cluster.decision import Decision
 from barnabas.cluster.image import (
     CLUSTER_DEFAULT,
+    BrokerRegistered,
     BrokerRemoved,
     Fact,
     Image,
@@ -115,8 +116,9 @@ class TopicChanges:
     def _changed(self, image: Image, facts: Sequence[Fact]) -> None:
         if not self._taken_up:
             return  # the image is being loaded: without a reign nothing may be opened
-        if any(isinstance(fact, BrokerRemoved) for fact in facts):
-            self._partitions.stale_offsets = True  # what it led may be ours now
+        if any(isinstance(fact, BrokerRemoved | BrokerRegistered) for fact in facts):
+            # What it led may be ours now. Who hears late is told of a removal and a return as of a return alone.
+            self._partitions.stale_offsets = True
         for fact in facts:
             if isinstance(fact, TopicSet):
                 self._set(fact.topic)
