@@ -389,8 +389,9 @@ def start_node(image: Image, broker: BrokerImage, entropy: Entropy) -> Decision[
 
 def name_cluster(image: Image, entropy: Entropy) -> Decision[None]:
     """A cluster that has no name yet gets one."""
-    named = ClusterNamed(uuid_text(readable_uuid(entropy.uuid())))
-    return Decision(None, [] if image.cluster_id else [named])
+    if image.cluster_id:
+        return Decision(None)
+    return Decision(None, [ClusterNamed(uuid_text(readable_uuid(entropy.uuid())))])
 
 
 def register_broker(image: Image, broker: BrokerImage) -> Decision[None]:
