@@ -114,6 +114,7 @@ class Node:
         return TopicChanges(
             self.node_id,
             world.clock,
+            world.loop,
             self.cluster,
             self.partitions,
             self._options,

@@ -15,6 +15,7 @@ from barnabas.testing.disk import Kind
 from barnabas.testing.machine import VirtualMachine
 from barnabas.testing.network import Wire
 from barnabas.testing.virtual import VirtualTime
+from barnabas.wire.messages.create_topics import CreatableTopic
 from barnabas.wire.messages.delete_topics import DeleteTopicState
 from barnabas.wire.messages.offset_commit import (
     OffsetCommitRequest,
@@ -145,3 +146,40 @@ def test_the_folder_of_a_deleted_topic_is_not_a_new_topics_of_that_name() -> Non
     assert (new.topic_id != old.topic_id, new.offline, new.log.end_offset) == (True, False, 0)
     (stray,) = [name for name in machine.disk.list("/var/data") if name.endswith("-stray")]
     assert machine.disk.exists(f"/var/data/{stray}/partition.metadata")
+
+
+def test_a_large_topic_is_made_and_deleted_in_slices_and_is_served_whole_when_that_is_answered() -> None:
+    """Between two slices others are served; who asks for what is being opened waits for it."""
+    time = VirtualTime(1)
+    machine = VirtualMachine(time, Wire(time), STATIC)
+    machine.boot()
+    topics, partitions = machine.node.topics, machine.node.partitions
+    made: list[object] = []
+    topics.create(
+        [CreatableTopic(name="large", num_partitions=1_000, replication_factor=1)], False, made.append
+    )
+    seen = []
+    settled: list[int] = []
+    while not made:
+        time.step()
+        seen.append(partitions.count())
+        if 0 < partitions.count() < 1_000 and not settled:
+            settled.append(-1)
+            assert not topics.when_settled(["large"], 1_000, lambda: settled.append(partitions.count())), (
+                "it is not there yet"
+            )
+    assert [count for count in seen if 0 < count < 1_000], "it came in one slice"
+    assert partitions.count() == 1_000 and settled == [-1, 1_000]
+    gone: list[object] = []
+    topics.submit(
+        lambda image: delete_topics(image, [DeleteTopicState("large", ZERO_UUID)], topics.rules(), 6),
+        [("large", ZERO_UUID)],
+        gone.append,
+    )
+    # Made anew before the old one's last partition is closed: the steps come one after the other.
+    again: list[object] = []
+    topics.create([CreatableTopic(name="large", num_partitions=3, replication_factor=1)], False, again.append)
+    time.run_until(lambda: bool(gone) and bool(again))
+    assert partitions.count() == 3
+    new = machine.node.cluster.image.topics["large"]
+    assert {each.topic_id for each in partitions.of_topic("large")} == {new.topic_id}

@@ -181,7 +181,8 @@ def test_what_was_kept_of_a_deleted_topic_goes(how: str) -> None:
     bench.machine.boot()
     assert kept(bench)
     if how == "while it runs":
-        bench.machine.node.partitions.close_topic("a", bench.partition("a").topic_id, delete=True)
+        for _ in bench.machine.node.partitions.closing("a", bench.partition("a").topic_id):
+            pass
         bench.time.run_for(120_000)
     else:
         bench.machine.crash()

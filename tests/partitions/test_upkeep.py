@@ -139,7 +139,8 @@ def test_old_files_that_cannot_be_removed_stop_no_clock() -> None:
 def test_a_deleted_folder_that_cannot_be_removed_stops_no_clock() -> None:
     machine, partition = machine_with_two_segments()
     machine.disk.fail("unlink", errno.EIO, times=1 << 30)
-    machine.node.partitions.close_topic("t", partition.topic_id, delete=True)
+    for _ in machine.node.partitions.closing("t", partition.topic_id):
+        pass
     machine.time.run_for(61_000)
     assert_clock_goes(machine)
 

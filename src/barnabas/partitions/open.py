@@ -8,7 +8,7 @@ O5  Only what the image says this node leads is open here; of other partitions i
     that gets another leader is closed before the image is shown to anybody.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from barnabas import errors
@@ -132,8 +132,11 @@ class Partitions:
 
     # -- opening
 
-    def open_topic(self, topic: Topic) -> None:
-        """Open the partitions of a topic that this node leads and has not open yet; close those that others lead by now."""
+    def opening(self, topic: Topic) -> Iterator[None]:
+        """Open the partitions of a topic that this node leads and has not open yet; close those that others lead by now.
+
+        A step each: until its own, a partition is as one that another node leads.
+        """
         assert self.reign > 0, "a partition writes under a reign of this start (decision 16)"
         options = topic_options(topic.overrides, self._options)
         known = self._by_name.setdefault(topic.name, [])
@@ -153,6 +156,7 @@ class Partitions:
                 if not partition.offline:
                     for tell in self.on_opened:
                         tell(partition)
+                yield
 
     def _leave(self, partition: Partition) -> None:
         self._count -= 1
@@ -252,15 +256,18 @@ class Partitions:
         for partition in self.of_topic(topic.name):
             partition.use(self._committer(options), options)
 
-    def close_topic(self, name: str, topic_id: bytes, delete: bool) -> None:
-        """delete: the folders are renamed now and removed after file.delete.delay.ms (decision 17)."""
+    def closing(self, name: str, topic_id: bytes) -> Iterator[None]:
+        """Of a deleted topic, a partition each step: the folder is renamed and removed after file.delete.delay.ms (decision 17).
+
+        From the first step on nobody finds any of them.
+        """
         partitions = list(self.of_topic(name))
         self._by_name.pop(name, None)
         self._by_id.pop(topic_id, None)
         for partition in partitions:
             self._leave(partition)
-            if delete:
-                self._delete(partition)
+            self._delete(partition)
+            yield
 
     def _delete(self, partition: Partition) -> None:
         """A thread that changes names in the folder ends first: it must find neither another folder of that name nor none."""

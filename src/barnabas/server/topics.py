@@ -8,9 +8,12 @@ T2  Internal topics are made by the broker alone, when they are first needed.
 T4  With workers T1 holds for all of them: who asked is told when each broker has opened what it leads of it (settled.py), or
     when timeout_ms is over: it is made by then, and Kafka's controller does not wait for brokers at all. One that is asked
     by name about a topic the others do not all know yet waits a little, too.
+T5  Opening and closing goes in slices: ten thousand partitions, or those of a dead broker, hold up nobody's request. A change
+    that fits into one slice is done before the image is shown.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from barnabas import errors
@@ -34,8 +37,9 @@ from barnabas.cluster.store import ClusterStore
 from barnabas.config.effective import BrokerOptions, topic_fault
 from barnabas.ids import ZERO_UUID
 from barnabas.partitions.open import OFFSETS_TOPIC, Partitions
+from barnabas.partitions.slices import in_slices
 from barnabas.partitions.waits import Waits
-from barnabas.ports import Clock, Entropy, WorldError
+from barnabas.ports import Clock, Entropy, Loop, WorldError
 from barnabas.wire.messages.create_topics import CreatableTopic, CreatableTopicConfig
 
 OFFSETS_OVERRIDES: Final = {"cleanup.policy": "compact", "compression.type": "producer"}
@@ -75,6 +79,7 @@ class TopicChanges:
         self,
         node_id: int,
         clock: Clock,
+        loop: Loop,
         cluster: ClusterStore,
         partitions: Partitions,
         options: BrokerOptions,
@@ -85,6 +90,7 @@ class TopicChanges:
         """settled: how far the other brokers are; None where there can be none."""
         self._node_id = node_id
         self._clock = clock
+        self._loop = loop
         self._cluster = cluster
         self._partitions = partitions
         self._options = options
@@ -96,6 +102,9 @@ class TopicChanges:
         self._unsettled: dict[str, int] = {}
         """Topics that changed, and the version of the image from which on everybody knows them so."""
         self._taken_up = False
+        self._steps: deque[Iterator[None]] = deque()
+        self._following = False
+        self._when_followed: list[Callable[[], None]] = []
         cluster.listen(self._changed)
 
     # -- following the image
@@ -105,7 +114,8 @@ class TopicChanges:
         self._taken_up = True
         for topic in self._cluster.image.topics.values():
             self._known[topic.name] = topic
-            self._partitions.open_topic(topic)
+            for _ in self._partitions.opening(topic):
+                pass  # nobody is served yet, so nobody waits for a turn
         self._partitions.taken_up = True
 
     def serving(self) -> None:
@@ -121,27 +131,48 @@ class TopicChanges:
             self._partitions.stale_offsets = True
         for fact in facts:
             if isinstance(fact, TopicSet):
-                self._set(fact.topic)
+                self._steps.append(self._set(fact.topic))
                 self._unsettle(fact.topic.name, image)
             elif isinstance(fact, TopicDeleted):
+                self._steps.append(self._delete(fact.name))
                 self._unsettle(fact.name, image)
-                topic = self._known.pop(fact.name, None)
-                if topic is not None:
-                    self._partitions.close_topic(topic.name, topic.topic_id, delete=True)
             elif isinstance(fact, OverridesSet) and fact.scope == "broker":
                 self.use_broker_overrides(image)
-        if self._settled is not None:
-            self._settled.mark(image.version)
-            self._settled.review()
+        self._steps.append(self._mark(image.version))
+        if not self._following:
+            self._following = True
+            in_slices(self._clock, self._loop, self._follow(), self._followed)
 
-    def _set(self, topic: Topic) -> None:
+    def _follow(self) -> Iterator[None]:
+        """T5. What changes meanwhile comes behind it."""
+        while self._steps:
+            yield from self._steps.popleft()
+
+    def _followed(self) -> None:
+        self._following = False
+        told, self._when_followed = self._when_followed, []
+        for tell in told:
+            tell()
+
+    def _set(self, topic: Topic) -> Iterator[None]:
         known = self._known.get(topic.name)
         self._known[topic.name] = topic
         if known is not None and known.topic_id != topic.topic_id:
-            self._partitions.close_topic(known.name, known.topic_id, delete=True)
+            yield from self._partitions.closing(known.name, known.topic_id)
         if known is not None and known.overrides != topic.overrides:
             self._partitions.reconfigure(topic)
-        self._partitions.open_topic(topic)
+        yield from self._partitions.opening(topic)
+
+    def _delete(self, name: str) -> Iterator[None]:
+        topic = self._known.pop(name, None)
+        if topic is not None:
+            yield from self._partitions.closing(topic.name, topic.topic_id)
+
+    def _mark(self, version: int) -> Iterator[None]:
+        if self._settled is not None:
+            self._settled.mark(version)
+            self._settled.review()
+        yield
 
     def use_broker_overrides(self, image: Image) -> None:
         """Dynamic broker options changed: topics that take their default from them follow."""
@@ -178,8 +209,16 @@ class TopicChanges:
     def _others(self) -> Collection[int]:
         return self._cluster.image.brokers.keys() - {self._node_id}
 
-    def when_settled(self, names: Iterable[str], timeout_ms: int, done: Callable[[], None]) -> bool:
+    def when_settled(self, names: Collection[str], timeout_ms: int, done: Callable[[], None]) -> bool:
         """Whether all brokers serve these topics as the image has them; if not, done() once they do or the time is over."""
+        if self._following:
+
+            def followed() -> None:
+                if self.when_settled(names, timeout_ms, done):
+                    done()
+
+            self._when_followed.append(followed)
+            return False
         settled, unsettled = self._settled, self._unsettled
         if settled is None or not unsettled:
             return True
@@ -237,9 +276,7 @@ class TopicChanges:
             if results is None:
                 refuse(errors.KAFKA_STORAGE_ERROR, error.what if error is not None else None)
                 return
-            names = [
-                result.name for result in results if result.name is not None and result.topic is not None
-            ]
+            names = [result.name for result in results if result.name is not None]
             left_ms = SETTLE_MS_MAX if timeout_ms is None else deadline_ms - self._clock.mono_ms()
             if self.when_settled(names, left_ms, lambda: done(results)):
                 done(results)
@@ -274,8 +311,9 @@ class TopicChanges:
 
     def ensure_offsets_topic(self, done: Callable[[int], None]) -> None:
         """T2. done(0) once __consumer_offsets serves."""
-        if OFFSETS_TOPIC in self._known:
-            done(0)
+        if OFFSETS_TOPIC in self._cluster.image.topics:
+            if self.when_settled([OFFSETS_TOPIC], SETTLE_MS_MAX, lambda: done(0)):
+                done(0)
             return
         overrides = {
             **OFFSETS_OVERRIDES,
