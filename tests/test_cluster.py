@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, Producer
 from rawclient import RawClient, batch_of
 
 import barnabas
-from barnabas import BrokerError, running_workers
+from barnabas import BrokerError, parent, running_workers
 from barnabas.adapters.files import OsFiles
 from barnabas.partitions.owners import try_lock
 from barnabas.wire.messages import metadata
@@ -182,7 +182,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_worker_of_an_earlier_run_is_waited_for_and_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running_workers, "EARLIER_S", 0.2)
+    monkeypatch.setattr(parent, "EARLIER_MS", 200)
     with barnabas.Broker(data=tmp_path) as broker:
         broker.produce("t", b"x")
     release = try_lock(OsFiles(), str(tmp_path), 7)

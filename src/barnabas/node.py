@@ -1,6 +1,7 @@
 """A node: the only place where parts are chosen and wired together. Start order is written once; stop is its reverse.
 
-Start   data folder (lock, clean mark; opened by running.py) → metadata (image) → a reign → partitions → coordinators → listeners → ready.
+Start   data folder (lock, clean mark; opened by running.py) → metadata (image) → journals → a reign → partitions → coordinators →
+        listeners → ready.
 Stop    listeners → coordinators → what is appended gets committed → logs (indexes, snapshots) → checkpoints → clean mark.
 Crash   between any two: the lock is freed by the kernel, the clean mark is absent, the next start recovers.
 """
@@ -193,27 +194,10 @@ class Node:
             self.folder.close(clean=False)
             done(StartFailed(text))
 
-        def loaded(error: WorldError | None) -> None:
+        def ready(error: WorldError | None) -> None:
             if error is not None:
                 failed(error.what)
-            elif self._settled is not None:
-                self._settled.load(settled)
-            else:
-                # There may have been workers, or another node id.
-                self.cluster.submit(lambda image: placing.spread(image, [self.node_id]), spread)
-                take_reign()
-
-        def settled(error: WorldError | None) -> None:
-            if error is not None:
-                failed(error.what)
-            else:
-                take_reign()
-
-        def spread(moved: int | None, _: WorldError | None) -> None:
-            if moved:
-                self.log.info("this node leads what others did", partitions=moved)
-
-        def take_reign() -> None:
+                return
             self.cluster.submit(
                 lambda image: changes.start_node(image, self._own_image(image.brokers), self._world.entropy),
                 reigned,
@@ -251,6 +235,30 @@ class Node:
             self.topics.serving()
             done(None)
 
+        self._take_up(ready)
+
+    def _take_up(self, done: Callable[[WorldError | None], None]) -> None:
+        """The image as it is, what journals have, and then, without workers, this node as the only one of the image."""
+
+        def loaded(error: WorldError | None) -> None:
+            try:
+                if error is not None:
+                    raise error
+                self._take_up_journals()
+            except WorldError as problem:
+                done(problem)
+                return
+            if self._settled is not None:
+                self._settled.load(done)
+            else:
+                # There may have been workers, or another node id.
+                self.cluster.submit(lambda image: placing.spread(image, [self.node_id]), spread)
+
+        def spread(moved: int | None, error: WorldError | None) -> None:
+            if moved:
+                self.log.info("this node leads what others did", partitions=moved)
+            done(error)
+
         self.cluster.load(loaded)
 
     def _own_image(self, known: object) -> BrokerImage:
@@ -262,13 +270,16 @@ class Node:
             self.partitions.reign,
         )
 
-    def _open(self) -> None:
+    def _take_up_journals(self) -> None:
+        """Before the image is changed: workers of an earlier run, if they still live, follow it. Raises WorldError."""
         files, folder = self._world.files, self.folder
         if folder.is_shared:
             take_up_own(files, folder, self.log)
         else:
             were_clean = consolidate(files, folder, self.cluster.image.topics, self.log)
             folder.was_clean = folder.was_clean and were_clean
+
+    def _open(self) -> None:
         image = self.cluster.image
         self.topics.use_broker_overrides(image)
         if not self.folder.is_shared:

@@ -48,7 +48,7 @@ class RunningNode:
         is_worker: bool = False,
         is_orphan: Callable[[], bool] = lambda: False,
     ) -> None:
-        """is_worker: the folder's parent has it open, and others work in it (running_workers.py). is_orphan: that parent has
+        """is_worker: the folder's parent has it open, and others work in it (parent.py). is_orphan: that parent has
         ended, or stops."""
         self.loop = AsyncLoop(loop)
         self.in_memory = folder is None

@@ -148,6 +148,14 @@ def test_a_dead_brokers_partitions_are_shared_evenly():
     assert led(after) == {2: 4, 3: 3}
 
 
+def test_a_broker_is_taken_over_again_when_nobody_was_told_of_the_first_time():
+    after = apply(
+        image_of(2, [topic("t", 1, 2)]), placing.take_over(image_of(2, [topic("t", 1, 2)]), 1).facts
+    )
+    again = apply(after, placing.take_over(after, 1).facts)
+    assert again.topics == after.topics and again.brokers == after.brokers
+
+
 def test_a_replica_that_is_gone_is_no_longer_named():
     image = image_of(3, [Topic("t", b"t" * 16, (partition(1, 0, 2, 3), partition(2, 0, 1)))])
     after = apply(image, placing.take_over(image, 1).facts).topics["t"].partitions

@@ -29,6 +29,7 @@ def folder_of(disk: VirtualDisk, state: str | None = None) -> DataFolder:
 
 
 def opened(disk: VirtualDisk, state: str | None = None) -> DataFolder:
+    disk.make_folder(state or ROOT)  # as a parent does
     folder = folder_of(disk, state)
     folder.open()
     return folder
@@ -42,6 +43,13 @@ def test_parent_and_workers_hold_a_lock_each(disk: VirtualDisk) -> None:
         opened(disk, STATE)
     worker.close(clean=False)
     opened(disk, STATE)
+
+
+def test_a_worker_that_is_late_makes_no_state_folder(disk: VirtualDisk) -> None:
+    """A later start has taken up what was there, and counts on having found all."""
+    with pytest.raises(FolderRefused, match="no folder"):
+        folder_of(disk, f"{ROOT}/owners/1").open()
+    assert not disk.exists(f"{ROOT}/owners")
 
 
 def test_a_clean_stop_is_that_of_the_state_folder_alone(disk: VirtualDisk) -> None:

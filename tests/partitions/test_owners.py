@@ -114,6 +114,7 @@ class Worker:
         self.node = node
         self.state = owner_folder(ROOT, node) if state is None else state
         self.data = DataFolder(folder.disk, ROOT, LINES, self.state)
+        folder.disk.make_folder(self.state)
         self.data.open()
         run_id = bytes([node]) * 16
         file = prepare(folder.disk, self.state, run_id, RING_BYTES)

@@ -137,10 +137,13 @@ def _moved(
 def take_over(image: Image, dead: int) -> Decision[int]:
     """A broker is gone and what it led is whole on disk: the others share that. The reply is the reign they open it under.
 
-    With nobody left to take it, its partitions stay with it: they are served when it comes back.
+    With nobody left to take it, its partitions stay with it: they are served when it comes back. It may have been done
+    before: nobody was told, and the broker has not come back since.
     """
     reign = next_reign(image)
-    facts: list[Fact] = [ReignTaken(reign), BrokerRemoved(dead)]
+    facts: list[Fact] = [ReignTaken(reign)]
+    if dead in image.brokers:
+        facts.append(BrokerRemoved(dead))
     survivors = [node_id for node_id in image.brokers if node_id != dead]
     if not survivors:
         return Decision(reign, facts)

@@ -199,7 +199,7 @@ OWN_USES: Final[dict[str, tuple[str, str]]] = {
         "Port of the first worker's own listener, the next worker's is one more; 0: any free ones. All share listeners.",
     ),
     "barnabas.workers.restart.ms": (
-        "running_workers.py",
+        "parent.py",
         "A worker that died and is not back in this time is taken over by the others; 0: at once.",
     ),
     "barnabas.bootstrap.listeners": (

@@ -4,7 +4,8 @@ The root has the partitions' folders. What belongs to one process (lock, clean m
 folder: that is the root, or for a worker `owners/<node>` in it (owners.py), while its parent holds the root and keeps what all
 share: identity, ballast, strays.
 
-D1  One process at a time has a state folder: `.lock` is held from open to close.
+D1  One process at a time has a state folder: `.lock` is held from open to close. A worker's is made by its parent alone: what
+    a later start takes up and removes is not made again by a worker of an earlier run that is late.
 D2  `.kafka_cleanshutdown` is written as the last act of a clean stop and removed as the first act of a start, so a crash
     at any moment finds it absent.
 D3  A folder that no topic claims is renamed to `…-stray`, never removed in silence; `…-delete` folders go at start.
@@ -60,14 +61,17 @@ class DataFolder:
         """Raises FolderRefused and WorldError."""
         files = self._files
         try:
-            files.make_folder(self.state)
-            if self.is_shared:  # the journal in it must not be lost with its name
+            if not self.is_shared:
+                files.make_folder(self.state)
+            elif files.exists(self.state):  # the journal in it must not be lost with its name
                 for folder in (self.state.rpartition("/")[0], self.root):
                     files.sync_folder(folder)
         except WorldError as error:
             raise FolderRefused(
                 f"The data folder {self.state} cannot be made: {error.what}. {ELSEWHERE}"
             ) from error
+        if self.is_shared and not files.exists(self.state):
+            raise FolderRefused(f"There is no folder {self.state}: the parent that made it has ended.")
         if not self.is_shared:
             self._refuse_kafka()
         try:

@@ -6,19 +6,16 @@ M1  `boot` starts the node as `serve` would; `crash` ends it as a power failure 
 M2  Several machines may share one VirtualTime and one Wire.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from barnabas.adapters.meta.ram import MetaContents
-from barnabas.config.effective import BrokerOptions
 from barnabas.node import Node, StartFailed
-from barnabas.partitions.data_folder import DATABASE, DataFolder
-from barnabas.ports import World
-from barnabas.telemetry import Log, Telemetry, silent
+from barnabas.telemetry import silent
+from barnabas.testing.broker_process import BrokerProcess, Write
 from barnabas.testing.disk import VirtualDisk
 from barnabas.testing.entropy import SeededEntropy
-from barnabas.testing.meta import VirtualMetaStore
-from barnabas.testing.network import PipeNetwork, Wire
+from barnabas.testing.network import Wire
 from barnabas.testing.virtual import VirtualLoop, VirtualTime
 
 ROOT: Final = "/var/data"
@@ -34,7 +31,7 @@ class VirtualMachine:
         static: Mapping[str, str],
         *,
         host: str = "127.0.0.1",
-        write: Callable[[str, str, dict[str, object]], None] = silent,
+        write: Write = silent,
     ) -> None:
         self.time = time
         self.wire = wire
@@ -44,52 +41,40 @@ class VirtualMachine:
         self._static = static
         self._write = write
         self._entropy = SeededEntropy(time.random.getrandbits(32))
-        self._loop: VirtualLoop | None = None
-        self._node: Node | None = None
+        self._process: BrokerProcess | None = None
 
     @property
     def loop(self) -> VirtualLoop:
-        assert self._loop is not None, "the machine has been booted"
-        return self._loop
+        assert self._process is not None, "the machine has been booted"
+        return self._process.loop
 
     @property
     def node(self) -> Node:
-        assert self._node is not None, "the machine has been booted"
-        return self._node
+        assert self._process is not None and self._process.node is not None, "the machine has been booted"
+        return self._process.node
 
     def boot(self) -> Node:
-        """Returns when clients can connect; raises StartFailed."""
-        assert self._node is None, "a machine runs one node at a time"
-        self._loop = VirtualLoop(self.time)
-        log = Log(self._write, self.time.mono_ms)
-        folder = DataFolder(self.disk, ROOT, log)
-        folder.open()
-        self._keep_names()
-        world = World(
+        """Returns when clients can connect; raises StartFailed, FolderRefused and WorldError."""
+        assert self._process is None, "a machine runs one node at a time"
+        process = BrokerProcess(
             self.time,
-            self._loop,
+            self.wire,
             self.disk,
-            PipeNetwork(self.wire, self._loop, self.host),
-            VirtualMetaStore(self._loop, self.contents),
+            self.contents,
+            ROOT,
+            self._static,
             self._entropy,
+            self.host,
+            self._write,
         )
-        self._node = Node(world, folder, BrokerOptions(self._static), Telemetry(), log, durable=True)
         answers: list[StartFailed | None] = []
-        self._node.start(answers.append)
+        process.start(answers.append)
+        self._process = process
         self.time.run_until(lambda: bool(answers))
         if answers[0] is not None:
             self.kill()
             raise answers[0]
-        return self._node
-
-    def _keep_names(self) -> None:
-        """Administrators made the folder long ago, and SQLite's own file stands in it from the first start."""
-        self.disk.open(f"{ROOT}/{DATABASE}", create=True)
-        folder = ROOT
-        while folder:
-            self.disk.sync_folder(folder)
-            folder = folder.rpartition("/")[0]
-        self.disk.sync_folder("/")
+        return self.node
 
     def crash(self) -> None:
         """The power fails, at any moment."""
@@ -110,7 +95,6 @@ class VirtualMachine:
         return answers[0]
 
     def _down(self) -> None:
-        self.disk.interrupt(self.time.random.randint(0, 4))
-        self.loop.kill()
-        self.wire.lose(self.loop)
-        self._node = None
+        if self._process is not None:
+            self._process.down()
+            self._process = None

@@ -5,6 +5,7 @@ P2  The receiver's view is overwritten after its call, so that who keeps it read
 P3  A file range is read when it leaves, not when it is queued, as sendfile does.
 P4  A cut stream loses what has not arrived; both ends are told. A stalled pair of hosts keeps it until healed.
 P5  After closed() a connection calls nobody.
+P6  A frozen node reads nothing and is told nothing until it goes on; to who connects meanwhile it is not there.
 """
 
 import errno
@@ -100,7 +101,10 @@ class PipeConnection:
             if self._closing:
                 self.end("closed")
         elif (
-            other is not None and other.reading and not self._wire.is_stalled(self.local_host, self.peer_host)
+            other is not None
+            and other.reading
+            and not other._loop.frozen
+            and not self._wire.is_stalled(self.local_host, self.peer_host)
         ):
             self._deliver(other)
 
@@ -158,7 +162,9 @@ class PipeConnection:
         self._unsent = 0
         self._wire.forget(self)
         receiver, self.receiver = self.receiver, None
-        if receiver is not None and self.node_lives:
+        if receiver is not None and self._loop.frozen:
+            self._loop.after(0, lambda: receiver.closed(reason))
+        elif receiver is not None and self.node_lives:
             receiver.closed(reason)
         other = self.other
         if other is not None and other.open:
@@ -220,6 +226,10 @@ class Wire:
 
     def unstall(self) -> None:
         self._stalled.clear()
+        self.go_on()
+
+    def go_on(self) -> None:
+        """What was held back moves again, where nothing holds it back any more."""
         for connection in list(self._connections.values()):
             connection.move()
 
@@ -276,6 +286,9 @@ class Wire:
             on_connect(None, WorldError(f"{host}:{port}: no connection", number))
             return
         listening = sharing[0] if len(sharing) == 1 else self.time.random.choice(sharing)
+        if listening.loop.frozen:
+            on_connect(None, WorldError(f"{host}:{port}: no connection", errno.ETIMEDOUT))
+            return
         near = (source, self.free_port())
         here = PipeConnection(self, loop, near, (host, port))
         there = PipeConnection(self, listening.loop, (host, port), near)

@@ -29,6 +29,7 @@ class VirtualChild:
         self.lives = True
         self.is_asked_to_end = False
         self.on_input_closed: Callable[[], None] = lambda: self.end(0)
+        self.on_ended: Callable[[], None] = lambda: None
         self._loop = loop
         self._on_event = on_event
         self._on_exit = on_exit
@@ -45,6 +46,14 @@ class VirtualChild:
     def kill(self) -> None:
         self.end(KILLED)
 
+    # -- the system
+
+    def orphan(self) -> None:
+        """The parent has died: nobody hears of this child any more, and its input ends."""
+        if self.lives and not self.is_asked_to_end:
+            self.is_asked_to_end = True
+            self.on_input_closed()
+
     # -- the program
 
     def after(self, delay_ms: int, act: Callable[[], None]) -> None:
@@ -60,6 +69,7 @@ class VirtualChild:
         if self.lives:
             self.lives = False
             self._status = status
+            self.on_ended()
             self._loop.after(2, self._ended)
 
     def _ended(self) -> None:

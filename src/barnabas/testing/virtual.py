@@ -5,6 +5,7 @@ V2  Entries of the same millisecond run in an order drawn from the seed: nobody 
 V3  Work given to a pool takes a drawn time; a pool of one thread keeps its order, as a real one does, and answers come
     in the order in which the work ended.
 V4  A killed loop runs nothing any more. Work that was in flight may have happened without an answer.
+V5  A frozen one (SIGSTOP) runs nothing for a while, its pools neither; then all that was due, in that order.
 """
 
 import random
@@ -97,6 +98,7 @@ class _Pool:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
+        self.work_ms_max: int | None = None
         self.waiting: deque[tuple[Work, Done]] = deque()
         self.running: dict[int, Work] = {}
 
@@ -107,6 +109,8 @@ class VirtualLoop:
     def __init__(self, time: VirtualTime, *, work_ms_max: int = 5) -> None:
         self.time = time
         self.alive = True
+        self.frozen = False
+        self._held: deque[Callable[[], None]] = deque()
         self._work_ms_max = work_ms_max
         self._timer = 0
         self._pools: dict[Pool, _Pool] = {}
@@ -121,7 +125,13 @@ class VirtualLoop:
 
     def after(self, delay_ms: int, callback: Callable[[], None]) -> None:
         """Run callback on this node in delay_ms, if the node still lives then. For the doubles; not in the port."""
-        self.time.after(delay_ms, lambda: callback() if self.alive else None)
+        self.time.after(delay_ms, lambda: self._fire(callback))
+
+    def _fire(self, callback: Callable[[], None]) -> None:
+        if self.frozen:
+            self._held.append(callback)
+        elif self.alive:
+            callback()
 
     def wake_at(self, mono_ms: int | None, callback: Callable[[], None]) -> None:
         self._timer += 1
@@ -133,11 +143,15 @@ class VirtualLoop:
     def run_in(self, pool: Pool, work: Work, done: Done) -> None:
         if not self.alive:
             return
+        found = self._pool(pool)
+        found.waiting.append((work, done))
+        self._start(found)
+
+    def _pool(self, pool: Pool) -> _Pool:
         found = self._pools.get(pool)
         if found is None:
             found = self._pools[pool] = _Pool(POOL_THREADS[pool])
-        found.waiting.append((work, done))
-        self._start(found)
+        return found
 
     def _start(self, pool: _Pool) -> None:
         while pool.waiting and len(pool.running) < pool.threads:
@@ -145,7 +159,8 @@ class VirtualLoop:
             self._jobs += 1
             job = self._jobs
             pool.running[job] = work
-            delay_ms = self.time.random.randint(0, self._work_ms_max)
+            longest_ms = self._work_ms_max if pool.work_ms_max is None else pool.work_ms_max
+            delay_ms = self.time.random.randint(0, longest_ms)
             self.after(delay_ms, lambda job=job, work=work, done=done: self._finish(pool, job, work, done))  # type: ignore[misc]
 
     def _finish(self, pool: _Pool, job: int, work: Work, done: Done) -> None:
@@ -166,11 +181,25 @@ class VirtualLoop:
         done, result, error = self._answers.popleft()
         done(result, error)
 
+    def slow(self, pool: Pool, work_ms_max: int | None) -> None:
+        """From now on each work of that pool may take so long; None: as long as all."""
+        self._pool(pool).work_ms_max = work_ms_max
+
+    def freeze(self) -> None:
+        """V5."""
+        self.frozen = True
+
+    def thaw(self) -> None:
+        self.frozen = False
+        while self._held and not self.frozen:
+            self._fire(self._held.popleft())
+
     def kill(self) -> None:
         """SIGKILL. Of the work that was running, some still happens; nobody hears of it."""
         if not self.alive:
             return
-        self.alive = False
+        self.alive = self.frozen = False
+        self._held.clear()
         for pool in self._pools.values():
             for work in pool.running.values():
                 if self.time.random.random() < 0.5:

@@ -183,7 +183,11 @@ class RamMetaStore:
             return
         for store in self._contents.others(self):
             store._tellings.append(partial(store._watches.tell, changes))
-            store._loop.from_thread(store._tell_next)
+            store._told_by_others()
+
+    def _told_by_others(self) -> None:
+        """Another store has put something into the queue of what we have to tell."""
+        self._loop.from_thread(self._tell_next)
 
     def _expire(self) -> None:
         now_ms = self._clock.mono_ms()
