@@ -83,6 +83,7 @@ def test_a_closed_file_refuses_and_closes_no_other(tmp_path: Path) -> None:
         assert raised.value.errno == errno.EBADF
 
 
+@pytest.mark.patches
 def test_a_failed_atomic_write_keeps_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = OsFiles()
     files.write_atomic(f"{tmp_path}/a", b"old")
@@ -136,6 +137,7 @@ def test_the_file_system_is_that_of_the_nearest_mount(tmp_path: Path, folder: st
     assert file_system_kind(folder, str(tmp_path / "absent")) == ""
 
 
+@pytest.mark.patches
 @pytest.mark.parametrize(
     ("kind", "word"), [("nfs4", "network"), ("overlay", "volume"), ("tmpfs", "memory"), ("ext4", None)]
 )
@@ -157,6 +159,7 @@ def test_the_soft_limit_of_files_becomes_the_hard_one() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
+@pytest.mark.patches
 def test_of_two_syncs_at_once_none_hears_well_of_what_the_other_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -362,6 +362,7 @@ def cold_file(tmp_path: Path, size: int) -> tuple[OsFile, bytes]:
     return file, content
 
 
+@pytest.mark.patches
 def test_a_cold_range_is_read_by_a_thread_and_keeps_its_place(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -398,6 +399,7 @@ def test_a_cold_range_is_read_by_a_thread_and_keeps_its_place(
     assert ear.connection.unsent_bytes() == 0
 
 
+@pytest.mark.patches
 def test_a_peer_that_leaves_while_its_range_is_read_is_forgotten(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,16 +14,17 @@ READ_AHEAD_BYTES: Final = 128 * 1024
 PROBED_BYTES_MIN: Final = 32 * 1024
 """A smaller range costs at most one read of the disk: asking first would cost every warm one."""
 
-RWF_NOWAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
+RWF_NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)
+"""0 where the system has no such read."""
 _NOT_SUPPORTED: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _byte = bytearray(1)
-_probing = RWF_NOWAIT is not None
+_probing = RWF_NOWAIT != 0
 
 
 def is_cold(fd: int, position: int, size: int) -> bool:
     """Whether sending size bytes from position would wait for the disk. False where that cannot be told."""
     global _probing
-    if size < PROBED_BYTES_MIN or not _probing or RWF_NOWAIT is None:
+    if size < PROBED_BYTES_MIN or not _probing:
         return False
     end = position + size
     at = position + min(READ_AHEAD_BYTES, size) - 1
