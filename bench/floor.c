@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 enum { HEAD_BYTES = 96, MAX_EVENTS = 64, RECEIVE_BYTES = 1 << 21, SHARED_BYTES = 60 * 1024, STRIDE = 1099 };
+enum { SEND_BUFFER_BYTES = 1 << 18 }; /* as socket.send.buffer.bytes: a larger one makes megabytes dearer */
 enum { REWIND_BYTES = 1 << 28 }; /* of the file that is written: it begins again there */
 
 typedef struct {
@@ -122,7 +123,8 @@ static void adopt(int listener) {
 static int listen_anywhere(void) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    int listener = socket(AF_INET, SOCK_STREAM, 0), buffer = SEND_BUFFER_BYTES;
+    setsockopt(listener, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
     if (listener < 0 || bind(listener, (struct sockaddr *)&address, size) || listen(listener, 64)) die("listen");
     if (getsockname(listener, (struct sockaddr *)&address, &size)) die("getsockname");
     printf("%d\n", ntohs(address.sin_port));
