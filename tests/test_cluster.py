@@ -265,3 +265,18 @@ def test_a_worker_whose_parent_ended_before_it_had_its_lock_touches_nothing(tmp_
     )
     assert json.loads(worker.stdout)["event"] == "refused" and worker.returncode == 1
     assert (tmp_path / "barnabas.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("all_whole", [True, False])
+def test_a_stop_is_clean_only_if_all_that_was_buried_was_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, all_whole: bool
+) -> None:
+    """Its heir may not have come to a damaged log before the stop."""
+    bury = parent.bury
+    monkeypatch.setattr(parent, "bury", lambda *args: bury(*args) and all_whole)
+    config = {"barnabas.workers.restart.ms": 0}
+    with barnabas.Cluster(2, tmp_path, topics={"t": 2}, config=config) as cluster:
+        dead = cluster.leader("t", 0)
+        cluster.kill(dead)
+        cluster.wait_until(lambda cluster: cluster.leader("t", 0) != dead)
+    assert (tmp_path / ".kafka_cleanshutdown").exists() == all_whole

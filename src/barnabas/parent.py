@@ -299,7 +299,11 @@ class Parent:
             world.loop.soon(lambda: done(refused))
             return
 
-        def buried(_: object, error: BaseException | None) -> None:
+        is_whole = False
+
+        def buried(all_whole: object, error: BaseException | None) -> None:
+            nonlocal is_whole
+            is_whole = all_whole is True
             if error is not None:
                 finished(None, _as_world_error(error))
             else:
@@ -308,8 +312,9 @@ class Parent:
         def finished(_: object, error: WorldError | None) -> None:
             release()
             try:
-                # It comes back to an empty one, or, where this failed, to what is left.
-                self._make_state_folder(node_id, was_clean=error is None)
+                # It comes back to an empty one, or, where this failed, to what is left. Until it does, the folder is not clean
+                # if a log was left as it was: its next leader may not come to it before all stop.
+                self._make_state_folder(node_id, was_clean=error is None and is_whole)
             except WorldError as problem:
                 error = error or problem
             done(error)

@@ -19,6 +19,14 @@ from barnabas.ports import Compare, MetaChanges, Versioned, WorldError
 
 WRITER = Path(__file__).parent / "metadata_writer.py"
 ROUNDS_MAX = 20_000
+BELL_THAT_STAYS = """
+import os, socket, sys
+from barnabas.adapters.meta.database import Database
+bell = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+bell.bind(("127.0.0.1", 0))
+Database(sys.argv[1], "guest").add_bell(bell.getsockname()[1])
+os._exit(0)
+"""
 
 
 class Stage:
@@ -169,6 +177,21 @@ def test_the_host_wipes_what_earlier_processes_left(stage: Stage) -> None:
     assert rows(stage.path, "SELECT key FROM gone UNION SELECT key FROM meta") == []
     assert again._bell is not None
     assert rows(stage.path, "SELECT port FROM bell") == [(again._bell.port,)]
+
+
+def test_the_bell_of_a_process_that_was_killed_goes_when_the_next_one_comes(stage: Stage) -> None:
+    host = stage.open("host")
+    writer = subprocess.Popen(
+        [sys.executable, "-c", BELL_THAT_STAYS, stage.path], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.wait(30) == 0
+    assert len(rows(stage.path, "SELECT port FROM bell")) == 2
+    guest = stage.open("guest")
+    assert host._bell is not None and guest._bell is not None
+    assert {port for (port,) in rows(stage.path, "SELECT port FROM bell")} == {
+        host._bell.port,
+        guest._bell.port,
+    }
 
 
 def test_who_is_alone_leaves_no_tombstones(stage: Stage) -> None:

@@ -83,11 +83,12 @@ class Folder:
         finally:
             folder.close(clean=False)
 
-    def bury(self, node: int, led: list[tuple[Topic, int]]) -> None:
+    def bury(self, node: int, led: list[tuple[Topic, int]]) -> bool:
         release = try_lock(self.disk, ROOT, node)
         assert release is not None
-        bury(self.disk, ROOT, node, led, OPTIONS, VirtualTime(1), LINES)
+        all_whole = bury(self.disk, ROOT, node, led, OPTIONS, VirtualTime(1), LINES)
         release()
+        return all_whole
 
     def check(self) -> None:
         """Everything that was answered is there, and nothing is left in a ring."""
@@ -247,7 +248,7 @@ def test_a_crash_at_any_call_of_bury_loses_nothing(calls: int) -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_what_was_buried_is_whole_and_opened_without_a_scan(seed: int) -> None:
     folder = two_dead_workers(seed)
-    folder.bury(1, [(T, 0), (T, 2), (U, 2)])
+    assert folder.bury(1, [(T, 0), (T, 2), (U, 2)])
     offsets = Offsets.read(folder.disk, [ROOT])
     assert [offsets.recovery_point(*key) for key in (("t", 0, T.topic_id), ("u", 2, U.topic_id))] == [5, 4]
     assert owners(folder.disk, ROOT) == [2], "the others go on"
@@ -319,7 +320,7 @@ def test_a_damaged_log_is_left_to_its_next_leader_and_the_others_are_buried(seed
     file.sync()
     folder.disk.crash()
     del folder.answered["t", 0]
-    folder.bury(1, [(T, 0), (T, 1)])
+    assert not folder.bury(1, [(T, 0), (T, 1)])
     offsets = Offsets.read(folder.disk, [ROOT])
     assert [offsets.recovery_point("t", index, T.topic_id) for index in (0, 1)] == [3, 5]
     assert isinstance(folder.load(T, 0)[1], DamagedLog)

@@ -102,12 +102,14 @@ def bury(
     options: BrokerOptions,
     clock: Clock,
     lines: Lines,
-) -> None:
+) -> bool:
     """The logs that a dead worker led become whole, indexed and synced to their ends, and the root's checkpoints say so.
 
     Holds up whoever calls it: scanning takes a second for some hundred megabytes above the recovery points. The caller has
     the worker's lock (try_lock) and the root's, and buries one at a time. A log that is damaged, or whose disk fails, keeps
     the checkpoints it has: its next leader finds what is wrong by itself, and tries again. Raises WorldError: try again.
+
+    Returns whether all are whole.
     """
     state = owner_folder(root, node)
     is_clean = files.exists(f"{state}/{names.CLEAN_MARK}")
@@ -119,10 +121,14 @@ def bury(
     merged = Offsets([found]).merged(ids)
     points, starts = dict(merged.points), dict(merged.starts)
     pool = OpenFiles(files, OPEN_FILES)
+    all_whole = True
     for topic, index in led:
         if not names.is_of(files, names.partition_folder(root, topic.name, index), topic.topic_id):
             continue  # a deleted namesake's, for this worker never heard of the deletion: the next leader sets it aside
-        log = _recovered(pool, root, topic, index, options, clock.wall_ms(), is_clean, offsets, lines)
+        log, is_whole = _recovered(
+            pool, root, topic, index, options, clock.wall_ms(), is_clean, offsets, lines
+        )
+        all_whole = all_whole and is_whole
         key: Key = (topic.name, index)
         points[key] = max(points.get(key, 0), log.recovery_point)
         starts[key] = max(starts.get(key, 0), log.log_start_offset)
@@ -130,6 +136,7 @@ def bury(
     void(files, state)
     files.remove_folder(state)
     files.sync_folder(f"{root}/{OWNERS}")
+    return all_whole
 
 
 def _recovered(
@@ -142,8 +149,8 @@ def _recovered(
     is_clean: bool,
     offsets: Offsets,
     lines: Lines,
-) -> Log:
-    """Its recovery point is its end, unless it could not be recovered."""
+) -> tuple[Log, bool]:
+    """Its recovery point is its end, unless it could not be recovered; whether it was."""
 
     def make() -> Log:
         folder = names.partition_folder(root, topic.name, index)
@@ -164,7 +171,7 @@ def _recovered(
             partition=f"{topic.name}-{index}",
             reason=str(problem),
         )
-    return log
+    return log, problem is None
 
 
 def _write(files: Files, root: str, merged: OffsetSet, ids: Mapping[str, bytes]) -> None:

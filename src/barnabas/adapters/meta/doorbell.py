@@ -5,6 +5,7 @@ B1  Each process that shares the database has a UDP socket on 127.0.0.1 whose po
 B2  Who hears nothing for POLL_S looks of itself: PRAGMA data_version, which costs some microseconds and reads no table.
 B3  The listening thread has a connection of its own, reads two numbers with it, and never writes. It rings while the store
     has not taken what is there, and again after each POLL_S: a look that failed is repeated.
+B4  A process that was killed leaves its port in the table. Nobody has it bound, which tells whoever comes next: it goes then.
 """
 
 import socket
@@ -42,6 +43,16 @@ class Doorbell:
                     self._socket.sendto(b"\0", (HOST, port))
                 except OSError:
                     continue  # they look of themselves
+
+    @staticmethod
+    def is_dead(port: int) -> bool:
+        """B4."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:
+            try:
+                trial.bind((HOST, port))
+            except OSError:
+                return False
+        return True
 
     def close(self) -> None:
         """Returns when the thread has ended."""

@@ -38,6 +38,9 @@ class SqliteMetaStore:
         bell: Doorbell | None = None
         try:
             bell = Doorbell(path, lambda: self._database.seen, self._ring)
+            for port in self._database.ports():
+                if bell.is_dead(port):
+                    self._database.remove_bell(port)
             self._database.add_bell(bell.port)
             return bell
         except (sqlite3.Error, OSError) as error:
