@@ -225,7 +225,21 @@ LINES = (
     ),
     Line("produce-rate", PRODUCE, "1 KB at 1,000/s, 4 connections", raw.produce(4, 64, KB, rate=1000), RAW),
     Line("produce-10", WIDE, "10 partitions of 1 KB, 4 × 5", raw.produce(4, 5, KB, partitions=10), RAW),
-    Line("produce-100", WIDE, "100 partitions of 1 KB, 4 × 2", raw.produce(4, 2, KB, partitions=100), RAW),
+    Line(
+        "produce-100",
+        WIDE,
+        "100 partitions of 1 KB, 4 × 2",
+        raw.produce(4, 2, KB, partitions=100),
+        RAW,
+        TWICE,
+        contenders=ALL,
+    ),
+    Line(
+        "produce-64-one", WIDE, "64 × 1 on one partition", raw.produce(64, 1, KB, dealt=1), RAW, (), (SYNC,)
+    ),
+    Line(
+        "produce-64-each", WIDE, "64 × 1 on 64 partitions", raw.produce(64, 1, KB, dealt=64), RAW, (), (SYNC,)
+    ),
     Line(
         "fetch-1k",
         FETCH,

@@ -75,16 +75,26 @@ def with_topic(site: Site, partitions: int, body: Callable[[str], Figures]) -> F
 
 
 def produce(
-    connections: int, in_flight: int, size: int, *, partitions: int = 1, rate: float = 0.0
+    connections: int,
+    in_flight: int,
+    size: int,
+    *,
+    partitions: int = 1,
+    rate: float = 0.0,
+    dealt: int = PARTITIONS,
 ) -> Measure:
-    """partitions: of one request. With one, connections are dealt over four and go to the leaders of theirs."""
+    """partitions: of one request. With one, connections are dealt over that many partitions and go to the leaders of theirs;
+    with more, each half of the connections writes to a half of a topic twice as large, and two leaders have a half each.
+    """
     kind = f"produce, {size}"
 
     def load(topic: str, leaders: list[int]) -> Load:
         if partitions == 1:
-            asked = [[number % PARTITIONS] for number in range(connections)]
+            asked = [[number % dealt] for number in range(connections)]
         else:
-            asked = [list(range(partitions))] * connections
+            by_leader = sorted(range(2 * partitions), key=lambda index: leaders[index])
+            halves = by_leader[:partitions], by_leader[partitions:]
+            asked = [halves[number % 2] for number in range(connections)]
         contents = [
             requests.encode(requests.PRODUCE, requests.produce_message(topic, each, size, now_ms()))
             for each in asked
@@ -100,7 +110,7 @@ def produce(
         return figures
 
     def run(site: Site) -> Figures:
-        return with_topic(site, max(partitions, PARTITIONS), lambda topic: body(site, topic))
+        return with_topic(site, dealt if partitions == 1 else 2 * partitions, lambda topic: body(site, topic))
 
     return Measure(run, kind)
 
