@@ -12,7 +12,11 @@ one owner     in one generation a partition is assigned to one member
 fenced        who speaks for an old generation, or for a static member that was replaced, is refused
 committed     what OffsetFetch gives is the last commit that was acknowledged or shown, or a later one
 skipped       what lies below a committed offset was read by the group
+one leader    a leader epoch of a partition is one broker's, and no broker tells an older one than it has told
+epochs        the leader epochs of batches rise with their offsets, and a batch keeps the one it has
+settled       a topic that is made is served by all brokers at once, unless one dies meanwhile
 waits         when faults stop, everybody gets what is due to it in bounded time
+two writers   of two processes that live only one changes the files of a partition
 refused       no answer that the protocol does not allow here
 
 A floor is what had been told when a request left: an answer may know more, never less.
@@ -29,9 +33,10 @@ NO_OFFSET: Final = -1
 class Broken(AssertionError):
     """A rule does not hold."""
 
-    def __init__(self, seed: int, rule: str, text: str) -> None:
+    def __init__(self, seed: int, rule: str, text: str, how: str = "") -> None:
+        """how: the options with which soak.py runs that world."""
         super().__init__(
-            f"seed {seed}: rule '{rule}': {text} (again: python tests/sim/soak.py --first {seed} --count 1)"
+            f"seed {seed}: rule '{rule}': {text} (again: python tests/sim/soak.py {how}--first {seed} --count 1)"
         )
         self.rule = rule
 
@@ -39,8 +44,9 @@ class Broken(AssertionError):
 class History:
     """Facts of one run. Partitions are those of the one topic."""
 
-    def __init__(self, seed: int, partitions: int, has_retention: bool) -> None:
+    def __init__(self, seed: int, partitions: int, has_retention: bool, how: str = "") -> None:
         self.seed = seed
+        self._how = how
         self.partitions = range(partitions)
         self.generation = 0
         self.high_watermark = [0] * partitions
@@ -55,10 +61,12 @@ class History:
         self._reigns: dict[str, list[tuple[str, int]]] = {}
         self._committed: dict[tuple[str, int], int] = {}
         self._attempted: dict[tuple[str, int], set[int]] = {}
+        self._leaders: dict[tuple[str, int, int], int] = {}
+        self._epochs: list[dict[int, int]] = [{} for _ in self.partitions]
 
     def require(self, holds: bool, rule: str, text: str) -> None:
         if not holds:
-            raise Broken(self.seed, rule, text)
+            raise Broken(self.seed, rule, text, self._how)
 
     # -- the log
 
@@ -99,6 +107,31 @@ class History:
             value = record.value or b""
             self.require(value in self._sent[partition], "one value", f"{value!r} at {offset} was never sent")
             self._know(partition, offset, value)
+
+    def epochs_read(self, partition: int, epochs: Sequence[tuple[int, int]]) -> None:
+        """(base offset, leader epoch) of batches that were read, in order."""
+        known = self._epochs[partition]
+        highest = 0
+        for offset, epoch in epochs:
+            before = known.setdefault(offset, epoch)
+            self.require(
+                highest <= epoch == before,
+                "epochs",
+                f"the batch at {offset} of partition {partition} has epoch {epoch}, had {before}, follows {highest}",
+            )
+            highest = epoch
+
+    def leader_told(
+        self, partition: tuple[str, int], epoch: int, leader: int, told: dict[tuple[str, int], int]
+    ) -> None:
+        """Metadata. told: the highest epochs that this broker had told when it was asked; kept up to date."""
+        before = self._leaders.setdefault((*partition, epoch), leader)
+        self.require(
+            before == leader, "one leader", f"epoch {epoch} of {partition} is led by {before} and by {leader}"
+        )
+        floor = told.get(partition, -1)
+        self.require(epoch >= floor, "one leader", f"epoch {epoch} of {partition} is told after {floor}")
+        told[partition] = epoch
 
     def handled(self, partition: int, records: Sequence[Record]) -> None:
         """A member of the group has done its work with these."""

@@ -92,7 +92,9 @@ class Producer:
         part = PartitionProduceData(self._partition, Records(batch))
         ask = ProduceRequest(None, -1, 1000, [TopicProduceData(TOPIC, partition_data=[part])])
         self._world.history.sent(self._partition, values)
-        self._client.ask(0, ask, lambda response: self._answered(number, response))
+        self._client.ask_leader(
+            TOPIC, self._partition, 0, ask, lambda response: self._answered(number, response)
+        )
 
     def _answered(self, number: int, response: Any) -> None:
         part = None if response is None else response.responses[0].partition_responses[0]
@@ -164,7 +166,35 @@ def fetch(
     found: Callable[[list[Fetched]], None],
     wait_ms: int = 0,
 ) -> None:
-    """found([]) when no answer came. What comes is held against the rules first."""
+    """found(what came of each partition): [] when no answer came. It is held against the rules first."""
+    results: list[Fetched] = []
+    left: list[int] = []
+
+    def one(answers: list[Fetched]) -> None:
+        results.extend(answers)
+        left.pop()
+        if not left:
+            found(results)
+
+    def grouped(groups: list[list[int]]) -> None:
+        left.extend(range(len(groups)))
+        if not groups:
+            client.forget_leaders()
+            world.time.after(RETRY_MS, lambda: found([]))
+        for group in groups:
+            fetch_from(world, client, {index: positions[index] for index in group}, one, wait_ms)
+
+    client.by_leader(TOPIC, list(positions), grouped)
+
+
+def fetch_from(
+    world: "World",
+    client: Client,
+    positions: dict[int, int],
+    found: Callable[[list[Fetched]], None],
+    wait_ms: int,
+) -> None:
+    """Of partitions that one broker leads."""
     history = world.history
     floors = {
         partition: (history.high_watermark[partition], history.deleted_to[partition])
@@ -193,13 +223,17 @@ def fetch(
             records: list[Record] = []
             if part.error_code == 0:
                 high_watermark, deleted_to = floors[partition]
-                records = records_from(part.records.to_bytes(), positions[partition])
+                content = part.records.to_bytes()
+                records = records_from(content, positions[partition])
                 history.fetched(partition, positions[partition], records, part.high_watermark, high_watermark)
+                history.epochs_read(
+                    partition, [(each.base_offset, each.leader_epoch) for each, _ in batches(content)]
+                )
                 history.log_start_seen(partition, part.log_start_offset, deleted_to)
             results.append(Fetched(partition, part.error_code, records))
         found(results)
 
-    client.ask(1, ask, answered, PATIENCE_MS + wait_ms)
+    client.ask_leader(TOPIC, next(iter(positions)), 1, ask, answered, PATIENCE_MS + wait_ms)
 
 
 def find_start(world: "World", client: Client, partition: int, found: Callable[[int | None], None]) -> None:
@@ -217,7 +251,8 @@ def find_start(world: "World", client: Client, partition: int, found: Callable[[
         history.log_start_seen(partition, part.offset, floor)
         found(part.offset)
 
-    client.ask(2, ListOffsetsRequest(-1, 0, [ListOffsetsTopic(TOPIC, [asked])]), answered)
+    ask = ListOffsetsRequest(-1, 0, [ListOffsetsTopic(TOPIC, [asked])])
+    client.ask_leader(TOPIC, partition, 2, ask, answered)
 
 
 def records_from(content: bytes, offset: int) -> list[Record]:
@@ -249,7 +284,9 @@ class Deleter:
         self._world.history.wants_deleted(partition, offset)
         parts = [DeleteRecordsPartition(partition, offset)]
         ask = DeleteRecordsRequest([DeleteRecordsTopic(TOPIC, parts)], 1000)
-        self._client.ask(21, ask, lambda response: self._answered(partition, offset, response))
+        self._client.ask_leader(
+            TOPIC, partition, 21, ask, lambda response: self._answered(partition, offset, response)
+        )
 
     def _answered(self, partition: int, offset: int, response: Any) -> None:
         part = None if response is None else response.topics[0].partitions[0]

@@ -89,8 +89,11 @@ class OffsetClient:
             if response is None or response.coordinators[0].error_code:
                 self.process.after(RETRY_MS, lambda: self.find(found))
             else:
+                coordinator = response.coordinators[0]
+                self.desk.turn_to((coordinator.host, coordinator.port))
                 found()
 
+        self.desk.turn_to()
         self.desk.ask(10, FindCoordinatorRequest(key_type=0, coordinator_keys=[self.group]), answered)
 
     def read_offsets(
@@ -178,7 +181,7 @@ class Solo(OffsetClient):
             self._read()
 
     def _read(self) -> None:
-        self.read_offsets([0], self._have_read, self._read)
+        self.read_offsets([0], self._have_read, lambda: self.find(self._read))
 
     def _have_read(self, offsets: dict[int, int]) -> None:
         self._left -= 1

@@ -13,6 +13,31 @@ LONG_MS: Final = 2_500
 """Longer than a session or a rebalance may take."""
 
 
+WORKER_FAULTS: Final = (
+    "power",
+    "kill parent",
+    "restart",
+    "kill",
+    "kill",
+    "kill some",
+    "crash loop",
+    "slow",
+    "freeze",
+    "freeze",
+    "cut",
+    "disk",
+    "sync",
+    "stall",
+    "clock",
+    "metadata fails",
+    "metadata is slow",
+    "make",
+    "make",
+    "return",
+)
+"""With workers: of one process, of several, or of all."""
+
+
 class Plan(NamedTuple):
     partitions: int
     producers: int
@@ -32,12 +57,14 @@ class Plan(NamedTuple):
     cut_one_in: int
 
 
-def plan_of(chance: random.Random, focus: tuple[str, ...] = ()) -> Plan:
+def plan_of(
+    chance: random.Random, focus: tuple[str, ...] = (), faults: tuple[str, ...] = MACHINE_FAULTS
+) -> Plan:
     """Most histories are small: what goes wrong needs two or three things to meet. focus: the only faults that come."""
     draw: Callable[..., int] = chance.choice  # type: ignore[assignment]
     members = draw((0, 1, 2, 2, 3, 4))
     is_old = chance.random() < 0.2
-    kinds = focus or MACHINE_FAULTS + (CLIENT_FAULTS if members else ("delete",))
+    kinds = focus or faults + (CLIENT_FAULTS if members else ("delete",))
     has_retention = chance.random() < 0.2
     options = {
         "barnabas.journal.bytes": str(draw((0, 20_480, 65_536, 1 << 20))),
@@ -72,4 +99,17 @@ def plan_of(chance: random.Random, focus: tuple[str, ...] = ()) -> Plan:
         versions=OLD_VERSIONS if is_old else VERSIONS,
         faults=tuple(chance.choice(kinds) for _ in range(draw((1, 2, 4, FAULTS_MAX)))),
         cut_one_in=draw((0, 200, 60)),
+    )
+
+
+def workers_plan_of(chance: random.Random, focus: tuple[str, ...] = ()) -> Plan:
+    """Every broker has something to lead."""
+    plan = plan_of(chance, focus, WORKER_FAULTS)
+    options = {
+        **plan.options,
+        "offsets.topic.num.partitions": str(chance.choice((1, 2, 3))),
+        "barnabas.workers.restart.ms": str(chance.choice((300, 3_000))),
+    }
+    return plan._replace(
+        partitions=chance.choice((2, 3, 4)), producers=chance.choice((2, 3, 4)), options=options
     )

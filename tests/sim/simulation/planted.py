@@ -29,6 +29,7 @@ LOSES: Final = (
     "watermark",
     "one value",
     "holes",
+    "epochs",
     "waits",
     "generation",
     "one owner",
@@ -55,10 +56,10 @@ PLANTED: Final[list[Planted]] = []
 
 
 def caught_by(
-    *rules: str, focus: tuple[str, ...] = (), rare: bool = False
+    *rules: str, focus: tuple[str, ...] = (), rare: bool = False, among: list[Planted] = PLANTED
 ) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
     def keep(plant: Callable[[Patch], None]) -> Callable[[Patch], None]:
-        PLANTED.append(Planted(plant, frozenset(rules), focus, rare))
+        among.append(Planted(plant, frozenset(rules), focus, rare))
         return plant
 
     return keep
@@ -170,7 +171,7 @@ def retention_takes_one_segment_more(patch: Patch) -> None:
     patch.setattr(log, "count_expired", count)
 
 
-@caught_by("watermark", "lost", "one value", "holes", "refused", focus=("sync", "power"))
+@caught_by("watermark", "lost", "one value", "holes", "epochs", "refused", focus=("sync", "power"))
 def readers_see_what_is_not_committed(patch: Patch) -> None:
     real = Partition.plan_fetch
 

@@ -2,14 +2,14 @@
 
 import errno
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from barnabas import errors
 from barnabas.node import StartFailed
 from barnabas.partitions.data_folder import BALLAST, FolderRefused
 from barnabas.ports import WorldError
 from barnabas.records.record import Record
-from barnabas.testing.disk import Kind
+from barnabas.testing.disk import Kind, VirtualDisk
 from barnabas.testing.machine import ROOT, VirtualMachine
 from barnabas.testing.network import Wire
 from barnabas.testing.virtual import VirtualTime
@@ -17,7 +17,7 @@ from barnabas.wire.messages.create_topics import CreatableTopic, CreateTopicsReq
 from simulation.history import Broken, History
 from simulation.log_clients import TOPIC, Deleter, Fetched, Producer, Reader, fetch, find_start
 from simulation.member import GROUP, SOLO, Member, OffsetClient, Solo
-from simulation.plan import LONG_MS, plan_of
+from simulation.plan import LONG_MS, Plan, plan_of
 from simulation.process import Client, Process
 
 LIMIT_MS: Final = 400_000
@@ -39,17 +39,30 @@ DISK_FAULTS: Final[tuple[tuple[Kind, int], ...]] = (
 )
 
 
+class Machine(Protocol):
+    """What a world does with its computer, whatever runs on it."""
+
+    host: str
+
+    def crash(self) -> None: ...
+    def kill(self) -> None: ...
+    def stop(self) -> bool: ...
+
+
 class World:
     """One history."""
+
+    HOW = ""
+    """The options with which soak.py runs such a world."""
 
     def __init__(self, seed: int, focus: tuple[str, ...] = ()) -> None:
         self.seed = seed
         self.time = VirtualTime(seed)
-        self.plan = plan_of(self.time.random, focus)
+        self.plan = self._draw(focus)
         self.versions = self.plan.versions
         self.wire = Wire(self.time, cut_one_in=self.plan.cut_one_in)
-        self.machine = VirtualMachine(self.time, self.wire, self.plan.options)
-        self.history = History(seed, self.plan.partitions, self.plan.has_retention)
+        self.machine = self._make_machine()
+        self.history = History(seed, self.plan.partitions, self.plan.has_retention, self.HOW)
         self.members: list[Member] = []
         self._producers: list[Producer] = []
         self._solos: list[Solo] = []
@@ -62,7 +75,7 @@ class World:
             "restart": lambda: self._restart(self._stop),
             "cut": self.wire.cut,
             "disk": self._fail_disk,
-            "sync": lambda: self.machine.disk.fail("sync", errno.EIO, after=self.time.random.randint(0, 2)),
+            "sync": lambda: self._some_disk().fail("sync", errno.EIO, after=self.time.random.randint(0, 2)),
             "stall": self._stall,
             "clock": lambda: self.time.step_wall(self.time.random.choice((-600_000, 600_000))),
             "pause": lambda: self._some_member(lambda it: it.process.pause(self._long_or_short_ms())),
@@ -73,9 +86,25 @@ class World:
             "delete": lambda: self._deleter.delete(self.time.random.randrange(self.plan.partitions)),
         }
 
+    # -- what runs in it
+
+    def _draw(self, focus: tuple[str, ...]) -> Plan:
+        return plan_of(self.time.random, focus)
+
+    def _make_machine(self) -> Machine:
+        self._node = VirtualMachine(self.time, self.wire, self.plan.options)
+        return self._node
+
+    def _disks(self) -> list[VirtualDisk]:
+        """Of the processes that run."""
+        return [self._node.disk]
+
+    def _some_disk(self) -> VirtualDisk:
+        return self.time.random.choice(self._disks())
+
     def run(self) -> None:
         plan = self.plan
-        disk = self.machine.disk
+        (disk, *_) = self._disks()
         disk.make_folder(ROOT)
         disk.open(f"{ROOT}/{BALLAST}", create=True)  # an empty one is quicker, and no history needs its bytes
         self._boot()
@@ -103,18 +132,22 @@ class World:
     def _boot(self) -> None:
         """With a disk that works, at the latest at the second time."""
         try:
-            self.machine.boot()
+            self._node.boot()
         except (FolderRefused, StartFailed, WorldError):
-            self.machine.disk.lose_process()
-            self.machine.disk.heal()
-            self.machine.boot()
+            self._node.disk.lose_process()
+            self._node.disk.heal()
+            self._node.boot()
 
     def _restart(self, end: Callable[[], object]) -> None:
         end()
         self.time.run_for(self.time.random.choice((0, 200, LONG_MS)))
         if self.time.random.random() < 0.7:
-            self.machine.disk.heal()
+            self._heal_disks()
         self._boot()
+
+    def _heal_disks(self) -> None:
+        for disk in self._disks():
+            disk.heal()
 
     def _stop(self) -> None:
         self.machine.stop()
@@ -123,7 +156,7 @@ class World:
         random = self.time.random
         kind, number = random.choice(DISK_FAULTS)
         path = random.choice(("", "", TOPIC, "__consumer_offsets"))
-        self.machine.disk.fail(
+        self._some_disk().fail(
             kind, number, after=random.randint(0, 4), times=random.choice((1, 1, 2, 20)), path=path
         )
 
@@ -158,7 +191,7 @@ class World:
 
     def _heal(self) -> None:
         self.wire.heal()
-        self.machine.disk.heal()
+        self._heal_disks()
         for member in self.members:
             member.process.resume()
         if self.plan.members and not any(member.alive for member in self.members):

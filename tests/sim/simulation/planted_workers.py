@@ -1,0 +1,132 @@
+"""Faults planted into what workers and their parent do together, one rule each, as in planted.py."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+from barnabas import parent
+from barnabas.cluster import changes, placing
+from barnabas.cluster.image import PartitionImage
+from barnabas.log import recovery
+from barnabas.log.checkpoints import Offsets
+from barnabas.log.take_up import Taken
+from barnabas.parent import Parent
+from barnabas.partitions import owners
+from barnabas.partitions.data_folder import DataFolder
+from barnabas.partitions.open import Partitions
+from barnabas.server.topics import TopicChanges
+from barnabas.supervisor import Supervisor, Worker
+from barnabas.testing.disk import VirtualDisk
+from simulation.planted import LOSES, Patch, Planted, caught_by
+
+WORKERS_PLANTED: Final[list[Planted]] = []
+caught = partial(caught_by, among=WORKERS_PLANTED)
+
+
+@caught("two writers", *LOSES, focus=("kill parent", "freeze"))
+def locks_of_the_living_are_free(patch: Patch) -> None:
+    """The fence: orphans of a killed parent are not waited for."""
+    patch.setattr(VirtualDisk, "lock", lambda self, path: lambda: None)
+
+
+@caught("two writers", *LOSES, focus=("slow",))
+def a_late_worker_is_buried_alive(patch: Patch) -> None:
+    def late(self: Supervisor, worker: Worker) -> None:
+        worker.child = None
+        self._bury(worker)
+
+    patch.setattr(Supervisor, "_late", late)
+    patch.setattr(parent, "try_lock", lambda files, root, node: lambda: None)
+
+
+@caught(*LOSES, focus=("power",))
+def rings_of_workers_are_not_taken_up(patch: Patch) -> None:
+    real = owners.take_up
+
+    def take_up(files: Any, state: str, root: str, offsets: Any) -> Any:
+        return real(files, state if state == root else "/nowhere", root, offsets)
+
+    patch.setattr(owners, "take_up", take_up)
+
+
+@caught(*LOSES, focus=("sync", "crash loop", "power", "crash loop"), rare=True)
+def burial_believes_the_page_cache(patch: Patch) -> None:
+    """The ring has what a failed sync lost, and so has the cache until the power fails."""
+    real = parent.bury
+
+    def bury(*rest: Any) -> None:
+        with patch.context() as there:
+            there.setattr(owners, "take_up", lambda files, state, root, offsets: Taken())
+            there.setattr(recovery, "write_again", lambda segment, position: None)
+            real(*rest)
+
+    patch.setattr(parent, "bury", bury)
+
+
+@caught("log start", focus=("delete", "kill", "crash loop"))
+def checkpoints_are_merged_by_their_least(patch: Patch) -> None:
+    def log_start(self: Offsets, topic: str, index: int, topic_id: bytes) -> int:
+        return min(each.starts.get((topic, index), 0) for each in self._sets)
+
+    patch.setattr(Offsets, "log_start", log_start)
+
+
+@caught("log start", focus=("delete", "crash loop", "slow"))
+def survivors_do_not_read_the_checkpoints_again(patch: Patch) -> None:
+    patch.setattr(DataFolder, "reread", lambda self: None)
+
+
+@caught("log start", focus=("delete", "crash loop", "slow"), rare=True)
+def burial_writes_no_checkpoints(patch: Patch) -> None:
+    real = parent.bury
+
+    def bury(*rest: Any) -> None:
+        with patch.context() as there:
+            there.setattr(owners, "_write", lambda files, root, merged, ids: None)
+            real(*rest)
+
+    patch.setattr(parent, "bury", bury)
+
+
+@caught("one leader", "epochs", focus=("crash loop", "slow"))
+def a_new_leader_has_no_new_epoch(patch: Patch) -> None:
+    def led_by(old: PartitionImage, node_id: int, *_: Any) -> PartitionImage:
+        return PartitionImage(node_id, old.leader_epoch, (node_id,), (node_id,))
+
+    patch.setattr(placing, "led_by", led_by)
+
+
+@caught("one leader", "epochs", focus=("kill", "kill parent", "restart"))
+def a_start_takes_no_new_reign(patch: Patch) -> None:
+    for module in (placing, changes):
+        patch.setattr(module, "next_reign", lambda image: max(image.reign, 1))
+
+
+@caught("two writers", *LOSES, focus=("kill", "restart"))
+def a_broker_opens_what_others_lead(patch: Patch) -> None:
+    real = Partitions.opening
+
+    def opening(self: Partitions, topic: Any) -> Iterator[None]:
+        mine = tuple(
+            PartitionImage(self._node_id, each.leader_epoch, each.replicas, each.isr)
+            for each in topic.partitions
+        )
+        return real(self, replace(topic, partitions=mine))
+
+    patch.setattr(Partitions, "opening", opening)
+
+
+@caught("settled", focus=("make",))
+def a_topic_is_answered_before_all_serve_it(patch: Patch) -> None:
+    patch.setattr(TopicChanges, "when_settled", lambda self, names, timeout_ms, done: True)
+
+
+@caught(*LOSES, focus=("power",), rare=True)
+def every_start_of_workers_is_taken_for_clean(patch: Patch) -> None:
+    real: Callable[[Parent, int, bool], None] = Parent._make_state_folder
+
+    def make(self: Parent, node_id: int, was_clean: bool) -> None:
+        real(self, node_id, True)
+
+    patch.setattr(Parent, "_make_state_folder", make)

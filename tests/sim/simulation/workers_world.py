@@ -1,0 +1,146 @@
+"""The world of one seed with workers: a parent and its brokers on one disk. `WorkersWorld(seed).run()` is one history."""
+
+from collections.abc import Callable
+from typing import Final
+
+from barnabas.node import StartFailed
+from barnabas.partitions.data_folder import FolderRefused
+from barnabas.ports import WorldError
+from barnabas.testing.disk import VirtualDisk
+from barnabas.testing.workers import VirtualWorkers
+from simulation.makers import Maker
+from simulation.plan import Plan, workers_plan_of
+from simulation.world import Machine, World
+
+COUNTS: Final = (2, 2, 3, 3)
+OTHER_COUNTS: Final = (1, 2, 3)
+SLOW_START_MS: Final = 5_000
+"""Longer than a worker may take to come back before others take over."""
+RETURN_MS: Final = 35_000
+"""Longer than until a buried worker is started again."""
+SLOW_METADATA_MS: Final = 2_000
+
+
+class WorkersWorld(World):
+    """One history."""
+
+    HOW = "--workers "
+
+    def __init__(self, seed: int, focus: tuple[str, ...] = ()) -> None:
+        super().__init__(seed, focus)
+        self._makers: list[Maker] = []
+        self._faults.update(
+            {
+                "kill parent": lambda: self._restart(self._workers.kill),
+                "kill": lambda: self._workers.kill_worker(self._some_worker()),
+                "kill some": self._kill_some,
+                "crash loop": self._crash_loop,
+                "slow": self._start_slowly,
+                "freeze": self._freeze,
+                "metadata fails": self._fail_metadata,
+                "metadata is slow": self._slow_metadata,
+                "make": lambda: self._makers.append(Maker(self, f"made{len(self._makers)}")),
+                "return": lambda: self.time.run_for(RETURN_MS),
+            }
+        )
+
+    # -- what runs in it
+
+    def _draw(self, focus: tuple[str, ...]) -> Plan:
+        return workers_plan_of(self.time.random, focus)
+
+    def _make_machine(self) -> Machine:
+        self._workers = VirtualWorkers(self.time, self.wire, self.plan.options)
+        self._count = self.time.random.choice(COUNTS)
+        return self._workers
+
+    def _disks(self) -> list[VirtualDisk]:
+        return [self._workers.disk, *(each.disk for each in self._workers.processes()[1:])]
+
+    def _some_worker(self) -> int:
+        return self.time.random.choice(self._workers.living() or [0])
+
+    def _boot(self) -> None:
+        """Perhaps with another number of workers; with all in order, at the latest at the second time."""
+        fails_after = self.time.random.randrange(40)
+        if fails_after < 6:
+            self._workers.on_store = lambda store: store.fail_next(after=fails_after)
+        try:
+            self._workers.boot(self._count)
+        except (FolderRefused, StartFailed, WorldError):
+            self._workers.crash()
+            self._heal()
+            self._workers.on_store = lambda store: None
+            self._workers.boot(self._count)
+
+    def _restart(self, end: Callable[[], object]) -> None:
+        if self.time.random.random() < 0.4:
+            self._count = self.time.random.choice(OTHER_COUNTS)
+        super()._restart(end)
+
+    def calm_at(self) -> int | None:
+        """None while a broker that clients are told of does not serve; else a number that another death makes another."""
+        return self._workers.deaths if self._workers.all_serve else None
+
+    # -- faults
+
+    def _kill_some(self) -> None:
+        for node_id in self._workers.living():
+            if self.time.random.random() < 0.7:
+                self._workers.kill_worker(node_id)
+
+    def _crash_loop(self) -> None:
+        node_id = self._some_worker()
+        self._workers.fail_start(node_id, self.time.random.choice((2, 3, 4)))
+        self._workers.kill_worker(node_id)
+
+    def _start_slowly(self) -> None:
+        node_id = self._some_worker()
+        if self.time.random.random() < 0.5:
+            self._workers.delay_start(node_id, [SLOW_START_MS])
+        else:
+            self._workers.slow_start(node_id, SLOW_METADATA_MS)
+        self._workers.kill_worker(node_id)
+
+    def _freeze(self) -> None:
+        """And killed or let go on, some time later."""
+        node_id = self._some_worker()
+        self._workers.freeze(node_id)
+        end = self.time.random.choice((self._workers.kill_worker, self._workers.thaw))
+        self.time.after(self._long_or_short_ms(), lambda: end(node_id))
+
+    def _fail_metadata(self) -> None:
+        store = self.time.random.choice(self._workers.stores())
+        for _ in range(self.time.random.choice((1, 1, 3))):
+            store.fail_next(happened=self.time.random.random() < 0.5)
+
+    def _slow_metadata(self) -> None:
+        loop = self.time.random.choice(self._workers.processes()).loop
+        loop.slow("metadata", SLOW_METADATA_MS)
+        self.time.after(2 * SLOW_METADATA_MS, lambda: loop.slow("metadata", None) if loop.alive else None)
+
+    def _heal(self) -> None:
+        super()._heal()
+        self._workers.heal()
+
+    # -- the end
+
+    def _told(self) -> str:
+        return f"{super()._told()}, {self._workers.told()}, makers {[each.name for each in self._makers if not each.done]}"
+
+    def _is_settled(self) -> bool:
+        return all(maker.done for maker in self._makers) and super()._is_settled()
+
+    def _check_all(self) -> None:
+        super()._check_all()
+        for maker in self._makers:
+            checked: list[bool] = []
+            maker.check(lambda checked=checked: checked.append(True))  # type: ignore[misc]
+            self._wait(lambda checked=checked: bool(checked))  # type: ignore[misc]
+
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
+            breaches = self._workers.disk.platter.breaches
+            self.history.require(not breaches, "two writers", ", ".join(breaches[:3]))
