@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from barnabas.adapters.clock import SystemClock
 from barnabas.adapters.entropy import SystemEntropy
@@ -21,6 +22,11 @@ from barnabas.telemetry import Log, Telemetry
 RAM_ROOT = "/ram"
 DESCRIPTORS_FOR_OTHERS = 1024
 """Left for sockets and indexes; the rest may be segment files."""
+
+DEFAULTS: Final[Mapping[str, str]] = {"socket.send.buffer.bytes": "262144"}
+"""A buffer that grows as the system likes takes megabytes ahead of the reader, out of the processor's caches: answers of 1 MB
+cost 370 µs instead of 262 on a busy machine, and the reader a fifth more. With Kafka's 100 KB those of 256 KB cost 99 µs
+instead of 72."""
 
 Write = Callable[[str, str, dict[str, object]], None]
 
@@ -56,8 +62,8 @@ class RunningNode:
         self.telemetry = Telemetry()
         self._clock = SystemClock()
         self.log = Log(write, self._clock.mono_ms)
-        self.network = SocketNetwork(self.loop)
-        self._options = BrokerOptions(static, defaults)
+        self._options = BrokerOptions(static, {**DEFAULTS, **defaults})
+        self.network = SocketNetwork(self.loop, self._options.get_int("socket.send.buffer.bytes"))
         self._is_worker = is_worker
         self._is_orphan = is_orphan
         self._store: MetaStore | None = None

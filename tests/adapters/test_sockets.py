@@ -15,7 +15,13 @@ from barnabas.adapters import cold
 from barnabas.adapters import network as network_module
 from barnabas.adapters.files import OsFile, OsFiles
 from barnabas.adapters.loop import AsyncLoop, new_event_loop
-from barnabas.adapters.network import SHARED_BYTES_MAX, TURN_BYTES, SocketConnection, SocketNetwork
+from barnabas.adapters.network import (
+    SHARED_BYTES_MAX,
+    SYSTEMS_OWN,
+    TURN_BYTES,
+    SocketConnection,
+    SocketNetwork,
+)
 from barnabas.ports import Connection, FileRange, WorldError
 
 ROUNDS_MAX = 5_000
@@ -203,6 +209,30 @@ def test_a_header_shares_a_packet_with_a_range_that_fits_into_it(
     assert [bool(given & socket.MSG_MORE) for given in flags] == [shares]
 
 
+def send_buffer_of(server: Server, wanted: int) -> int:
+    """Of a socket that came in to a network with that setting."""
+    network = SocketNetwork(server.loop, wanted)
+    listening = network.listen("127.0.0.1", 0, server.connected)
+    peer = socket.create_connection(("127.0.0.1", listening.port), timeout=10)
+    known = len(server.ears)
+    server.turn_until(lambda: len(server.ears) > known)
+    connection = server.ears[-1].connection
+    assert isinstance(connection, SocketConnection)
+    size = connection._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    listening.close()
+    network.close()
+    peer.close()
+    server.turn_until(lambda: not network._connections)
+    return size
+
+
+def test_a_socket_that_comes_in_has_the_send_buffer_asked_for(server: Server) -> None:
+    own = send_buffer_of(server, SYSTEMS_OWN)
+    small, larger = send_buffer_of(server, 20_000), send_buffer_of(server, 60_000)
+    assert small < larger < 2 * 60_000 + 1
+    assert own not in (small, larger)
+
+
 def test_a_reset_is_told_by_its_name(server: Server) -> None:
     peer, ear = server.peer()
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -295,8 +325,9 @@ def test_a_name_is_dialled_until_one_of_its_addresses_answers(
     assert connection is not None and connection.peer_host == "127.0.0.1"
 
 
+@pytest.mark.patches
 def test_where_ports_cannot_be_shared_it_is_said(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_module, "SO_REUSEPORT", None)
+    monkeypatch.setattr(network_module, "SO_REUSEPORT", 0)
     for share in (
         lambda: server.network.listen("127.0.0.1", 0, server.connected, shared=True),
         lambda: server.network.reserve("127.0.0.1", 0),

@@ -39,6 +39,7 @@ SHARED_BYTES_MAX: Final = 60 * 1024
 largest packets (64 KB, 16 pages): 64 KB cost the kernel 26 µs instead of 17, 256 KB 46 instead of 35."""
 SO_REUSEPORT: Final[int] = getattr(socket, "SO_REUSEPORT", 0)
 """Sockets of one user that set it listen on one address together; the kernel deals new connections out to them. 0: not here."""
+SYSTEMS_OWN: Final = -1
 ACCEPTS_PER_WAKE: Final = 64
 ACCEPT_PAUSE_S: Final = 0.1
 
@@ -373,8 +374,10 @@ OnDialled = Callable[[Connection | None, WorldError | None], Receiver | None]
 class SocketNetwork:
     """TCP of this machine."""
 
-    def __init__(self, loop: AsyncLoop) -> None:
+    def __init__(self, loop: AsyncLoop, send_buffer_bytes: int = SYSTEMS_OWN) -> None:
+        """send_buffer_bytes: of each socket that comes in; SYSTEMS_OWN, or any below 1: as large as the system makes it."""
         self.loop = loop
+        self._send_buffer_bytes = send_buffer_bytes
         self.receive_view = memoryview(bytearray(RECEIVE_BYTES))
         self.reading = False
         self.queued: list[SocketConnection] = []
@@ -388,7 +391,10 @@ class SocketNetwork:
                 connection.flush()
 
     def listen(self, host: str, port: int, on_connect: OnConnect, *, shared: bool = False) -> Listening:
-        return SocketListening(self, _bound(host, port, shared=shared, listen=True), on_connect)
+        listener = _bound(host, port, shared=shared, listen=True)
+        if self._send_buffer_bytes > 0:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._send_buffer_bytes)  # inherited
+        return SocketListening(self, listener, on_connect)
 
     def reserve(self, host: str, port: int) -> Listening:
         # Sharing would also be shared with a listener of somebody else: one that does not share meets it first.

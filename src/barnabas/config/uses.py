@@ -29,6 +29,10 @@ BROKER: Final[dict[str, tuple[str, str]]] = {
         "server/listener.py",
         "Largest request frame; a larger one closes its connection.",
     ),
+    "socket.send.buffer.bytes": (
+        "running.py",
+        "Send buffer of a client's connection, 262144 when it is not set; -1: the system's own, which grows.",
+    ),
     "connections.max.idle.ms": (
         "server/listener.py",
         "A connection without requests for this long is closed.",
