@@ -89,6 +89,42 @@ def test_a_name_catches_one_kind_of_exception_in_a_compiled_function(module):
         assert not [name for name, caught in kinds.items() if len(caught) > 1], function.name
 
 
+def final_when_compiled():
+    """Classes of compiled modules that only compiled classes may extend, as module.Class."""
+    found = set()
+    for module in compiled_modules():
+        name = ".".join(module.relative_to(ROOT / "src").with_suffix("").parts)
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.ClassDef):
+                told = " ".join(map(ast.unparse, [*node.decorator_list, *node.bases]))
+                if "allow_interpreted_subclasses" not in told and "Protocol" not in told:
+                    found.add(f"{name}.{node.name}")
+    return found
+
+
+def test_no_interpreted_class_extends_a_compiled_one():
+    """Importing it would raise TypeError in the compiled package."""
+    compiled, closed = set(compiled_modules()), final_when_compiled()
+    broken = []
+    for name in hand_written():
+        if not name.startswith("src/") or ROOT / name in compiled:
+            continue
+        tree = ast.parse((ROOT / name).read_text())
+        known = {
+            alias.asname or alias.name: f"{node.module}.{alias.name}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        broken += [
+            f"{name}: {node.name}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ClassDef)
+            and any(known.get(ast.unparse(base)) in closed for base in node.bases)
+        ]
+    assert broken == []
+
+
 def test_every_module_says_why_it_exists():
     silent = [name for name in hand_written() if not ast.get_docstring(ast.parse((ROOT / name).read_text()))]
     assert [name for name in silent if (ROOT / name).read_text().strip()] == []

@@ -298,6 +298,14 @@ class OsFiles:
         return OsFile(path, fd).close
 
 
+class ReadOnlyFiles(OsFiles):
+    """Of a backup, perhaps on a disk that nobody may write to."""
+
+    def open(self, path: str, *, create: bool = False) -> File:
+        with blame(path):
+            return OsFile(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+
+
 def storage_warning(folder: str) -> str | None:
     """A sentence when folder lies where a broker's log should not; None when nothing speaks against it.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from barnabas.adapters.files import OsFile, OsFiles, blame
+from barnabas.adapters.files import OsFiles, ReadOnlyFiles
 from barnabas.cli.lines import to_line
 from barnabas.cli.output import (
     EXIT_NOT_FOUND,
@@ -31,7 +31,7 @@ from barnabas.log.mend import cut_name, mend
 from barnabas.log.recovery import DamagedLog
 from barnabas.log.take_up import KEPT, kept_of, take_up, take_up_kept
 from barnabas.partitions.owners import states
-from barnabas.ports import File, WorldError
+from barnabas.ports import WorldError
 from barnabas.records.batch import CODECS
 from barnabas.records.compression import CannotDecompress
 from barnabas.records.record import BadRecord, records_of
@@ -39,14 +39,6 @@ from barnabas.records.record import BadRecord, records_of
 DATABASE = "barnabas.db"
 IN_USE = "stop the broker that uses it first"
 WAITING = "has records for these logs: repair, or a start, writes them first"
-
-
-class ReadOnly(OsFiles):
-    """A backup may lie on a disk that nobody may write to."""
-
-    def open(self, path: str, *, create: bool = False) -> File:
-        with blame(path):
-            return OsFile(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
 
 
 class Root:
@@ -137,7 +129,7 @@ Examples:
 @guarded
 def dump(path: str, first: int, behind: int | None, records: bool, form: str | None) -> None:
     """Print the batches of a partition, or its records."""
-    files = ReadOnly()
+    files = ReadOnlyFiles()
     places = places_of(files, [path])
     if len(places) > 1:
         raise Failed(f"{path} holds {len(places)} partitions", f"choose one, for example {places[0].folder}")
@@ -226,7 +218,7 @@ Examples:
 @guarded
 def verify(paths: Sequence[str], form: str | None) -> None:
     """Check every batch of partitions; change nothing."""
-    files = ReadOnly()
+    files = ReadOnlyFiles()
     rows, damaged = [], 0
     try:
         for place in places_of(files, paths):
