@@ -4,7 +4,7 @@ M1  Each process has a loop, a view of the disk and open streams of its own: one
     the end of all.
 M2  When the parent dies its workers read the end of their input some time later, and stop by themselves.
 M3  A worker takes a drawn time to start; `delay_start` and `slow_start` make the next ones longer, `fail_start` ends them.
-M4  `boot` may come with another number of workers each time. With one there is no parent, as with `serve`.
+M4  `boot` may come with another number of workers each time; with none it is a node alone, as with `serve`.
 """
 
 import json
@@ -120,9 +120,9 @@ class VirtualWorkers:
     def boot(self, count: int) -> None:
         """Returns when clients can connect; raises StartFailed, FolderRefused and WorldError."""
         assert self._process is None, "a machine runs one parent at a time"
-        static = {**self._static, "barnabas.workers": str(count)}
+        static = {**self._static, "barnabas.workers": str(max(count, 1))}
         answers: list[StartFailed | None] = []
-        if count == 1:
+        if count == 0:
             single = BrokerProcess(
                 *self._outside(self.disk), ROOT, static, self._entropy, self.host, self.write
             )

@@ -50,7 +50,7 @@ def rings_of_workers_are_not_taken_up(patch: Patch) -> None:
     patch.setattr(owners, "take_up", take_up)
 
 
-@caught(*LOSES, focus=("sync", "crash loop", "power", "crash loop"), rare=True)
+@caught(*LOSES, focus=("sync", "disk", "crash loop", "slow", "power"), rare=True)
 def burial_believes_the_page_cache(patch: Patch) -> None:
     """The ring has what a failed sync lost, and so has the cache until the power fails."""
     real = parent.bury

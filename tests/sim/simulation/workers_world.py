@@ -13,7 +13,7 @@ from simulation.plan import Plan, workers_plan_of
 from simulation.world import Machine, World
 
 COUNTS: Final = (2, 2, 3, 3)
-OTHER_COUNTS: Final = (1, 2, 3)
+OTHER_COUNTS: Final = (0, 1, 2, 3)
 SLOW_START_MS: Final = 5_000
 """Longer than a worker may take to come back before others take over."""
 RETURN_MS: Final = 35_000
