@@ -140,6 +140,8 @@ def plan(given: argparse.Namespace, results: Results) -> list[Step]:
     modes = [given.mode] if given.mode else list(BOTH)
     if not given.resume:
         results.forget((line.key for line in lines), modes)
+    if not given.quick:
+        results.forget_smoke()
     contenders = [who for who in CONTENDERS if who != KAFKA or not given.no_kafka]
     planned = steps(lines, modes, contenders, given.rounds, results, QUICK_WARM_S if given.quick else WARM_S)
     return [replace(step, seconds=step.seconds * QUICK_PACE) for step in planned] if given.quick else planned

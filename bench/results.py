@@ -52,6 +52,10 @@ class Results:
         lines, modes = set(lines), set(modes)
         self.runs = [run for run in self.runs if not (run.line in lines and run.mode in modes)]
 
+    def forget_smoke(self) -> None:
+        """Runs that show only that the lines work are no rounds of one that measures."""
+        self.runs = [run for run in self.runs if not run.quick]
+
     def has(self, line: str, mode: str, contender: str, number: int) -> bool:
         return any(
             (run.line, run.mode, run.contender, run.number) == (line, mode, contender, number)

@@ -84,3 +84,11 @@ def test_what_is_left_follows_the_pace_of_what_is_done(monkeypatch: pytest.Monke
     progress.did(240.0)
     now += 540.0  # with the minute that the plan is trusted: 600 s for 300
     assert progress.left() == clock(720.0) == "12:00"
+
+
+def test_a_smoke_run_is_no_round_of_a_run_that_measures(tmp_path: Path) -> None:
+    results = Results(tmp_path / "figures.json")
+    results.add(Run("one", "cache", KAFKA, 0, {"requests_s": 1.0}, True, "", 0.0))
+    results.add(Run("one", "cache", KAFKA, 1, {"requests_s": 1.0}, False, "", 0.0))
+    results.forget_smoke()
+    assert [results.has("one", "cache", KAFKA, number) for number in (0, 1)] == [False, True]
