@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import urllib.request
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from barnabas.wire.messages.create_topics import CreatableTopic, CreateTopicsRequest
@@ -30,7 +31,7 @@ class BrokerFailed(Exception):
     """It did not start, or refused what the bench needs."""
 
 
-class Running:
+class Running(ABC):
     """started_ms: from the start of the process to its first answer to Metadata. stopped_ms: from SIGTERM to its end."""
 
     process: "subprocess.Popen[str]"
@@ -57,9 +58,9 @@ class Running:
     def resident_bytes(self) -> int:
         return sum(processes.resident_bytes(pid) for pid in self.pids)
 
+    @abstractmethod
     def last_words(self) -> str:
         """The end of what it wrote."""
-        raise NotImplementedError
 
     def metrics_pages(self) -> list[str]:
         """Of each of its processes, in Prometheus' text format; none for a broker without such a page."""

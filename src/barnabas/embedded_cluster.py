@@ -69,10 +69,11 @@ class Cluster:
         if self._thread is not None:
             raise BrokerError("this cluster runs already")
         loaded = checked(self._static)
-        if self._data is None:
+        folder = self._data
+        if folder is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="barnabas-", ignore_cleanup_errors=True)
-        folder = self._data or self._temporary.name  # type: ignore[union-attr]
-        defaults = DEFAULTS if self._data else TEMPORARY
+            folder = self._temporary.name
+        defaults = TEMPORARY if self._data is None else DEFAULTS
         self._loop = loop = new_event_loop()
         self._thread = threading.Thread(target=loop.run_forever, name="barnabas-cluster", daemon=True)
         self._thread.start()

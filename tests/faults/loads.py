@@ -8,6 +8,7 @@ import asyncio
 import struct
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final
@@ -27,7 +28,7 @@ PATIENCE_S: Final = 90
 FETCH_BYTES: Final = 1 << 22
 
 
-class Load:
+class Load(ABC):
     """One producer in a thread of its own."""
 
     def __init__(self, topic: str, bootstrap: str) -> None:
@@ -45,8 +46,8 @@ class Load:
         except Exception as error:
             self.failures.append(repr(error))
 
-    def send(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def send(self) -> None: ...
 
     def values(self) -> Iterator[tuple[int, bytes]]:
         """(partition, value) until it is stopped."""

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from barnabas.adapters.loop import AsyncLoop
 from barnabas.ports import Child, Event, WorldError
@@ -64,7 +65,7 @@ class OsChild:
             with contextlib.suppress(ValueError):  # half a line: it was killed while it wrote
                 event = json.loads(line)
                 if isinstance(event, dict):
-                    self._tell(lambda event=event: self._on_event(event))  # type: ignore[misc]
+                    self._tell(partial(self._on_event, event))
         status = self._process.wait()
         self._process.stdout.close()
         self._input.close()
