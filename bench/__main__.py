@@ -7,11 +7,13 @@ worse. The comparison with Apache Kafka is `python -m bench.compare`.
 import argparse
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from .attempt import attempt
 from .broker import RunningBroker, compiled_python
 from .catalog import BOTH, METRICS, chosen
+from .page_cache import FullPageCache
 from .site import QUICK, Scale, Site
 
 WARM_S = 0.5
@@ -31,7 +33,7 @@ def main() -> None:
     python = compiled_python() if given.compiled else None
     if given.compiled and python is None:
         raise SystemExit("there is no compiled environment: make test-compiled")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, closing(FullPageCache(Path(folder))) as pages:
         site = Site(
             "barnabas",
             Path(folder),
@@ -42,6 +44,8 @@ def main() -> None:
         failed = 0
         try:
             for line in chosen(given.only):
+                if not given.quick:
+                    pages.fill()
                 figures, failure = attempt(line, site)
                 told = [
                     f"{METRICS[key].label} {figures[key]:,.{METRICS[key].digits}f}"

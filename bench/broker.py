@@ -20,6 +20,10 @@ from barnabas.wire.messages.metadata import MetadataRequest, MetadataRequestTopi
 from . import processes, requests
 
 START_S = STOP_S = 300.0
+DELETE_DELAY_MS = 1000
+"""log.segment.delete.delay.ms of all contenders, whose default is a minute: files go before the next line is measured."""
+DELETED_S = 120.0
+DELETED_POLL_S = 0.05
 POLL_S = 0.002
 KEPT_LINES = 30
 LAST_WORDS_S = 2.0
@@ -65,6 +69,10 @@ class Running(ABC):
     def metrics_pages(self) -> list[str]:
         """Of each of its processes, in Prometheus' text format; none for a broker without such a page."""
         return []
+
+    @abstractmethod
+    def data_folder(self) -> Path:
+        """Which holds a folder for each partition."""
 
     def how_it_ended(self) -> str:
         """Empty while it runs."""
@@ -142,9 +150,16 @@ class Running(ABC):
             time.sleep(max(POLL_S, time.perf_counter() - asked_at))
 
     def delete(self, names: list[str]) -> None:
+        """Returns when their files are gone, too."""
         requests.ask(
             self.port, requests.DELETE_TOPICS, DeleteTopicsRequest(topic_names=names, timeout_ms=60_000)
         )
+        topics = tuple(f"{name}-" for name in names)
+        end = time.monotonic() + DELETED_S
+        while any(name.startswith(topics) for name in os.listdir(self.data_folder())):
+            if time.monotonic() > end:
+                raise BrokerFailed(f"{type(self).__name__} keeps the files of a deleted topic")
+            time.sleep(DELETED_POLL_S)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """SIGKILL follows when it does not end."""
@@ -192,6 +207,7 @@ class RunningBroker(Running):
         command = [str(python or sys.executable), "-m", "barnabas.cli.main", "serve", "--port", "0"]
         command += ["--data", str(folder), "--set", f"barnabas.durability={durability}"]
         command += ["--set", "barnabas.metrics.port=0", "--set", "group.initial.rebalance.delay.ms=0"]
+        command += ["--set", f"log.segment.delete.delay.ms={DELETE_DELAY_MS}"]
         command += ["--workers", str(workers)] if workers > 1 else []
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         assert self.process.stderr is not None
@@ -207,6 +223,9 @@ class RunningBroker(Running):
         self._reader = threading.Thread(target=self._words.extend, args=(self.process.stderr,), daemon=True)
         self._reader.start()
         self.wait_until_it_answers(begun)
+
+    def data_folder(self) -> Path:
+        return self.folder
 
     def metrics_pages(self) -> list[str]:
         pages = []

@@ -68,7 +68,7 @@ class Reader(threading.Thread):
     def __init__(self, site: Site, topic: str, batches: int) -> None:
         super().__init__(daemon=True)
         self._broker = site.broker
-        files = [path for path in site.folder.rglob("*.log") if path.parent.name.startswith(topic)]
+        files = list(site.broker.data_folder().glob(f"{topic}-*/*.log"))
         assert files, "the files of the cold log are not where they are looked for"
         content = b"".join(requests.fetch_request(topic, 0, FETCH_BYTES, offset) for offset in range(batches))
         self._load = Load([content], 1, requests.fetch_codes(topic), once=True)

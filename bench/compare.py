@@ -21,6 +21,7 @@ from .broker import Running, RunningBroker, compiled_python
 from .catalog import BOTH, SYNC, chosen
 from .kafka import RunningKafka, find_jars, java_version
 from .native import generator
+from .page_cache import FullPageCache
 from .plan import Progress, Step, described, steps
 from .results import Results, Run, this_machine
 from .site import BARNABAS, KAFKA, QUICK, WORKERS, Scale, Site
@@ -56,6 +57,7 @@ class Comparison:
         self.scale = QUICK if given.quick else Scale(cold_bytes=int(given.cold_gb * (1 << 30)))
         self.progress = Progress(total_s)
         self.failed = 0
+        self.pages = None if given.quick else FullPageCache(folder)
         facts = {"Barnabas": "compiled" if self.python else "pure Python"}
         facts["Load generator"] = "bench/load.c" if generator() else "Python (no C compiler)"
         facts["Java"] = java_version() if self.jars else "–"
@@ -84,6 +86,8 @@ class Comparison:
 
     def measure(self, step: Step, site: Site) -> None:
         os.sync()
+        if self.pages is not None:
+            self.pages.fill()
         load_average = os.getloadavg()[0]
         figures, failure = attempt(step.line, site)
         told = "  ".join(f"{key} {figures[key]:,.1f}" for key in step.line.shown if key in figures)
@@ -99,6 +103,10 @@ class Comparison:
         say(
             f"{self.progress.left():>5} left  {mode:5} {key:16} {number + 1}/{self.given.rounds} {who:10} {told}"
         )
+
+    def close(self) -> None:
+        if self.pages is not None:
+            self.pages.close()
 
     def profile(self) -> None:
         seconds = QUICK_PROFILE_S if self.given.quick else PROFILE_S
@@ -171,6 +179,8 @@ def main() -> None:
         except KeyboardInterrupt:
             say("interrupted; --resume goes on from here")
             status = INTERRUPTED
+        finally:
+            comparison.close()
     page.write(given.out, results)
     say(f"{given.out / page.PAGE} is written")
     stale = notes.stale(notes.read(), results)

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from .broker import BrokerFailed, Running
+from .broker import DELETE_DELAY_MS, BrokerFailed, Running
 
 PROPERTIES = """\
 process.roles=broker,controller
@@ -24,6 +24,7 @@ transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+log.segment.delete.delay.ms={delay}
 """
 FLUSH = "log.flush.interval.messages=1\n"
 LOGGING = """\
@@ -52,7 +53,9 @@ class RunningKafka(Running):
         self._logged.touch()
         self.port, controller = _free_ports(2)
         properties, logging = folder / "server.properties", folder / "log4j2.properties"
-        text = PROPERTIES.format(broker=self.port, controller=controller, folder=folder)
+        text = PROPERTIES.format(
+            broker=self.port, controller=controller, folder=folder, delay=DELETE_DELAY_MS
+        )
         properties.write_text(text + (FLUSH if flush else ""))
         logging.write_text(LOGGING.format(log=self._logged))
         java = ["java", "-cp", f"{jars}/*", f"-Dlog4j2.configurationFile={logging}"]
@@ -70,6 +73,9 @@ class RunningKafka(Running):
                 text=True,
             )
         self.wait_until_it_answers(begun)
+
+    def data_folder(self) -> Path:
+        return self.folder / "data"
 
     def last_words(self) -> str:
         said = self._said.read_text(errors="replace") + self._logged.read_text(errors="replace")

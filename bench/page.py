@@ -29,11 +29,15 @@ HOW = """\
 ## How it was measured
 
 - Both brokers run on this machine, on loopback, beside the clients that load them: they share its cores. Apache Kafka 4.3 is one
-  KRaft node with 1 GB of heap and G1, log4j at WARN, else its defaults; Barnabas has its defaults.
+  KRaft node with 1 GB of heap and G1, log4j at WARN, else its defaults; Barnabas has its defaults. Deleted files go after a second
+  (`log.segment.delete.delay.ms`), not a minute, so that no line pays for the files of another.
 - Two modes, in both of which `acks=all`. **cache**: Kafka's defaults beside `barnabas.durability=cache`: a record is acknowledged when
   the kernel has it. **sync**: Kafka with `log.flush.interval.messages=1` beside `barnabas.durability=sync`: it is on the disk.
 - A line is measured in turn: Kafka, Barnabas (and Barnabas with two workers), then the other way round, and so on; what is shown is the median of the rounds, metric by metric.
   Before a round, everything written is synced, so that nobody pays for the other's pages. A Produce line has a topic of its own that goes afterwards.
+- Before a round, memory is filled with page cache until 1 GiB is free, by reading a file without content: so a broker finds a machine that has
+  run for a day, and a page it writes takes the place of an old one. On a virtual machine the first touch of *free* memory, which its host has taken
+  back, cost 2,500 µs a megabyte where a reused page costs 200: it decided every line from 16 KB on, and who paid was chance.
 - Before the first line of a kind of load Kafka gets 20 s of it uncounted (a JVM becomes fast with time), Barnabas 2 s. Kinds are: Produce,
   idempotent Produce, Fetch, Fetch with sessions, OffsetCommit, and librdkafka's produce, consume, reports and round trips. A further size
   of a kind that is warm gets a quarter of that, and shapes of one size share it.
@@ -44,9 +48,7 @@ HOW = """\
   99 % of the samples of a line are not above. The first bound is 500 µs, which is also as fine as the loop's timers are.
 - The cold read is of a log (5 GB in a whole run) whose pages were dropped (`posix_fadvise`, after a sync), proven by reads with `RWF_NOWAIT`; the produce load
   lasts as long as the reading.
-- From 16 KB on a virtual machine's fresh pages can cost more than the broker does: the first touch of a page that its host has taken back.
-  Such lines repeat within ±1.5× only; beside them stands what the kernel takes for a
-  megabyte of new pages right after the load (*fresh MB*).
+- From 16 KB on what a new page costs stands beside a line: what the kernel takes for a megabyte of a new file right after the load (*fresh MB*).
 """
 
 

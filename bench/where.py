@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,7 @@ from .broker import Running, RunningBroker, compiled_python
 from .drive import drive
 from .floor import floor
 from .load import Limits, Load
+from .page_cache import FullPageCache
 from .raw import KB
 from .requests import fetch_codes, fetch_request, produce_codes, produce_request
 from .results import Results
@@ -201,7 +203,7 @@ def write(out: Path, python: Path | None, durability: str, seconds: float) -> st
     """Profiles all loads and writes the table into the page of the folder; the table. Raises CannotProfile."""
     if shutil.which("perf") is None:
         raise CannotProfile("perf is not installed")
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, closing(FullPageCache(Path(name))) as pages:
         folder = Path(name)
 
         def start(data: Path) -> RunningBroker:
@@ -211,6 +213,7 @@ def write(out: Path, python: Path | None, durability: str, seconds: float) -> st
         try:
             measured, floors = {}, []
             for load, what, fetched_bytes in loads(site):
+                pages.fill()
                 measured[load] = profile(site.broker, what, seconds, folder)
                 floors.append(floor_us(what, fetched_bytes, seconds, folder))
         finally:
