@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from barnabas.adapters.clock import SystemClock
 from barnabas.adapters.loop import AsyncLoop
-from barnabas.adapters.meta.ram import MetaContents, RamMetaStore
+from barnabas.adapters.meta.ram import RamMetaStore
 from barnabas.adapters.meta.sqlite import SqliteMetaStore
 from barnabas.cluster import formats
 from barnabas.cluster.changes import BrokerRegistered
@@ -32,7 +32,7 @@ from barnabas.cluster.image import (
 )
 from barnabas.cluster.store import ClusterStore
 from barnabas.ports import MetaChanges, MetaStore, Versioned, WorldError
-from barnabas.testing.meta import VirtualMetaStore
+from barnabas.testing.meta import DiskContents, VirtualMetaStore
 from barnabas.testing.virtual import VirtualLoop, VirtualTime
 
 
@@ -87,7 +87,7 @@ class Cluster:
 
     def __init__(self, loop: Any, clock: Any, nodes: int) -> None:
         self.loop = loop
-        self.contents = MetaContents()
+        self.contents = DiskContents()
         self.stores = [CountingStore(loop, clock, self.contents, "guest") for _ in range(nodes)]
         self.nodes = [Follower(store) for store in self.stores]
         loop.settle()
@@ -229,7 +229,7 @@ def test_all_nodes_come_to_one_image_whatever_they_decide(
     seed: int, history: list[tuple[int, list[Fact], int]], failing: list[tuple[int, bool]]
 ) -> None:
     """With transactions that fail, of which some happened nevertheless."""
-    time, contents = VirtualTime(seed), MetaContents()
+    time, contents = VirtualTime(seed), DiskContents()
     nodes = [Follower(VirtualMetaStore(VirtualLoop(time), contents, "guest")) for _ in range(3)]
     told = Told()
     fails = dict(failing)

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from barnabas.adapters.meta.ram import MetaContents
 from barnabas.cluster.settled import Settled
 from barnabas.ports import WorldError
-from barnabas.testing.meta import VirtualMetaStore
+from barnabas.testing.meta import DiskContents, VirtualMetaStore
 from barnabas.testing.virtual import VirtualLoop, VirtualTime
 
 
@@ -18,7 +17,7 @@ class Nodes:
 
     def __init__(self) -> None:
         self.time = VirtualTime(1)
-        self.contents = MetaContents()
+        self.contents = DiskContents()
         self.stores: list[VirtualMetaStore] = []
         self.here, self.there = self.open(1), self.open(2)
         self.done: list[str] = []

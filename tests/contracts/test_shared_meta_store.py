@@ -8,10 +8,10 @@ import pytest
 from meta_stores import Driver, MovableClock, Store, values
 
 from barnabas.adapters.meta import Sharing
-from barnabas.adapters.meta.ram import MetaContents, RamMetaStore
+from barnabas.adapters.meta.ram import RamMetaStore
 from barnabas.adapters.meta.sqlite import SqliteMetaStore
 from barnabas.ports import Compare, Loop, MetaChanges, MetaStore, Versioned, WorldError
-from barnabas.testing.meta import VirtualMetaStore
+from barnabas.testing.meta import DiskContents, VirtualMetaStore
 from barnabas.testing.virtual import VirtualLoop
 
 WORLDS = [
@@ -33,7 +33,7 @@ class Views:
         self.clock = MovableClock()
         self._kind = kind
         self._path = path
-        self._contents = MetaContents()
+        self._contents = DiskContents()
         self.opened: list[Store] = []
 
     def open(self) -> Store:

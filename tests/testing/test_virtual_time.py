@@ -1,10 +1,11 @@
 """Virtual time must be able to find what a real one hides, and give the same again for the same seed."""
 
+import random
+
 import pytest
 
-from barnabas.adapters.meta.ram import MetaContents
 from barnabas.ports import Compare, WorldError
-from barnabas.testing.meta import VirtualMetaStore
+from barnabas.testing.meta import DiskContents, VirtualMetaStore
 from barnabas.testing.virtual import VirtualLoop, VirtualTime
 
 
@@ -112,7 +113,7 @@ def test_a_killed_loop_is_silent_and_its_work_may_have_happened() -> None:
 def acknowledged_and_found(seed: int) -> tuple[bool, bool]:
     """A transaction, a crash some milliseconds later, and what the next store finds."""
     time = VirtualTime(seed)
-    loop, contents = VirtualLoop(time), MetaContents()
+    loop, contents = VirtualLoop(time), DiskContents()
     acknowledged: list[bool] = []
     store = VirtualMetaStore(loop, contents)
     store.txn((), {"a": b"1", "b": b"1"}, (), lambda yes, error: acknowledged.append(yes))
@@ -134,7 +135,7 @@ def test_a_transaction_in_flight_at_a_crash_is_whole_or_absent() -> None:
 
 def test_leased_keys_end_with_the_store_that_granted_them() -> None:
     time = VirtualTime()
-    loop, contents = VirtualLoop(time), MetaContents()
+    loop, contents = VirtualLoop(time), DiskContents()
     store = VirtualMetaStore(loop, contents)
     leases: list[int] = []
     store.grant(1000, lambda lease, error: leases.append(lease))
@@ -145,6 +146,55 @@ def test_leased_keys_end_with_the_store_that_granted_them() -> None:
     assert sorted(contents.values) == ["kept", "session"]
     VirtualMetaStore(VirtualLoop(time), contents)
     assert sorted(contents.values) == ["kept"]
+
+
+def what_a_power_failure_leaves(seed: int) -> str:
+    """Of commits d, e (not durable), D (durable), f and g (not), which replaced each other's values of one key."""
+    time = VirtualTime(seed)
+    loop, contents = VirtualLoop(time), DiskContents()
+    store = VirtualMetaStore(loop, contents)
+    for value in "deDfg":
+        puts = {"a": value.encode(), value: b""}
+        store.txn((), puts, (), lambda yes, error: None, durable=value.isupper())
+    time.run_for(100)
+    loop.kill()
+    contents.crash(time.random)
+    found = contents.values
+    kept = found["a"].value.decode()
+    assert sorted(found) == sorted({"a", *"deDfg"[: "deDfg".index(kept) + 1]})
+    assert found["a"].version == "deDfg".index(kept) + 1
+    return kept
+
+
+def test_a_power_failure_undoes_the_last_commits_that_were_not_durable() -> None:
+    assert {what_a_power_failure_leaves(seed) for seed in range(40)} == {"D", "f", "g"}
+
+
+def test_nothing_durable_is_undone_and_a_lease_comes_back_with_its_key() -> None:
+    time = VirtualTime()
+    loop, contents = VirtualLoop(time), DiskContents()
+    store = VirtualMetaStore(loop, contents)
+    store.grant(10_000, lambda lease, error: store.txn((), {"a": b"1"}, (), lambda yes, error: None, lease))
+    time.run_for(100)
+    store.txn((), {}, ["a"], lambda yes, error: None, durable=False)
+    time.run_for(100)
+    assert not contents.values and not contents.leases
+    for seed in range(20):
+        contents.crash(random.Random(seed))
+    assert contents.values["a"].value == b"1" and contents.leases == {"a": 1}
+
+
+def test_a_full_disk_commits_nothing_and_is_read() -> None:
+    time = VirtualTime()
+    contents = DiskContents()
+    store = VirtualMetaStore(VirtualLoop(time), contents)
+    contents.is_full = True
+    errors: list[WorldError | None] = []
+    store.txn((), {"a": b"1"}, (), lambda yes, error: errors.append(error))
+    store.txn((), {}, (), lambda yes, error: errors.append(error))
+    store.range("", lambda found, error: errors.append(error))
+    time.run_for(100)
+    assert isinstance(errors[0], WorldError) and errors[1:] == [None, None] and not contents.values
 
 
 @pytest.mark.parametrize("happened", [False, True])

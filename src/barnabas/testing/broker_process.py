@@ -3,14 +3,13 @@
 from collections.abc import Callable, Mapping
 
 from barnabas.adapters.meta import Sharing
-from barnabas.adapters.meta.ram import MetaContents
 from barnabas.config.effective import BrokerOptions
 from barnabas.node import Node, StartFailed
 from barnabas.partitions.data_folder import DATABASE, DataFolder, FolderRefused
 from barnabas.ports import Entropy, World
 from barnabas.telemetry import Log, Telemetry
 from barnabas.testing.disk import VirtualDisk
-from barnabas.testing.meta import VirtualMetaStore
+from barnabas.testing.meta import DiskContents, VirtualMetaStore
 from barnabas.testing.network import PipeNetwork, Wire
 from barnabas.testing.virtual import VirtualLoop, VirtualTime
 
@@ -21,7 +20,7 @@ class VirtualProcess:
     """What every process of a machine has. `kill` ends it as SIGKILL does."""
 
     def __init__(
-        self, time: VirtualTime, wire: Wire, disk: VirtualDisk, contents: MetaContents, root: str
+        self, time: VirtualTime, wire: Wire, disk: VirtualDisk, contents: DiskContents, root: str
     ) -> None:
         self.time = time
         self.wire = wire
@@ -69,7 +68,7 @@ class BrokerProcess(VirtualProcess):
         time: VirtualTime,
         wire: Wire,
         disk: VirtualDisk,
-        contents: MetaContents,
+        contents: DiskContents,
         root: str,
         static: Mapping[str, str],
         entropy: Entropy,

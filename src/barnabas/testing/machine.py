@@ -9,12 +9,12 @@ M2  Several machines may share one VirtualTime and one Wire.
 from collections.abc import Mapping
 from typing import Final
 
-from barnabas.adapters.meta.ram import MetaContents
 from barnabas.node import Node, StartFailed
 from barnabas.telemetry import silent
 from barnabas.testing.broker_process import BrokerProcess, Write
 from barnabas.testing.disk import VirtualDisk
 from barnabas.testing.entropy import SeededEntropy
+from barnabas.testing.meta import DiskContents
 from barnabas.testing.network import Wire
 from barnabas.testing.virtual import VirtualLoop, VirtualTime
 
@@ -37,7 +37,7 @@ class VirtualMachine:
         self.wire = wire
         self.host = host
         self.disk = VirtualDisk(time.random.getrandbits(32))
-        self.contents = MetaContents()
+        self.contents = DiskContents()
         self._static = static
         self._write = write
         self._entropy = SeededEntropy(time.random.getrandbits(32))
@@ -80,6 +80,7 @@ class VirtualMachine:
         """The power fails, at any moment."""
         self._down()
         self.disk.crash()
+        self.contents.crash(self.time.random)
 
     def kill(self) -> None:
         """SIGKILL: the process ends, what it wrote stays in the page cache."""

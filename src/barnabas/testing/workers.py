@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from barnabas.adapters.meta.ram import MetaContents
 from barnabas.config.effective import BrokerOptions
 from barnabas.node import StartFailed
 from barnabas.parent import Parent, ParentWorld
@@ -24,7 +23,7 @@ from barnabas.testing.broker_process import BrokerProcess, VirtualProcess, Write
 from barnabas.testing.disk import VirtualDisk
 from barnabas.testing.entropy import SeededEntropy
 from barnabas.testing.machine import ROOT
-from barnabas.testing.meta import VirtualMetaStore
+from barnabas.testing.meta import DiskContents, VirtualMetaStore
 from barnabas.testing.network import PipeNetwork, Wire
 from barnabas.testing.processes import VirtualChild, VirtualProcesses
 from barnabas.testing.virtual import VirtualTime
@@ -91,7 +90,7 @@ class VirtualWorkers:
         self.host = host
         self.disk = VirtualDisk(time.random.getrandbits(32))
         self.disk.takes_turns = True
-        self.contents = MetaContents()
+        self.contents = DiskContents()
         self.parent: Parent | None = None
         self.workers: dict[int, VirtualWorker] = {}
         """Those that live, by node id: of two of one id (one an orphan) the younger."""
@@ -137,7 +136,7 @@ class VirtualWorkers:
             self.kill()
             raise answers[0]
 
-    def _outside(self, disk: VirtualDisk) -> tuple[VirtualTime, Wire, VirtualDisk, MetaContents]:
+    def _outside(self, disk: VirtualDisk) -> tuple[VirtualTime, Wire, VirtualDisk, DiskContents]:
         return self.time, self.wire, disk, self.contents
 
     def _start_parent(self, static: Mapping[str, str], done: Callable[[StartFailed | None], None]) -> None:
@@ -227,6 +226,7 @@ class VirtualWorkers:
                 process.down()
         self._children.clear()
         self.disk.crash()
+        self.contents.crash(self.time.random)
         self.workers.clear()
         self._forget()
 

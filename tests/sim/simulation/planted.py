@@ -21,6 +21,7 @@ from barnabas.partitions.journal_committer import JournalCommitter
 from barnabas.partitions.partition import Partition
 from barnabas.partitions.upkeep import Upkeep
 from barnabas.ports import WorldError
+from barnabas.testing.meta import VirtualMetaStore
 
 Patch = pytest.MonkeyPatch
 LOSES: Final = (
@@ -183,6 +184,17 @@ def readers_see_what_is_not_committed(patch: Patch) -> None:
             self.high_watermark = kept
 
     patch.setattr(Partition, "plan_fetch", plan)
+
+
+@caught_by(*LOSES, focus=("power",))
+def metadata_is_not_synced(patch: Patch) -> None:
+    """Topics, reigns, all of it, as marks of how far a broker has come."""
+    real = VirtualMetaStore.txn
+
+    def txn(self: VirtualMetaStore, *rest: Any, **named: Any) -> None:
+        real(self, *rest, **{**named, "durable": False})
+
+    patch.setattr(VirtualMetaStore, "txn", txn)
 
 
 # -- the coordinator

@@ -58,6 +58,9 @@ class MetaContents:
         self.leases.pop(key, None)
         return self.values.pop(key, None) is not None
 
+    def committed(self, durable: bool) -> None:
+        """What changed since the last call was one commit. Here all of it ends with the process anyway."""
+
     def version(self, key: str) -> int:
         found = self.values.get(key)
         return 0 if found is None else found.version
@@ -84,6 +87,7 @@ class RamMetaStore:
             if sharing != "guest":
                 for key in sorted(self._contents.leases):
                     self._contents.delete(key)  # leases end with the stores that granted them
+                self._contents.committed(durable=True)
             self._contents.opened(self)
 
     def txn(
@@ -105,6 +109,8 @@ class RamMetaStore:
                 (key, self._contents.put(key, value, lease)) for key, value in puts.items()
             ]
             changes += [(key, None) for key in deletes if self._contents.delete(key)]
+            if changes:
+                self._contents.committed(durable)
             self._tell_others(changes)
 
             def tell() -> None:
@@ -147,6 +153,7 @@ class RamMetaStore:
         def step() -> Callable[[], None]:
             keys = sorted(key for key, owner in self._contents.leases.items() if owner == lease)
             gone = [(key, None) for key in keys if self._contents.delete(key)]
+            self._contents.committed(durable=True)
             self._tell_others(gone)
             return lambda: self._watches.tell(gone)
 
