@@ -57,7 +57,8 @@ class Loop(Protocol):
         """Run callback on the loop; the only method another thread may call."""
 
 
-Pool: TypeAlias = Literal["commit", "read", "compress", "metadata"]
+Pool: TypeAlias = Literal["commit", "sync", "read", "compress", "metadata"]
+"""commit: what somebody waits for on disk; sync: syncs that nobody waits for, of a gigabyte perhaps."""
 
 
 # -- files -----------------------------------------------------------------------------------------

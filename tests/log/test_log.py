@@ -252,3 +252,18 @@ def test_a_segment_rolls_before_a_relative_offset_overflows(disk: Disk) -> None:
     assert len(log.segments) == 1
     append(log, [b"c"])
     assert [segment.base_offset for segment in log.segments] == [0, 2**31]
+
+
+def test_a_recovery_point_covers_no_segment_that_was_written_behind_it(disk: Disk) -> None:
+    """Its last records may have been on their way to it, behind the chore that made the next one, when it was synced."""
+    log = disk.log()
+    append(log, [b"a"])
+    synced = log.segments[:]
+    append(log, [b"b"])
+    log.roll_now(NOW_MS)
+    append(log, [b"c"])
+    log.reached_recovery_point(synced, 1)
+    assert log.unsynced == synced and log.closed_below(1) == []
+    assert log.closed_below(2) == synced
+    log.reached_recovery_point(synced, 2)
+    assert log.unsynced == [] and log.recovery_point == 2

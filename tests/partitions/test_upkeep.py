@@ -6,12 +6,13 @@ import pytest
 
 from barnabas import errors
 from barnabas.cluster import changes
+from barnabas.partitions import upkeep
 from barnabas.partitions.open import OFFSETS_TOPIC
 from barnabas.partitions.partition import Partition
 from barnabas.records.record import Record, all_records, build_batch
 from barnabas.testing.machine import VirtualMachine
 from barnabas.testing.network import Wire
-from barnabas.testing.virtual import VirtualTime
+from barnabas.testing.virtual import POOL_THREADS, VirtualTime
 from barnabas.wire.messages.delete_topics import DeleteTopicState
 
 OPTIONS = {
@@ -24,9 +25,9 @@ OPTIONS = {
 }
 
 
-def booted() -> VirtualMachine:
+def booted(**options: str) -> VirtualMachine:
     time = VirtualTime(3)
-    machine = VirtualMachine(time, Wire(time), OPTIONS)
+    machine = VirtualMachine(time, Wire(time), OPTIONS | options)
     machine.boot()
     return machine
 
@@ -84,6 +85,69 @@ def test_a_recovery_point_follows_within_a_minute_and_outlives_a_crash() -> None
     machine.boot()
     again = machine.node.partitions.get("t", 0)
     assert again is not None and again.high_watermark == 5 and again.log.recovery_point == 5
+
+
+def append(machine: VirtualMachine, partition: Partition, size: int) -> None:
+    batch = build_batch([Record(None, b"v" * size, machine.time.wall_ms())])
+    assert partition.append(batch, 0, len(batch), 9, machine.time.wall_ms()).code == 0
+
+
+CACHE = {"barnabas.durability": "cache", "log.segment.bytes": "1048576"}
+
+
+def test_under_cache_a_roll_brings_a_recovery_point_and_the_file_that_grows_is_not_synced() -> None:
+    machine = booted(**CACHE)
+    machine.time.run_for(1_500)
+    partition = made_topic(machine)
+    for _ in range(5):
+        append(machine, partition, 500_000)
+    machine.disk.fail("sync", errno.EIO, times=1 << 30, path="00000000000000000004.log")
+    machine.time.run_for(3_000)
+    assert [segment.base_offset for segment in partition.log.segments] == [0, 2, 4]
+    assert partition.log.recovery_point == 4
+    assert not partition.offline
+    machine.crash()  # what is below the recovery point was synced: else the start finds damage there
+    machine.disk.heal()
+    machine.boot()
+    again = machine.node.partitions.get("t", 0)
+    assert again is not None and not again.offline
+    assert again.log.recovery_point == 4 and again.high_watermark >= 4
+
+
+def test_under_cache_many_bytes_alone_bring_no_recovery_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync of the file that grows would keep the disk busy all the time."""
+    monkeypatch.setattr(upkeep, "RECOVERY_POINT_BYTES", 10_000)
+    for durability, expected in (("cache", 0), ("sync", 2)):
+        machine = booted(**{"barnabas.durability": durability})
+        partition = made_topic(machine)
+        for _ in range(2):
+            append(machine, partition, 10_000)
+        machine.time.run_for(3_000)
+        assert partition.log.recovery_point == expected, durability
+
+
+def test_a_write_waits_for_no_recovery_point_of_others() -> None:
+    """Syncs of a gigabyte each, more of them than a pool has threads."""
+    machine = booted(**CACHE)
+    made: list[dict[str, int]] = []
+    names = [f"t{number}" for number in range(6)]
+    machine.node.topics.create_automatically([*names, "t"], made.append)
+    machine.time.run_until(lambda: bool(made))
+    for name in names:
+        partition = machine.node.partitions.get(name, 0)
+        assert partition is not None
+        for _ in range(3):
+            append(machine, partition, 500_000)
+    machine.time.run_for(100)
+    for pool in POOL_THREADS:
+        machine.loop.slow(pool, 10_000_000)
+    machine.time.run_for(3_000)
+    machine.loop.slow("commit", None)
+    first = machine.node.partitions.get("t", 0)
+    assert first is not None
+    append(machine, first, 10)  # its folder and file are made in a thread
+    machine.time.run_for(100)
+    assert first.high_watermark == 1
 
 
 def damaged_below_its_recovery_point() -> VirtualMachine:

@@ -10,7 +10,7 @@ from typing import Final
 
 from barnabas.ports import Pool
 
-POOL_THREADS: Final[dict[Pool, int]] = {"commit": 4, "read": 2, "compress": 1, "metadata": 1}
+POOL_THREADS: Final[dict[Pool, int]] = {"commit": 4, "sync": 2, "read": 2, "compress": 1, "metadata": 1}
 Done = Callable[[object | None, BaseException | None], None]
 
 

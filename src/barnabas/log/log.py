@@ -454,9 +454,18 @@ class Log:
         segments = [segment for segment in [*self.unsynced, *self.segments[-1:]] if segment.is_made]
         return segments, self.end_offset
 
+    def closed_below(self, offset: int) -> list[Segment]:
+        """Closed segments that no sync has covered, all of whose records lie below offset."""
+        return [segment for segment in self.unsynced if segment.is_made and segment.end_offset <= offset]
+
     def reached_recovery_point(self, synced: list[Segment], offset: int) -> None:
-        """They have been synced, and last_files() are written."""
-        self.unsynced = [segment for segment in self.unsynced if segment not in synced]
+        """They have been synced when all below offset was written, and last_files() are written.
+
+        One that was closed meanwhile, or before its last records were written, is not covered.
+        """
+        self.unsynced = [
+            segment for segment in self.unsynced if segment not in synced or segment.end_offset > offset
+        ]
         self.recovery_point = max(self.recovery_point, offset)
 
     def close(self, clean: bool) -> None:

@@ -2,6 +2,9 @@
 
 U1  A recovery point is written after the files it speaks of were synced, and after the indexes and the snapshot that
     spare a restart the scan below it.
+    Where answers wait for a sync, one follows every RECOVERY_POINT_BYTES. Where they wait for the page cache alone, one
+    follows each roll and covers the closed segments, as in Kafka: a sync of a file that grows would keep its disk busy
+    all the time, and its producers waiting. Every RECOVERY_POINT_MS all is covered.
 U2  A wall clock that steps by more than five minutes suspends deletion by time for ten (decision 9).
 Crash   an old recovery point: the restart scans more.
 """
@@ -112,32 +115,66 @@ class Upkeep:
 
     def _write_points(self, due: bool) -> Iterator[None]:
         for partition in self._partitions.all():
-            if self._wants_point(partition, due):
-                self._sync(partition)
+            log = partition.log
+            if not (partition.offline or log.recovery_point >= log.end_offset or partition in self._syncing):
+                if due or self._wants_point(partition):
+                    self._sync(partition)
+                elif log.unsynced:
+                    self._sync_closed(partition)
             yield
 
-    def _wants_point(self, partition: Partition, due: bool) -> bool:
-        log = partition.log
-        if partition.offline or log.recovery_point >= log.end_offset or partition in self._syncing:
-            return False
-        if due or partition.options.flush_ms < FLUSH_NEVER:
+    def _wants_point(self, partition: Partition) -> bool:
+        """Before its minute is over (U1)."""
+        if partition.options.flush_ms < FLUSH_NEVER:
             return True
-        return partition.unsynced_bytes > RECOVERY_POINT_BYTES
+        return partition.cached_from is None and partition.unsynced_bytes > RECOVERY_POINT_BYTES
 
     def _sync(self, partition: Partition) -> None:
-        """In the commit pool; meanwhile the partition's writes go there too (committer C4)."""
+        """In a pool; meanwhile the partition's writes go to one, too (committer C4)."""
         log = partition.log
         segments, _ = log.prepare_recovery_point()
         offset = partition.high_watermark
+        lane = partition.lane
+
+        def synced() -> None:
+            lane.syncing -= 1
+
+        def reached() -> None:
+            self._write_beside(partition, segments, offset)
+
+        if self._sync_files(partition, segments, synced, reached):
+            lane.syncing += 1
+            partition.unsynced_bytes = 0
+
+    def _sync_closed(self, partition: Partition) -> None:
+        """Nobody writes to them any more, so the partition's writes go on as ever; and what spares the scan was written when
+        they were closed.
+        """
+        log = partition.log
+        segments = log.closed_below(partition.high_watermark)
+
+        def reached() -> None:
+            if partition.log is log:
+                log.reached_recovery_point(segments, segments[-1].end_offset)
+                self._points_moved()
+
+        if segments:
+            self._sync_files(partition, segments, lambda: None, reached)
+
+    def _sync_files(
+        self,
+        partition: Partition,
+        segments: list[Segment],
+        synced: Callable[[], None],
+        reached: Callable[[], None],
+    ) -> bool:
+        """Whether it has begun. synced() when it has ended, however; then reached() if all is well."""
         try:
             files = [segment.file for segment in segments]
         except WorldError as error:
             partition.failed(error)
-            return
+            return False
         self._syncing.add(partition)
-        lane = partition.lane
-        lane.syncing += 1
-        partition.unsynced_bytes = 0
 
         def work() -> object:
             for file in files:
@@ -146,13 +183,19 @@ class Upkeep:
 
         def done(_: object | None, error: BaseException | None) -> None:
             self._syncing.discard(partition)
-            lane.syncing -= 1
+            synced()
             if error is not None:
                 partition.sync_failed(as_world(error))
             elif not partition.offline:
-                self._write_beside(partition, segments, offset)
+                reached()
 
-        self._loop.run_in("commit", work, done)
+        self._loop.run_in("sync", work, done)
+        return True
+
+    def _points_moved(self) -> None:
+        """The last of those that are being synced together writes the checkpoints for all."""
+        if not self._syncing:
+            self.write_checkpoints()
 
     def _write_beside(self, partition: Partition, synced: list[Segment], offset: int) -> None:
         """U1: what spares the scan, as a chore, for a roll writes the same names. If it fails, the records are safe."""
@@ -163,9 +206,8 @@ class Upkeep:
             if error is not None:
                 self._lines.warning("no recovery point", partition=repr(partition), reason=error.what)
             elif not partition.offline and partition.log is log:
-                log.reached_recovery_point(synced[:-1], offset)
-                if not self._syncing:
-                    self.write_checkpoints()
+                log.reached_recovery_point(synced, offset)
+                self._points_moved()
 
         def chore() -> None:
             try:
