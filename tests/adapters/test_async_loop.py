@@ -5,10 +5,11 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
-from barnabas.adapters.loop import AsyncLoop, new_event_loop
+from barnabas.adapters.loop import ANSWERS_MAX, AsyncLoop, new_event_loop
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])
@@ -38,6 +39,27 @@ def test_work_is_done_elsewhere_and_answered_here(loop: AsyncLoop) -> None:
     run(loop)
     assert threads[0].startswith("barnabas-commit")
     assert threads[1] == threading.current_thread().name
+
+
+def test_between_the_answers_of_many_jobs_others_have_their_turn(loop: AsyncLoop) -> None:
+    told: list[object] = []
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.append(len(told))
+        if len(told) < 3 * ANSWERS_MAX:
+            loop.asyncio.call_soon(look)
+        else:
+            loop.asyncio.stop()
+
+    for at in range(3 * ANSWERS_MAX):
+        loop.run_in("metadata", lambda at=at: at, lambda result, _: told.append(result))  # type: ignore[misc]
+    for pool in loop._pools.values():
+        pool.shutdown(wait=True)
+    loop.asyncio.call_soon(look)
+    run(loop)
+    assert told == list(range(3 * ANSWERS_MAX))
+    assert max(after - before for before, after in pairwise([0, *seen])) <= ANSWERS_MAX
 
 
 def test_an_answer_that_raises_does_not_swallow_those_behind_it(loop: AsyncLoop) -> None:

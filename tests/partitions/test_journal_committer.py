@@ -234,3 +234,28 @@ def test_a_partition_waits_for_a_sync_of_its_file_before_it_goes_on(seed: int) -
     bench.time.run_for(3_000)
     assert not partition.offline
     bench.check()
+
+
+@pytest.mark.parametrize("begun", ["in a thread", "on the loop"])
+def test_what_is_appended_after_a_change_to_sync_waits_for_a_sync(bench: Bench, begun: str) -> None:
+    """Although a batch that the page cache is to have is still in the lane when the change takes effect."""
+    partition = bench.partition("a")
+    bench.set("a", barnabas_durability="cache")
+    bench.put("a")
+    lane = partition.lane
+    if begun == "in a thread":
+        lane.syncing += 1
+
+    def append(value: bytes) -> int:
+        return partition.append_own(build_batch([Record(None, value, 1)]), 1)
+
+    end = append(b"cached")
+    told: list[int] = []
+    partition.when_committed(end, lambda _: told.append(append(b"cached, too")))
+    bench.set("a", barnabas_durability="sync")
+    partition.when_committed(end, lambda _: told.append(append(b"synced")))
+    bench.time.run_until(lambda: partition.high_watermark == end + 2)
+    assert told == [end + 1, end + 2]
+    bench.machine.crash()
+    bench.machine.boot()
+    assert bench.stored("a")[-1] == b"synced"

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from barnabas.cluster import changes
+from barnabas.partitions.journal_committer import JOBS_MAX
 from barnabas.partitions.partition import Partition
+from barnabas.partitions.slices import SLICE_STEPS
 from barnabas.records.record import Record, build_batch
 from barnabas.server.handlers.delete_records import advance
 from barnabas.testing.disk import VirtualDisk, VirtualFile
@@ -124,3 +126,33 @@ def test_a_topic_deleted_at_its_first_append_leaves_nothing_to_its_namesake(seed
     machine.boot()
     again = machine.node.partitions.get("t", 0)
     assert again is not None and again.topic_id == ids[2] and again.high_watermark == 1
+
+
+def test_the_recovery_points_of_many_partitions_begin_a_few_jobs_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    time = VirtualTime(5)
+    machine = VirtualMachine(time, Wire(time), {**OPTIONS, "num.partitions": str(5 * JOBS_MAX)})
+    machine.boot()
+    made: list[dict[str, int]] = []
+    machine.node.topics.create_automatically(["t"], made.append)
+    time.run_until(lambda: bool(made))
+    partitions = list(machine.node.partitions.of_topic("t"))
+    begun = [0]
+    real = VirtualLoop.run_in
+
+    def counted(*given: Any) -> None:
+        begun[0] += 1
+        real(*given)
+
+    monkeypatch.setattr(VirtualLoop, "run_in", counted)
+    most = 0
+    for partition in partitions:
+        append(machine, partition)
+    end_ms = time.mono_ms() + 70_000
+    while time.mono_ms() < end_ms:
+        begun[0] = 0
+        assert time.step()
+        most = max(most, begun[0])
+    assert all(partition.log.recovery_point == 1 for partition in partitions)
+    assert JOBS_MAX // 2 < most <= SLICE_STEPS

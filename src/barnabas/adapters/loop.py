@@ -11,6 +11,9 @@ from typing import Final
 from barnabas.ports import Pool
 
 POOL_THREADS: Final[dict[Pool, int]] = {"commit": 4, "sync": 2, "read": 2, "compress": 1, "metadata": 1}
+ANSWERS_MAX: Final = 32
+"""Handed out in one go: thousands of jobs may end together, and others wait for the loop."""
+
 Done = Callable[[object | None, BaseException | None], None]
 
 
@@ -77,11 +80,11 @@ class AsyncLoop:
     def _answer(self) -> None:
         self._answering = False
         try:
-            while self._answers:
+            for _ in range(min(len(self._answers), ANSWERS_MAX)):
                 done, result, error = self._answers.popleft()
                 done(result, error)
         finally:
-            # A callback that raised must not swallow the answers behind it.
+            # Those that came meanwhile, were too many, or lie behind a callback that raised.
             if self._answers and not self._answering:
                 self._answering = True
                 self._wake()
@@ -101,4 +104,5 @@ class AsyncLoop:
             self._timer = None
         for executor in self._pools.values():
             executor.shutdown(wait=True)
-        self._answer()
+        while self._answers:
+            self._answer()

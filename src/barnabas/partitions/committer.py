@@ -159,9 +159,11 @@ class CacheCommitter:
         dirty, self._dirty = self._dirty, []
         for lane in dirty:
             lane.queued = False
-            if lane.syncing or lane.chores:
-                self._write_in_thread(lane)
-            elif not lane.busy:
+            if lane.busy:
+                continue  # released() goes on with it
+            if (lane.syncing or lane.chores or lane.behind) and not lane.failed:
+                lane.owner.released()  # whose committer waits for syncs by now, when it is behind
+            else:
                 self._write(lane)
 
     def _write(self, lane: Lane) -> None:

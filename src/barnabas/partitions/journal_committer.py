@@ -31,6 +31,9 @@ JOB_WORTH_BYTES: Final = 1024 * 1024
 FILES_OWED_MAX: Final = 1024
 """Files named in one half of the ring: they stay open until its checkpoint."""
 
+JOBS_MAX: Final = 64
+"""Begun in one go: recovery points and first appends of thousands of partitions may meet, and others wait for the loop."""
+
 Part = tuple[Lane, list[Write], int]
 """What one partition has in a round: its batches and their bytes."""
 
@@ -140,8 +143,13 @@ class JournalCommitter:
             return
         gathered, self._gathered = self._gathered, []
         chosen: list[Lane] = []
-        size = 0
-        for lane in gathered:
+        size = jobs = 0
+        for at, lane in enumerate(gathered):
+            if jobs == JOBS_MAX:
+                self._gathered = gathered[at:] + self._gathered
+                self._registered = True
+                self._loop.soon(self._begin)
+                break
             lane.queued = False
             if lane.failed or not (lane.writes or lane.chores):
                 self._forget(lane)
@@ -154,6 +162,7 @@ class JournalCommitter:
                 or not self._journal.usable
             ):
                 self._start_job(lane)
+                jobs += 1
             else:
                 chosen.append(lane)
                 size += lane.bytes

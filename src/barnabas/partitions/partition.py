@@ -178,11 +178,19 @@ class Partition:
         self._committer.settle(self.lane)
 
     def use(self, committer: Committer, options: TopicOptions) -> None:
-        """The topic's options changed; takes effect from the next batch on."""
+        """The topic's options changed; takes effect from the next batch on.
+
+        What the cache kind was given and has not written goes over with the lane and waits for a sync, too. The other way
+        round, what was to be durable is so before anything less is.
+        """
         self.options = options
         self.log.options = options
         self._wanted = committer
-        if committer is not self._committer:
+        if committer is self._committer:
+            return
+        if isinstance(self._committer, CacheCommitter):
+            self._switch(0)
+        else:
             self.when_committed(self.log.end_offset, self._switch)
 
     def _switch(self, _: int) -> None:

@@ -15,6 +15,10 @@ from barnabas.ports import Clock, Loop
 
 Subject = TypeVar("Subject")
 FOREVER: Final = 1 << 62
+EXPIRE_US: Final = 1_000
+EXPIRE_MAX: Final = 256
+"""Of what is due at once so much is done in one go, and the rest after whatever else is ready."""
+
 TOMBSTONES_MAX: Final = 1024
 """Cancelled timers left in the heap before it is rebuilt without them."""
 
@@ -115,23 +119,36 @@ class Waits:
         return self.call_at(self._clock.mono_ms() + delay_ms, callback)
 
     def expire(self) -> None:
-        """Run what is due, then arm the timer for what comes next."""
+        """Run what is due, then arm the timer for what comes next: also when a callback raises."""
         self._armed_ms = FOREVER
-        heap = self._heap
-        now_ms = self._clock.mono_ms()
-        while heap and heap[0][0] <= now_ms:
-            timer = heappop(heap)[2]
-            callback = timer.callback
-            if callback is None:
-                self._cancelled -= 1
-                continue
+        try:
+            self._run_due()
+        finally:
+            self._arm()
+
+    def _run_due(self) -> None:
+        """The heap may be another one after each callback."""
+        now_ms, end_us = self._clock.mono_ms(), self._clock.mono_us() + EXPIRE_US
+        for _ in range(EXPIRE_MAX):
+            callback = None
+            while callback is None:
+                if not self._heap or self._heap[0][0] > now_ms:
+                    return
+                timer = heappop(self._heap)[2]
+                callback = timer.callback
+                if callback is None:
+                    self._cancelled -= 1
             timer.callback = None
             callback()
-        while heap and heap[0][2].callback is None:
-            heappop(heap)
+            if self._clock.mono_us() >= end_us:
+                return
+
+    def _arm(self) -> None:
+        while self._heap and self._heap[0][2].callback is None:
+            heappop(self._heap)
             self._cancelled -= 1
-        if heap and heap[0][0] < self._armed_ms:
-            self._armed_ms = heap[0][0]
+        if self._heap and self._heap[0][0] < self._armed_ms:
+            self._armed_ms = self._heap[0][0]
             self._loop.wake_at(self._armed_ms, self.expire)
 
     def forget_one(self) -> None:
