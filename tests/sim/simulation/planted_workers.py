@@ -117,8 +117,9 @@ def a_broker_opens_what_others_lead(patch: Patch) -> None:
     patch.setattr(Partitions, "opening", opening)
 
 
-@caught("settled", focus=("make",))
+@caught("settled", "two writers", focus=("make",))
 def a_topic_is_answered_before_all_serve_it(patch: Patch) -> None:
+    """Nor has who led its deleted namesake heard of that: it may write there still."""
     patch.setattr(TopicChanges, "when_settled", lambda self, names, timeout_ms, done: True)
 
 
