@@ -60,7 +60,7 @@ class TimedLoop:
         self._clock = clock
         self._armed: tuple[int | None, Callable[[], None]] = (None, lambda: None)
         self.longest: dict[str, tuple[float, float]] = {}
-        """By name, of the longest: seconds, and seconds of CPU."""
+        """By name: the most seconds, and the most seconds of CPU, of one callback."""
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -68,8 +68,9 @@ class TimedLoop:
         try:
             yield
         finally:
-            took = time.perf_counter() - begun, time.thread_time() - cpu
-            self.longest[name] = max(took, self.longest.get(name, took))
+            took, used = time.perf_counter() - begun, time.thread_time() - cpu
+            longest, most = self.longest.get(name, (0.0, 0.0))
+            self.longest[name] = max(took, longest), max(used, most)
 
     def run(self, callback: Callable[[], None]) -> None:
         with self.timed(getattr(callback, "__qualname__", repr(callback))):
@@ -364,7 +365,7 @@ BOTH = "cache", "sync"
 
 
 def measure(name: str, durability: str) -> dict[str, tuple[float, float]]:
-    """Seconds of the longest callback by its name, and its seconds of CPU."""
+    """By the name of a callback: the most seconds that one took, and the most seconds of CPU."""
     load, options = LOADS[name]
     with tempfile.TemporaryDirectory() as folder:
         settle_memory()

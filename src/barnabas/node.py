@@ -152,6 +152,7 @@ class Node:
         return Broker(
             self.node_id,
             world.clock,
+            world.loop,
             self._options,
             self.cluster,
             self.partitions,

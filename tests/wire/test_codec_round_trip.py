@@ -4,10 +4,12 @@ import subprocess
 import sys
 import tracemalloc
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from librt.strings import BytesWriter
 from wire_samples import KINDS, ROOT, Kind, Sampler
 
 from barnabas.wire.primitives import Malformed
@@ -38,6 +40,48 @@ def test_a_message_cut_at_any_byte_is_malformed(kind: Kind) -> None:
     for end in [*range(0, len(encoded), step), *range(max(0, len(encoded) - 8), len(encoded))]:
         with pytest.raises(Malformed):
             kind.decode(encoded[:end])
+
+
+IN_STEPS = [kind for kind in KINDS if hasattr(kind.module, "encode_response_in_steps")]
+
+
+def large_field(kind: Kind) -> str:
+    """The array whose items come one a step."""
+    if kind.definition.name == "Metadata":
+        return "topics"
+    return "resources" if kind.message.kind == "request" else "results"
+
+
+def decoded_in_steps(kind: Kind, content: bytes) -> tuple[Any, int]:
+    """The message, and how many pauses there were."""
+    steps = kind.module.decode_request_in_steps(content, 0, kind.version)
+    pauses = 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value, pauses
+        pauses += 1
+
+
+@pytest.mark.parametrize("kind", IN_STEPS, ids=str)
+def test_in_steps_it_is_the_same(kind: Kind) -> None:
+    for seed in range(8):
+        message = Sampler(seed).message(kind)
+        encoded = kind.encode(message)
+        items = len(getattr(message, large_field(kind)) or ())
+        if kind.message.kind == "request":
+            assert decoded_in_steps(kind, encoded) == (message, items)
+            for end in range(len(encoded)):
+                with pytest.raises(Malformed):
+                    decoded_in_steps(kind, encoded[:end])
+            continue
+        out, pieces = BytesWriter(), []
+        for _ in kind.module.encode_response_in_steps(out, message, kind.version):
+            pieces.append(out.getvalue())
+            out.truncate(0)
+        assert b"".join(pieces) + out.getvalue() == encoded
+        assert len(pieces) >= items
 
 
 @settings(max_examples=500, deadline=None)

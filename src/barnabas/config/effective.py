@@ -39,12 +39,18 @@ class BrokerOptions:
         self.dynamic_default: Mapping[str, str] = {}
         self._cache: dict[str, str | None] = {}
         self._numbers: dict[str, int] = {}
+        self._listed: dict[str, list[Synonym]] = {}
 
     def set_dynamic(self, own: Mapping[str, str], default: Mapping[str, str]) -> None:
         """The overrides kept in the metadata store changed."""
         self.dynamic, self.dynamic_default = own, default
+        self._forget()
+
+    def _forget(self) -> None:
+        """What was found in the layers as they were."""
         self._cache.clear()
         self._numbers.clear()
+        self._listed.clear()
 
     def default(self, name: str) -> str | None:
         """Kafka's default, or the one this way of running has."""
@@ -53,7 +59,7 @@ class BrokerOptions:
     def learn(self, name: str, value: str) -> None:
         """A default that only the running node knows."""
         self._defaults[name] = value
-        self._cache.clear()
+        self._forget()
 
     def synonyms(self, name: str) -> list[Synonym]:
         """All places that give a value, strongest first; the default is last."""
@@ -69,6 +75,13 @@ class BrokerOptions:
         if default is not None or not found:
             found.append((name, default, SOURCE_DEFAULT))
         return found
+
+    def listed(self, name: str) -> list[Synonym]:
+        """As broker_synonyms() has them; found once."""
+        known = self._listed.get(name)
+        if known is None:
+            known = self._listed[name] = _list_synonyms(name, self)
+        return known
 
     def get(self, name: str) -> str | None:
         if name not in self._cache:
@@ -102,6 +115,10 @@ def broker_synonyms(name: str, broker: BrokerOptions) -> list[Synonym]:
     As Kafka does, those before the first of this name are left out: log.retention.ms without a value lists
     nothing, although log.retention.hours has one.
     """
+    return list(broker.listed(name))
+
+
+def _list_synonyms(name: str, broker: BrokerOptions) -> list[Synonym]:
     names = next((family for family in FAMILIES if name in family), (name,))
     found = [
         (one, layer[one], source)

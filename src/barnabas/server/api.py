@@ -1,8 +1,10 @@
 """What dispatch needs to know of an API: its versions, its codec, its handler."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from types import ModuleType
 from typing import Any, Final
+
+from librt.strings import BytesWriter
 
 from barnabas.ports import Piece
 from barnabas.server.broker import Broker
@@ -10,7 +12,9 @@ from barnabas.server.caller import Caller
 from barnabas.wire import apis
 
 Handler = Callable[[Broker, Any, int, Caller], Any]
-"""handle(broker, ask, version, caller) -> response, Parked, or None where the protocol wants no answer."""
+"""handle(broker, ask, version, caller) -> response, Parked, or None where the protocol wants no answer; Steps (stepwise.py)
+of an API that is served in steps.
+"""
 
 UNSTABLE_FROM: Final = {22: 6}
 """Versions that Kafka 4.3 has and does not offer: InitProducerId v6 is of two-phase commit (KIP-939)."""
@@ -28,7 +32,19 @@ class Api:
     codes are all errors that a response may carry, at whatever depth; a test that sees another one fails.
     """
 
-    __slots__ = ("codes", "decode", "encode", "handle", "key", "name", "plan", "version_max", "version_min")
+    __slots__ = (
+        "codes",
+        "decode",
+        "decode_in_steps",
+        "encode",
+        "encode_in_steps",
+        "handle",
+        "key",
+        "name",
+        "plan",
+        "version_max",
+        "version_min",
+    )
 
     def __init__(self, key: int, message: ModuleType, handle: Handler, codes: Sequence[int]) -> None:
         self.key = key
@@ -40,3 +56,10 @@ class Api:
         self.encode: Callable[[Any, int], bytes] = message.encode_response
         self.plan: Callable[[Any, int], list[Piece]] | None = getattr(message, "plan_response", None)
         """Of the responses that carry records: these stay ranges of their files."""
+        self.decode_in_steps: Callable[[bytes, int, int], Generator[None, None, Any]] | None = getattr(
+            message, "decode_request_in_steps", None
+        )
+        self.encode_in_steps: Callable[[BytesWriter, Any, int], Iterator[None]] | None = getattr(
+            message, "encode_response_in_steps", None
+        )
+        """Both, of those that may be so large that they would hold up everybody."""

@@ -1,4 +1,4 @@
-"""What handlers may touch: the parts of a running node, and nothing of the outside but its clock and its chance."""
+"""What handlers may touch: the parts of a running node, and nothing of the outside but its clock, its loop and its chance."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,7 @@ from barnabas.partitions.fetch_session import FetchSessions
 from barnabas.partitions.open import Partitions
 from barnabas.partitions.producer_ids import ProducerIds
 from barnabas.partitions.waits import Waits
-from barnabas.ports import Clock, WorldError
+from barnabas.ports import Clock, Loop, WorldError
 from barnabas.server.topics import TopicChanges
 from barnabas.telemetry import Log, Telemetry
 
@@ -26,6 +26,7 @@ class Broker:
         "fetch_sessions",
         "groups",
         "log",
+        "loop",
         "node_id",
         "options",
         "partitions",
@@ -40,6 +41,7 @@ class Broker:
         self,
         node_id: int,
         clock: Clock,
+        loop: Loop,
         options: BrokerOptions,
         cluster: ClusterStore,
         partitions: Partitions,
@@ -55,6 +57,7 @@ class Broker:
     ) -> None:
         self.node_id = node_id
         self.clock = clock
+        self.loop = loop
         self.options = options
         self.cluster = cluster
         self.partitions = partitions

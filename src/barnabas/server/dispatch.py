@@ -4,7 +4,10 @@ Kafka's rule for what it does not know: an unknown key or version closes the con
 with error 35 in the layout of v0, so that a newer client can step down (KIP-35, KIP-511).
 """
 
+from collections.abc import Generator
 from typing import Any, Final
+
+from librt.strings import BytesWriter
 
 from barnabas import errors
 from barnabas.partitions.waits import Parked
@@ -13,6 +16,7 @@ from barnabas.server import handlers
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
 from barnabas.server.caller import Caller, Closed
+from barnabas.server.stepwise import Stepwise, let_go, written
 from barnabas.telemetry import Counter
 from barnabas.wire.frame import RequestHeader, response_head
 from barnabas.wire.primitives import Malformed
@@ -95,11 +99,13 @@ class Dispatch:
         api = request.route.api
         if request.key == API_VERSIONS and not api.version_min <= request.version <= api.version_max:
             return self._step_down(request)
+        if api.decode_in_steps is not None:
+            return self._answer_in_steps(request, caller)
         try:
             ask = api.decode(request.frame, request.body_at, request.version)
         except Malformed as error:
             self._refused.add()
-            raise Closed(f"{api.name} v{request.version} cannot be read: {error}") from None
+            raise _unreadable(request, error) from None
         try:
             response = api.handle(self._broker, ask, request.version, caller)
         except Closed:
@@ -110,10 +116,32 @@ class Dispatch:
             return response
         return self.encode(request, response)
 
+    def _answer_in_steps(self, request: Request, caller: Caller) -> list[Piece] | Parked:
+        broker = self._broker
+        work = Stepwise(broker.clock, broker.loop, self._steps(request, caller))
+        work.go_on()
+        if work.parked.reply is not None:  # it was not large
+            return self.encode(request, work.parked.reply)
+        return work.parked
+
+    def _steps(self, request: Request, caller: Caller) -> Generator[Parked | None, None, list[Piece]]:
+        api, version = request.route.api, request.version
+        assert api.decode_in_steps is not None and api.encode_in_steps is not None, "an API has both"
+        ask = yield from api.decode_in_steps(request.frame, request.body_at, version)
+        response = yield from api.handle(self._broker, ask, version, caller)
+        yield from let_go(ask)
+        out = BytesWriter()
+        steps = api.encode_in_steps(out, response, version)
+        pieces = yield from written(steps, out, request.correlation_id, request.key, version)
+        yield from let_go(response)
+        return pieces
+
     def encode(self, request: Request, response: Any) -> list[Piece]:
         """Length, response header and body. Raises Closed when the response cannot be said in that version."""
         key, version = request.key, request.version
         api = request.route.api
+        if api.encode_in_steps is not None:
+            return self._encoded(request, response)
         try:
             if api.plan is None:
                 content = api.encode(response, version)
@@ -125,6 +153,15 @@ class Dispatch:
         for piece in pieces:
             size += piece.size if isinstance(piece, FileRange) else len(piece)
         return [response_head(request.correlation_id, key, version, size), *pieces]
+
+    def _encoded(self, request: Request, reply: list[Piece] | Exception) -> list[Piece]:
+        """What the steps came to."""
+        if isinstance(reply, list):
+            return reply
+        if isinstance(reply, Malformed):
+            self._refused.add()
+            raise _unreadable(request, reply)
+        raise reply if isinstance(reply, Closed) else self._blamed(request, reply)
 
     def _blamed(self, request: Request, error: Exception) -> Closed:
         """A bug of ours costs one connection, never the loop's turn, and never leaves a peer waiting."""
@@ -148,3 +185,7 @@ class Dispatch:
         )
         body = api_versions.encode_response(response, 0)
         return [response_head(request.correlation_id, request.key, 0, len(body)) + body]
+
+
+def _unreadable(request: Request, error: Malformed) -> Closed:
+    return Closed(f"{request.route.api.name} v{request.version} cannot be read: {error}")

@@ -9,7 +9,8 @@ decoder of a whole message turns into Malformed; lengths are checked against wha
 Source: the Kafka protocol guide, KIP-482.
 """
 
-from typing import Any, Final
+from collections.abc import Generator
+from typing import Any, Final, TypeVar
 
 from librt.strings import (
     BytesWriter,
@@ -22,6 +23,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ports import FileRange, Piece
 
+Made = TypeVar("Made")
 STRING_BYTES_MAX: Final = 32767
 VARINT_BYTES_MAX: Final = 5
 UUID_BYTES: Final = 16
@@ -38,6 +40,16 @@ def field_names(kind: type) -> tuple[str, ...]:
         return slots
     compiled: tuple[str, ...] = kind.__mypyc_attrs__  # type: ignore[attr-defined]
     return tuple([name for name in compiled if not name.startswith("__")])
+
+
+def at_once(steps: Generator[None, None, Made]) -> Made:
+    """What steps make, without the pauses."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            made: Made = end.value
+            return made
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -27,6 +27,7 @@ from barnabas.config.option import Option
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
 from barnabas.server.caller import Caller
+from barnabas.server.stepwise import Steps
 from barnabas.wire.messages import describe_configs as message
 from barnabas.wire.messages.describe_configs import (
     DescribeConfigsRequest,
@@ -47,16 +48,27 @@ SOURCE_LOGGER: Final = 6
 ROOT_LOGGER: Final = "root"
 
 
-def handle(
-    broker: Broker, ask: DescribeConfigsRequest, version: int, caller: Caller
-) -> DescribeConfigsResponse:
-    strange = [each.resource_type for each in ask.resources if each.resource_type not in RESOURCE_TYPES]
-    if strange:
-        text = f"There is no resource type {strange[0]}"
-        return DescribeConfigsResponse(
-            results=[refuse(result_for(each), errors.INVALID_REQUEST, text) for each in ask.resources]
-        )
-    return DescribeConfigsResponse(results=[describe(broker, resource, ask) for resource in ask.resources])
+def handle(broker: Broker, ask: DescribeConfigsRequest, version: int, caller: Caller) -> Steps:
+    response = DescribeConfigsResponse()
+    for resource in ask.resources:
+        if resource.resource_type not in RESOURCE_TYPES:
+            return (yield from refuse_all(ask, f"There is no resource type {resource.resource_type}"))
+    known: dict[tuple[int, str, tuple[str, ...]], DescribeConfigsResult] = {}
+    for resource in ask.resources:
+        key = resource.resource_type, resource.resource_name, tuple(resource.configuration_keys or ())
+        if key not in known:
+            known[key] = describe(broker, resource, ask)
+        response.results.append(known[key])
+        yield None
+    return response
+
+
+def refuse_all(ask: DescribeConfigsRequest, text: str) -> Steps:
+    response = DescribeConfigsResponse()
+    for resource in ask.resources:
+        response.results.append(refuse(result_for(resource), errors.INVALID_REQUEST, text))
+        yield None
+    return response
 
 
 def describe(

@@ -7,7 +7,8 @@ Versions   v1: rack, controller, internal flag. v2: cluster id. v4: allow_auto_t
            v7: leader epoch. v8: authorized operations. v10: topic ids. v12: topics by id, which before are INVALID_REQUEST.
 """
 
-from typing import Final
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Final, cast
 
 from barnabas import errors
 from barnabas.cluster.changes import METADATA_TOPIC, topic_name_fault
@@ -19,9 +20,11 @@ from barnabas.server import rights
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
 from barnabas.server.caller import Caller
+from barnabas.server.stepwise import ITEMS_A_STEP, Steps
 from barnabas.wire.messages import metadata as message
 from barnabas.wire.messages.metadata import (
     MetadataRequest,
+    MetadataRequestTopic,
     MetadataResponse,
     MetadataResponseBroker,
     MetadataResponsePartition,
@@ -35,64 +38,73 @@ SETTLE_MS: Final = 1_000
 """How long a topic that is asked for by name may be kept back until all workers serve it."""
 
 
-def handle(broker: Broker, ask: MetadataRequest, version: int, caller: Caller) -> MetadataResponse | Parked:
-    if not readable(ask, version):
-        return refused(ask)
-    wanted = asked_for(ask)
-    missing = [
-        name for name, _ in wanted if name and name not in broker.image.topics and name != METADATA_TOPIC
-    ]
-    parked = Parked()
-    may_create = ask.allow_auto_topic_creation or version < 4
-    if not missing or not may_create or not broker.options.get_bool("auto.create.topics.enable"):
-        names = [name for name, _ in wanted]
-        if broker.topics.when_settled(
-            names, SETTLE_MS, lambda: parked.complete(answer(broker, ask, wanted, version, caller, {}))
-        ):
-            return answer(broker, ask, wanted, version, caller, {})
-        return parked
-    broker.topics.create_automatically(
-        missing, lambda codes: parked.complete(answer(broker, ask, wanted, version, caller, codes))
-    )
-    return parked
-
-
-def readable(ask: MetadataRequest, version: int) -> bool:
-    """Every topic has a name or, where topics go by ids, an id."""
-    if version < BY_ID_SINCE:
-        return all(topic.name is not None and topic.topic_id == ZERO_UUID for topic in ask.topics or ())
-    return all(topic.name is not None or topic.topic_id != ZERO_UUID for topic in ask.topics or ())
-
-
-def refused(ask: MetadataRequest) -> MetadataResponse:
-    """Of what is asked like this Kafka tells neither brokers nor any topic."""
-    return MetadataResponse(
-        topics=[
-            unknown(topic.name or "", topic.topic_id, errors.INVALID_REQUEST) for topic in ask.topics or ()
-        ]
-    )
-
-
-def asked_for(ask: MetadataRequest) -> list[tuple[str, bytes]]:
-    """Names or ids, each once. One id is enough and names do not count: it is a request by ids."""
+def handle(broker: Broker, ask: MetadataRequest, version: int, caller: Caller) -> Steps:
     topics = ask.topics or ()
-    ids = dict.fromkeys(topic.topic_id for topic in topics if topic.topic_id != ZERO_UUID)
-    if ids:
-        return [("", topic_id) for topic_id in ids]
-    return [(name, ZERO_UUID) for name in dict.fromkeys(topic.name or "" for topic in topics)]
+    ids: dict[bytes, None] = {}
+    names: dict[str, None] = {}
+    for at, topic in enumerate(topics):
+        if not at % ITEMS_A_STEP:
+            yield None
+        if not is_readable(topic, version):
+            return (yield from refused(topics))
+        if topic.topic_id != ZERO_UUID:
+            ids[topic.topic_id] = None
+        else:
+            names[topic.name or ""] = None
+    if ids:  # one id is enough and names do not count: it is a request by ids
+        names.clear()
+    missing: list[str] = []
+    if (ask.allow_auto_topic_creation or version < 4) and broker.options.get_bool(
+        "auto.create.topics.enable"
+    ):
+        missing = yield from without_topic(broker.image, names)
+    parked = Parked()
+    codes: dict[str, int] = {}
+    if missing:
+        broker.topics.create_automatically(missing, parked.complete)
+        yield parked
+        codes = cast(dict[str, int], parked.reply)
+    elif not broker.topics.when_settled(names, SETTLE_MS, lambda: parked.complete(True)):
+        yield parked
+    response = head(broker, ask, caller)
+    if ask.topics is None or (version == 0 and not ask.topics):
+        yield from describe_all(broker.image, response, ask)
+    elif ids:
+        yield from describe_by_id(broker.image, response, ids, ask)
+    else:
+        yield from describe_by_name(broker.image, response, names, ask, codes)
+    return response
 
 
-def answer(
-    broker: Broker,
-    ask: MetadataRequest,
-    wanted: list[tuple[str, bytes]],
-    version: int,
-    caller: Caller,
-    codes: dict[str, int],
-) -> MetadataResponse:
-    image = broker.image
+def is_readable(topic: MetadataRequestTopic, version: int) -> bool:
+    """A topic has a name or, where topics go by ids, an id."""
+    if version < BY_ID_SINCE:
+        return topic.name is not None and topic.topic_id == ZERO_UUID
+    return topic.name is not None or topic.topic_id != ZERO_UUID
+
+
+def refused(topics: Sequence[MetadataRequestTopic]) -> Steps:
+    """Of what is asked like this Kafka tells neither brokers nor any topic."""
+    response = MetadataResponse()
+    for topic in topics:
+        response.topics.append(unknown(topic.name or "", topic.topic_id, errors.INVALID_REQUEST))
+        yield None
+    return response
+
+
+def without_topic(image: Image, names: Iterable[str]) -> Generator[None, None, list[str]]:
+    missing: list[str] = []
+    for at, name in enumerate(names):
+        if not at % ITEMS_A_STEP:
+            yield
+        if name and name not in image.topics and name != METADATA_TOPIC:
+            missing.append(name)
+    return missing
+
+
+def head(broker: Broker, ask: MetadataRequest, caller: Caller) -> MetadataResponse:
     response = MetadataResponse(
-        cluster_id=image.cluster_id,
+        cluster_id=broker.image.cluster_id,
         controller_id=broker.topics.controller_id,
         brokers=[
             MetadataResponseBroker(node_id=known.node_id, host=known.host, port=known.port, rack=known.rack)
@@ -101,23 +113,43 @@ def answer(
     )
     if ask.include_cluster_authorized_operations:
         response.cluster_authorized_operations = rights.CLUSTER_OPERATIONS
-    everything = ask.topics is None or (version == 0 and not ask.topics)
-    if everything:
-        response.topics = [describe(broker, topic, version, ask) for topic in image.topics.values()]
-        return response
-    for name, topic_id in wanted:
-        by_id = topic_id != ZERO_UUID
-        topic = image.topics_by_id.get(topic_id) if by_id else image.topics.get(name)
-        if topic is not None:
-            response.topics.append(describe(broker, topic, version, ask))
-        elif by_id:
-            response.topics.append(unknown(None, topic_id, errors.UNKNOWN_TOPIC_ID))
-        else:
-            described = unknown(name, ZERO_UUID, codes.get(name, 0) or missing_code(name))
-            if ask.include_topic_authorized_operations:
-                described.topic_authorized_operations = rights.TOPIC_OPERATIONS
-            response.topics.append(described)
     return response
+
+
+def describe_all(image: Image, response: MetadataResponse, ask: MetadataRequest) -> Iterator[None]:
+    for topic in image.topics.values():
+        yield from describe(image, response, topic, ask)
+
+
+def describe_by_id(
+    image: Image, response: MetadataResponse, ids: Iterable[bytes], ask: MetadataRequest
+) -> Iterator[None]:
+    for topic_id in ids:
+        topic = image.topics_by_id.get(topic_id)
+        if topic is not None:
+            yield from describe(image, response, topic, ask)
+        else:
+            response.topics.append(unknown(None, topic_id, errors.UNKNOWN_TOPIC_ID))
+            yield
+
+
+def describe_by_name(
+    image: Image,
+    response: MetadataResponse,
+    names: dict[str, None],
+    ask: MetadataRequest,
+    codes: dict[str, int],
+) -> Iterator[None]:
+    for name in names:
+        topic = image.topics.get(name)
+        if topic is not None:
+            yield from describe(image, response, topic, ask)
+            continue
+        described = unknown(name, ZERO_UUID, codes.get(name, 0) or missing_code(name))
+        if ask.include_topic_authorized_operations:
+            described.topic_authorized_operations = rights.TOPIC_OPERATIONS
+        response.topics.append(described)
+        yield
 
 
 def missing_code(name: str) -> int:
@@ -130,19 +162,17 @@ def unknown(name: str | None, topic_id: bytes, code: int) -> MetadataResponseTop
     )
 
 
-def describe(broker: Broker, topic: Topic, version: int, ask: MetadataRequest) -> MetadataResponseTopic:
+def describe(image: Image, response: MetadataResponse, topic: Topic, ask: MetadataRequest) -> Iterator[None]:
     described = MetadataResponseTopic(
-        name=topic.name,
-        topic_id=topic.topic_id,
-        is_internal=topic.name in INTERNAL_TOPICS,
-        partitions=[
-            describe_partition(broker.image, partition, index)
-            for index, partition in enumerate(topic.partitions)
-        ],
+        name=topic.name, topic_id=topic.topic_id, is_internal=topic.name in INTERNAL_TOPICS
     )
+    for index, partition in enumerate(topic.partitions):
+        if not index % ITEMS_A_STEP:
+            yield
+        described.partitions.append(describe_partition(image, partition, index))
     if ask.include_topic_authorized_operations:
         described.topic_authorized_operations = rights.TOPIC_OPERATIONS
-    return described
+    response.topics.append(described)
 
 
 def describe_partition(image: Image, partition: PartitionImage, index: int) -> MetadataResponsePartition:
