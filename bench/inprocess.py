@@ -25,6 +25,9 @@ from .requests import fetch_request, produce_request
 
 FRAMES_A_TURN = 8
 CONNECTIONS = 4
+READS = {"fetch": (1024, 200, range(0, 800, 8)), "fetch64": (65536, 20, range(1))}
+"""Bytes of a Fetch, turns of producing before it, and the offsets it reads one after the other: for 1 KB all over the half
+of the log whose batches the broker has no memory of."""
 
 
 class HandLoop:
@@ -135,21 +138,26 @@ class Work:
         self._sequence = 0
         self._idempotent = kind == "idempotent"
         self.per_turn = CONNECTIONS * FRAMES_A_TURN
-        self._contents = [
+        produced = [
             produce_request("bench", number, 1024, self._now_ms) * FRAMES_A_TURN
             for number in range(CONNECTIONS)
         ]
-        self.take(self.prepared(0 if self._idempotent else 20))
-        size = {"fetch": 1100, "fetch64": 65536}.get(kind, 0)
+        self._round = [produced]
+        size, written, offsets = READS.get(kind, (0, 20, range(0)))
+        self.take(self.prepared(0 if self._idempotent else written))
         if size:
             self.per_turn = CONNECTIONS
-            self._contents = [fetch_request("bench", number, size) for number in range(CONNECTIONS)]
+            self._round = [
+                [fetch_request("bench", number, size, offset) for number in range(CONNECTIONS)]
+                for offset in offsets
+            ]
         self.take(self.prepared(20))
 
     def prepared(self, turns: int) -> list[list[memoryview]]:
         """What the connections will receive in each turn; those of an idempotent producer are all different."""
         if not self._idempotent:
-            return [[memoryview(content) for content in self._contents]] * turns
+            views = [[memoryview(content) for content in turn] for turn in self._round]
+            return [views[at % len(views)] for at in range(turns)]
         return [self._next_sequences() for _ in range(turns)]
 
     def _next_sequences(self) -> list[memoryview]:

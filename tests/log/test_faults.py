@@ -4,7 +4,7 @@ import contextlib
 import errno
 
 import pytest
-from written_log import NOW_MS, Disk, append, everything
+from written_log import NOW_MS, Disk, append, everything, located
 
 from barnabas.log.log import Log
 from barnabas.ports import WorldError
@@ -97,9 +97,9 @@ def test_a_reader_gets_nothing_of_a_batch_that_is_not_written_yet(disk: Disk) ->
     again = disk.log(clean=True)
     batch = build_batch([Record(None, b"not written", NOW_MS)])
     again.append(read_header(batch, 0), batch, 0, 1, NOW_MS)
-    (found,) = again.locate(1, 1 << 20, upto_offset=3, min_one=True)
-    assert [record.offset for record in all_records(found.file.read(found.position, found.size))] == [1, 2]
-    assert found.size == len(disk.content()) // 3 * 2
+    found = located(again, 1, 1 << 20, 3)
+    assert [record.offset for record in all_records(found)] == [1, 2]
+    assert len(found) == len(disk.content()) // 3 * 2
 
 
 def test_what_lies_behind_the_next_segments_base_is_cut_and_the_next_stays(disk: Disk) -> None:

@@ -1,7 +1,7 @@
 """What a crash leaves: torn tails at every byte, flipped bits in every header field, lost indexes and snapshots."""
 
 import pytest
-from written_log import NOW_MS, Disk, append, everything
+from written_log import NOW_MS, Disk, append, everything, located
 
 from barnabas.log.recovery import DamagedLog
 from barnabas.records.batch import HEADER_BYTES, read_header
@@ -121,8 +121,7 @@ def test_broken_indexes_are_rebuilt_from_the_log(disk: Disk, suffix: str, damage
         disk.overwrite(content[:-3] if damage == "torn" else content[::-1], name)
     again = disk.log(clean=True, index_interval_bytes=100)
     for offset in (0, 17, 49):
-        (found,) = again.locate(offset, 1, upto_offset=50, min_one=True)
-        assert read_header(found.file.read(found.position, 61), 0).base_offset == offset
+        assert read_header(located(again, offset, 1, 50), 0).base_offset == offset
     assert again.offset_for_time(NOW_MS + 33, 50) == (NOW_MS + 33, 33, 1)
 
 

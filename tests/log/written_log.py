@@ -8,6 +8,7 @@ from barnabas.log.segment import OpenFiles
 from barnabas.ports import Files
 from barnabas.records.batch import read_header
 from barnabas.records.record import Record, build_batch
+from barnabas.wire.primitives import join
 
 TOPIC_ID = bytes(range(16))
 NOW_MS = 1_700_000_000_000
@@ -61,14 +62,19 @@ def append(
     return base_offset
 
 
+def located(log: Log, offset: int, max_bytes: int, upto: int, *, min_one: bool = True) -> bytes:
+    """What a reader of that offset gets."""
+    piece = log.locate(offset, max_bytes, upto_offset=upto, min_one=min_one)
+    return b"" if piece is None else join([piece])
+
+
 def everything(log: Log, upto: int | None = None) -> bytes:
     """All bytes a reader gets, fetch by fetch."""
     upto = log.end_offset if upto is None else upto
     parts, offset = [], log.log_start_offset
     while offset < upto:
-        ranges = log.locate(offset, 1 << 20, upto_offset=upto, min_one=True)
-        assert ranges, f"nothing at {offset}"
-        content = b"".join(each.file.read(each.position, each.size) for each in ranges)
+        content = located(log, offset, 1 << 20, upto)
+        assert content, f"nothing at {offset}"
         parts.append(content)
         at = 0
         while at < len(content):

@@ -48,9 +48,40 @@ class OffsetIndex:
         self.positions.append(position)
 
     def lookup(self, relative_offset: int) -> int:
-        """Where to start scanning for an offset: never past the batch that holds it."""
-        at = bisect_right(self.offsets, relative_offset) - 1
-        return self.positions[at] if at >= 0 else 0
+        """Where to start scanning for an offset: never past the batch that holds it.
+
+        Pairs lie nearly as far apart in offsets as in positions, so the place is guessed by proportion and looked for from
+        there in growing steps; each look makes an int of an entry, and halving alone takes ten of them.
+        """
+        offsets = self.offsets
+        last = len(offsets) - 1
+        if last < 0 or relative_offset < offsets[0]:
+            return 0
+        greatest = offsets[last]
+        if relative_offset >= greatest:
+            return self.positions[last]
+        low, high = 0, last  # offsets[low] <= relative_offset < offsets[high]
+        at = last * relative_offset // greatest
+        step = 1
+        if offsets[at] <= relative_offset:
+            low = at
+            while low + step < high:
+                if offsets[low + step] > relative_offset:
+                    high = low + step
+                else:
+                    low += step
+                    step *= 2
+        else:
+            high = at
+            while low < high - step:
+                if offsets[high - step] <= relative_offset:
+                    low = high - step
+                else:
+                    high -= step
+                    step *= 2
+        return self.positions[
+            low if high - low == 1 else bisect_right(offsets, relative_offset, low, high) - 1
+        ]
 
     def truncate(self, position: int) -> None:
         """Forget pairs at or behind position."""

@@ -26,7 +26,7 @@ from barnabas.log.producer_state import ProducerState
 from barnabas.log.retention import count_expired
 from barnabas.log.segment import NO_TIMESTAMP, OpenFiles, Segment, write_derived
 from barnabas.log.write import Write
-from barnabas.ports import FileRange, WorldError
+from barnabas.ports import FileRange, Piece, WorldError
 from barnabas.records.batch import (
     HEAD_BYTES,
     BatchHeader,
@@ -266,27 +266,32 @@ class Log:
     def _segment_at(self, offset: int) -> int:
         return bisect_right(self.segments, offset, key=_base_offset) - 1
 
-    def locate(self, offset: int, max_bytes: int, *, upto_offset: int, min_one: bool) -> list[FileRange]:
-        """The bytes from the batch that holds offset on, below upto_offset, of one segment, at most max_bytes.
+    def locate(self, offset: int, max_bytes: int, *, upto_offset: int, min_one: bool) -> Piece | None:
+        """The bytes from the batch that holds offset on, below upto_offset, of one segment, at most max_bytes; None: none.
 
         A last batch may be cut, as in Kafka: readers ignore it. min_one: the first batch comes whole however large.
         """
-        for at in range(max(self._segment_at(offset), 0), len(self.segments)):
-            segment = self.segments[at]
-            start, first = segment.find(offset)
+        segments = self.segments
+        at = len(segments) - 1
+        if at >= 0 and offset < segments[at].base_offset:
+            at = max(self._segment_at(offset), 0)
+        while 0 <= at < len(segments):
+            segment = segments[at]
+            at += 1
+            start, first, content = segment.find(offset, max_bytes)
             limit = segment.size if upto_offset >= segment.end_offset else segment.position_of(upto_offset)
             size = limit - start
             if size <= 0:
                 if segment.end_offset > upto_offset:
-                    return []
+                    return None
                 continue
             if size > max_bytes:
                 first = first or segment.first_batch_bytes(start)
-                if first > max_bytes:
-                    return [FileRange(segment.file, start, min(first, size))] if min_one else []
-                size = max_bytes
-            return [FileRange(segment.file, start, size)]
-        return []
+                if first > max_bytes and not min_one:
+                    return None
+                size = min(first, size) if first > max_bytes else max_bytes
+            return content[:size] if size <= len(content) else FileRange(segment.file, start, size)
+        return None
 
     def offset_for_time(self, timestamp: int, upto_offset: int) -> Found | None:
         """The first record at or after timestamp, below upto_offset."""

@@ -10,19 +10,27 @@ its descriptor alive by holding the File.
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from struct import Struct
 from typing import Final
+
+from librt.strings import read_i32_be, read_i64_be
+from mypy_extensions import i64
 
 from barnabas.log import folder as names
 from barnabas.log.index import IndexUnusable, OffsetIndex, TimeIndex
 from barnabas.ports import File, Files, WorldError
-from barnabas.records.batch import HEADER_BYTES, OVERHEAD_BYTES, BatchHeader
+from barnabas.records.batch import (
+    HEADER_BYTES,
+    LAST_OFFSET_DELTA_AT,
+    LENGTH_AT,
+    OVERHEAD_BYTES,
+    BatchHeader,
+)
 
 SCAN_BYTES: Final = 8 * 1024
 SEARCH_BYTES: Final = 4 * 1024 + HEADER_BYTES
 """The index has a pair about every 4 KB."""
-_SPAN: Final = Struct(">qi11xi").unpack_from
-"""Base offset, length and last offset delta of a batch's header."""
+AHEAD_BYTES_MAX: Final = 8 * 1024
+"""A reader who wants no more than this gets it by the read that finds it."""
 RECENT_MAX: Final = 512
 NO_TIMESTAMP: Final = -1
 
@@ -308,50 +316,57 @@ class Segment:
 
     def position_of(self, offset: int) -> int:
         """Where the batch that holds offset (or the first one behind it) begins; size when there is none."""
-        return self.find(offset)[0]
+        return 0 if offset <= self.base_offset else self.find(offset)[0]
 
-    def find(self, offset: int) -> tuple[int, int]:
-        """position_of, and the bytes of the batch there as far as they are known without a read more; else 0."""
+    def find(self, offset: int, wanted: int = 0) -> tuple[int, int, bytes]:
+        """position_of, the bytes of the batch there as far as they are known without a read more (else 0), and what was
+        read on the way of the content from there on: of wanted bytes, up to AHEAD_BYTES_MAX, most often all.
+        """
         if offset >= self.end_offset:
-            return self.size, 0
-        if offset <= self.base_offset:
-            return 0, 0
+            return self.size, 0, b""
         ends, positions = self._recent_ends, self._recent_positions
         if ends is not None and positions is not None:
-            at = bisect_right(ends, offset)
-            if at > 0:
-                position = positions[at]
-                behind = positions[at + 1] if at + 1 < len(positions) else self.size
-                return position, behind - position
             # The first remembered batch holds offset only if it begins at or before it.
-            if positions[0] == 0:
-                return 0, 0
-        # Remembered batches may not be in the file yet: the search ends before them.
-        return self._search(offset, self.size if positions is None else positions[0])
+            if offset >= ends[0] or positions[0] == 0:
+                return self._find_recent(offset, ends, positions)
+            # Remembered batches may not be in the file yet: the search ends before them.
+            return self._search(offset, positions[0], wanted)
+        if offset <= self.base_offset and wanted > AHEAD_BYTES_MAX:
+            return 0, 0, b""
+        return self._search(offset, self.size, wanted)
 
-    def _search(self, offset: int, behind: int) -> tuple[int, int]:
+    def _find_recent(
+        self, offset: int, ends: "array[int]", positions: "array[int]"
+    ) -> tuple[int, int, bytes]:
+        """Readers at the end of the log most often want the last batch."""
+        at = last = len(ends) - 1
+        if at > 0 and offset < ends[at - 1]:
+            at = bisect_right(ends, offset)
+        position = positions[at]
+        return position, (positions[at + 1] if at < last else self.size) - position, b""
+
+    def _search(self, offset: int, behind: int, wanted: int) -> tuple[int, int, bytes]:
         """From the index on, batch by batch, up to the position behind. Every fetch of older records comes here: of a
         header only what is needed is read.
         """
-        position = self.offset_index.lookup(offset - self.base_offset)
+        ahead = wanted if wanted <= AHEAD_BYTES_MAX else 0
+        position: i64 = self.offset_index.lookup(offset - self.base_offset)
         chunk, chunk_at = b"", position
         while position + HEADER_BYTES <= behind:
             at = position - chunk_at
             if at + HEADER_BYTES > len(chunk):
-                chunk, chunk_at, at = (
-                    self.file.read(position, min(SEARCH_BYTES, behind - position)),
-                    position,
-                    0,
-                )
+                chunk = self.file.read(position, min(SEARCH_BYTES + ahead, behind - position))
+                chunk_at, at = position, 0
                 if len(chunk) < HEADER_BYTES:
-                    return behind, 0
-            base_offset, length, last_offset_delta = _SPAN(chunk, at)
-            if base_offset + last_offset_delta >= offset:
-                return position, length + OVERHEAD_BYTES
+                    break
+            length: int = read_i32_be(chunk, at + LENGTH_AT)
+            last_offset_delta: int = read_i32_be(chunk, at + LAST_OFFSET_DELTA_AT)
+            if read_i64_be(chunk, at) + last_offset_delta >= offset:
+                return position, length + OVERHEAD_BYTES, chunk[at : at + ahead]
             if length + OVERHEAD_BYTES < HEADER_BYTES:
-                return behind, 0
+                break
             position += length + OVERHEAD_BYTES
-        return behind, 0
+        return behind, 0, b""
 
     def first_batch_bytes(self, position: int) -> int:
         content = self.file.read(position, 12)

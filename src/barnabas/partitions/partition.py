@@ -19,7 +19,7 @@ from barnabas.log.log import Log
 from barnabas.log.producer_state import Duplicate
 from barnabas.partitions.committer import CacheCommitter, Committer, Lane
 from barnabas.partitions.waits import Waits
-from barnabas.ports import File, Piece, WorldError
+from barnabas.ports import File, FileRange, Piece, WorldError
 from barnabas.records.batch import BatchHeader, read_header
 from barnabas.records.validate import validate_produced
 
@@ -44,7 +44,7 @@ class Appended:
 
 
 class FetchPlan:
-    """What a fetch of one partition gets: byte ranges of whole batches, not the bytes."""
+    """What a fetch of one partition gets: byte ranges of whole batches, or the bytes where finding few of them read them."""
 
     __slots__ = (
         "code",
@@ -334,12 +334,13 @@ class Partition:
         upto = plan.last_stable_offset if isolation == READ_COMMITTED else plan.high_watermark
         if offset < upto and (max_bytes > 0 or min_one):
             try:
-                read = self.log.locate(offset, max_bytes, upto_offset=upto, min_one=min_one)
+                piece = self.log.locate(offset, max_bytes, upto_offset=upto, min_one=min_one)
             except WorldError as error:
                 self.failed(error, readable=False)
                 return FetchPlan(errors.KAFKA_STORAGE_ERROR, -1, -1, -1)
-            plan.pieces.extend(read)
-            plan.size = sum(piece.size for piece in read)
+            if piece is not None:
+                plan.pieces.append(piece)
+                plan.size = piece.size if isinstance(piece, FileRange) else len(piece)
         return plan
 
     def epoch_code(self, epoch: int) -> int:

@@ -208,10 +208,10 @@ Planned = tuple[Key, Wanted, Partition | None, FetchPlan]
 
 
 def handle(broker: Broker, ask: FetchRequest, version: int, caller: Caller) -> FetchResponse | Parked:
-    by_id = version >= 13
-    now_ms = broker.clock.mono_ms()
     if version < 7 or (ask.session_id == INVALID_SESSION_ID and ask.session_epoch == FINAL_EPOCH):
         return Fetching(broker, ask, version, wanted_of(ask), None, True, caller.listener).answer()
+    by_id = version >= 13
+    now_ms = broker.clock.mono_ms()
     if ask.session_epoch in (INITIAL_EPOCH, FINAL_EPOCH):
         broker.fetch_sessions.close(ask.session_id)
         wanted = wanted_of(ask)
