@@ -72,7 +72,7 @@ class Node:
         self._stopping = False
         clock, loop = world.clock, world.loop
         self.waits = Waits(clock, loop)
-        self.turn = Turn(loop)
+        self.turn = Turn(loop, clock)
         self.folder = folder
         self.cluster = ClusterStore(world.meta)
         self._settled = Settled(world.meta, self.node_id) if folder.is_shared else None
@@ -162,6 +162,7 @@ class Node:
             ),
             ProducerIds(self._take_producer_ids),
             self.topics,
+            self.turn,
             self.waits,
             self.telemetry,
             self.log,

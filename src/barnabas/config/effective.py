@@ -20,6 +20,9 @@ SOURCE_DEFAULT: Final = 5
 SOURCE_CLIENT_METRICS: Final = 7
 SOURCE_GROUP: Final = 8
 
+LONG_MAX: Final = (1 << 63) - 1
+"""What options of Kafka have that set no limit."""
+
 FAMILIES: Final = tuple(
     tuple(name for name, _ in names) for names in uses.SYNONYMS.values() if len(names) > 1
 )
@@ -200,6 +203,7 @@ class TopicOptions:
         "segment_ms",
         "timestamp_after_max_ms",
         "timestamp_before_max_ms",
+        "timestamp_before_unlimited",
         "timestamp_type_log_append",
         "validate_records",
     )
@@ -231,6 +235,7 @@ class TopicOptions:
         self.segment_ms = int(text("segment.ms"))
         self.timestamp_after_max_ms = int(text("message.timestamp.after.max.ms"))
         self.timestamp_before_max_ms = int(text("message.timestamp.before.max.ms"))
+        self.timestamp_before_unlimited = self.timestamp_before_max_ms == LONG_MAX
         self.timestamp_type_log_append = text("message.timestamp.type") == "LogAppendTime"
         self.validate_records = text("barnabas.validate") == "records"
 

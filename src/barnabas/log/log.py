@@ -31,6 +31,7 @@ from barnabas.records.batch import (
     HEAD_BYTES,
     BatchHeader,
     head16,
+    part_of,
     read_header,
     with_log_append_time,
 )
@@ -159,7 +160,7 @@ class Log:
             segment.file,
             position,
             head16(base_offset, size, epoch),
-            memoryview(content)[at + HEAD_BYTES : at + size],
+            part_of(content, at + HEAD_BYTES, at + size),
             size,
             end_offset,
         )

@@ -9,7 +9,7 @@ class Write:
     __slots__ = ("body", "end_offset", "file", "head", "position", "size")
 
     def __init__(
-        self, file: File, position: int, head: bytes, body: memoryview, size: int, end_offset: int
+        self, file: File, position: int, head: bytes, body: bytes | memoryview, size: int, end_offset: int
     ) -> None:
         self.file = file
         self.position = position

@@ -15,6 +15,15 @@ from struct import Struct
 from typing import Final
 
 from fastcrc import crc32
+from librt.strings import (
+    BytesWriter,
+    read_i16_be,
+    read_i32_be,
+    read_i64_be,
+    write_i32_be,
+    write_i64_be,
+)
+from mypy_extensions import i64
 
 HEADER: Final = Struct(">qiibIhiqqqhii")
 HEADER_BYTES: Final = 61
@@ -26,7 +35,12 @@ MAGIC_AT: Final = 16
 CRC_AT: Final = 17
 ATTRIBUTES_AT: Final = 21
 LAST_OFFSET_DELTA_AT: Final = 23
+BASE_TIMESTAMP_AT: Final = 27
 MAX_TIMESTAMP_AT: Final = 35
+PRODUCER_ID_AT: Final = 43
+PRODUCER_EPOCH_AT: Final = 51
+BASE_SEQUENCE_AT: Final = 53
+RECORD_COUNT_AT: Final = 57
 MAGIC: Final = 2
 
 CODEC_MASK: Final = 0x07
@@ -37,13 +51,13 @@ DELETE_HORIZON: Final = 0x40
 
 CODECS: Final = ("none", "gzip", "snappy", "lz4", "zstd")
 
-_HEAD: Final = Struct(">qii")
-_UNPACK: Final = HEADER.unpack_from
+COPIED_MAX: Final = 4096
+"""To copy a smaller run costs less than the two objects of a view of it."""
 crc32c: Final = crc32.iscsi
 
 
 class BatchHeader:
-    """The 61 bytes before the records, as numbers. size is the whole batch in bytes."""
+    """The 61 bytes before the records, as numbers. size is the whole batch in bytes. Raises IndexError for fewer bytes."""
 
     __slots__ = (
         "attributes",
@@ -75,23 +89,23 @@ class BatchHeader:
     record_count: int
     size: int
 
-    def __init__(self, content: bytes | memoryview, at: int) -> None:
-        (
-            self.base_offset,
-            length,
-            self.leader_epoch,
-            self.magic,
-            self.crc,
-            self.attributes,
-            self.last_offset_delta,
-            self.base_timestamp,
-            self.max_timestamp,
-            self.producer_id,
-            self.producer_epoch,
-            self.base_sequence,
-            self.record_count,
-        ) = _UNPACK(content, at)
+    def __init__(self, content: bytes, at: i64) -> None:
+        length: int = read_i32_be(content, at + LENGTH_AT)
+        crc: int = read_i32_be(content, at + CRC_AT)
+        magic: int = content[at + MAGIC_AT]
         self.size = length + OVERHEAD_BYTES
+        self.base_offset = read_i64_be(content, at)
+        self.leader_epoch = read_i32_be(content, at + EPOCH_AT)
+        self.magic = magic if magic < 0x80 else magic - 0x100
+        self.crc = crc & 0xFFFFFFFF
+        self.attributes = read_i16_be(content, at + ATTRIBUTES_AT)
+        self.last_offset_delta = read_i32_be(content, at + LAST_OFFSET_DELTA_AT)
+        self.base_timestamp = read_i64_be(content, at + BASE_TIMESTAMP_AT)
+        self.max_timestamp = read_i64_be(content, at + MAX_TIMESTAMP_AT)
+        self.producer_id = read_i64_be(content, at + PRODUCER_ID_AT)
+        self.producer_epoch = read_i16_be(content, at + PRODUCER_EPOCH_AT)
+        self.base_sequence = read_i32_be(content, at + BASE_SEQUENCE_AT)
+        self.record_count = read_i32_be(content, at + RECORD_COUNT_AT)
 
     @property
     def codec(self) -> int:
@@ -119,19 +133,28 @@ class BatchHeader:
         return f"BatchHeader(offset={self.base_offset}+{self.last_offset_delta}, {self.size} bytes, epoch={self.leader_epoch})"
 
 
-def read_header(content: bytes | memoryview, at: int) -> BatchHeader:
+def read_header(content: bytes, at: i64) -> BatchHeader:
     """The header at a position that has at least HEADER_BYTES behind it; nothing is checked."""
     return BatchHeader(content, at)
 
 
-def check_crc(content: bytes | memoryview, at: int, size: int, crc: int) -> bool:
+def part_of(content: bytes, at: int, end: int) -> bytes | memoryview:
+    """Those bytes, the cheaper way."""
+    return content[at:end] if end - at <= COPIED_MAX else memoryview(content)[at:end]
+
+
+def check_crc(content: bytes, at: int, size: int, crc: int) -> bool:
     """Whether the batch of size bytes at a position has the checksum crc."""
-    return crc32c(memoryview(content)[at + ATTRIBUTES_AT : at + size]) == crc
+    return crc32c(part_of(content, at + ATTRIBUTES_AT, at + size)) == crc
 
 
 def head16(base_offset: int, size: int, leader_epoch: int) -> bytes:
     """The 16 bytes the leader writes before the rest of a batch (B1)."""
-    return _HEAD.pack(base_offset, size - OVERHEAD_BYTES, leader_epoch)
+    out = BytesWriter()
+    write_i64_be(out, base_offset)
+    write_i32_be(out, size - OVERHEAD_BYTES)
+    write_i32_be(out, leader_epoch)
+    return out.getvalue()
 
 
 def with_log_append_time(content: bytes, at: int, size: int, timestamp: int) -> bytes:

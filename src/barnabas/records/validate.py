@@ -18,7 +18,6 @@ from typing import Final
 from barnabas import errors
 from barnabas.config.effective import TopicOptions
 from barnabas.records.batch import (
-    ATTRIBUTES_AT,
     CODEC_MASK,
     CONTROL,
     HEADER_BYTES,
@@ -27,7 +26,7 @@ from barnabas.records.batch import (
     MAGIC_AT,
     OVERHEAD_BYTES,
     BatchHeader,
-    crc32c,
+    check_crc,
 )
 from barnabas.records.compression import ZSTD, CannotDecompress, decompress
 from barnabas.records.record import read_varint
@@ -59,7 +58,7 @@ def validate_produced(
         return misfit_code(header)
     if size > options.max_message_bytes:
         return errors.MESSAGE_TOO_LARGE
-    if crc32c(memoryview(content)[start + ATTRIBUTES_AT : start + size]) != header.crc:
+    if not check_crc(content, start, size, header.crc):
         return errors.CORRUPT_MESSAGE
     count = header.record_count
     if count <= 0 or header.last_offset_delta != count - 1:
@@ -117,8 +116,14 @@ def stamp_allowance(header: BatchHeader, options: TopicOptions, now_ms: int) -> 
     if base == NO_TIMESTAMP:
         return 0
     above = newest - base
+    if above < 0:
+        return -1
+    if (
+        options.timestamp_before_unlimited
+    ):  # as by default; a sum with 2^63-1 would cost more than all the rest
+        return above << 1
     below = base - now_ms + options.timestamp_before_max_ms
-    if above < 0 or below < 0:
+    if below < 0:
         return -1
     return (above if above < below else below) << 1
 

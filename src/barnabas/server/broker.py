@@ -10,6 +10,7 @@ from barnabas.coordinators.group.coordinator import GroupCoordinator
 from barnabas.partitions.fetch_session import FetchSessions
 from barnabas.partitions.open import Partitions
 from barnabas.partitions.producer_ids import ProducerIds
+from barnabas.partitions.turn import Turn
 from barnabas.partitions.waits import Waits
 from barnabas.ports import Clock, Loop, WorldError
 from barnabas.server.topics import TopicChanges
@@ -33,6 +34,7 @@ class Broker:
         "producer_ids",
         "telemetry",
         "topics",
+        "turn",
         "waits",
         "write_checkpoints",
     )
@@ -49,6 +51,7 @@ class Broker:
         fetch_sessions: FetchSessions,
         producer_ids: ProducerIds,
         topics: TopicChanges,
+        turn: Turn,
         waits: Waits,
         telemetry: Telemetry,
         log: Log,
@@ -65,6 +68,7 @@ class Broker:
         self.fetch_sessions = fetch_sessions
         self.producer_ids = producer_ids
         self.topics = topics
+        self.turn = turn
         self.waits = waits
         self.telemetry = telemetry
         self.log = log

@@ -8,8 +8,9 @@ F1       A frame is handed out whole, as bytes of its own; nothing refers to the
 F2       What is held grows as bytes arrive, never by an announced size.
 """
 
-from struct import Struct
 from typing import Final
+
+from librt.strings import BytesWriter, read_i16_be, read_i32_be, write_i32_be
 
 from barnabas.wire.apis import BY_KEY, NOT_FLEXIBLE
 from barnabas.wire.primitives import Malformed, skip_tags, text_of
@@ -21,9 +22,6 @@ HEADER_BYTES_MIN: Final = 10
 API_VERSIONS: Final = 18
 
 _FLEXIBLE_FROM: Final = {key: api.flexible_from for key, api in BY_KEY.items()}
-_REQUEST: Final = Struct(">hhih").unpack_from
-_HEAD: Final = Struct(">ii").pack
-_FLEXIBLE_HEAD: Final = Struct(">iib").pack
 
 
 class FrameError(ValueError):
@@ -103,7 +101,10 @@ class RequestHeader:
     def __init__(self, frame: bytes) -> None:
         if len(frame) < HEADER_BYTES_MIN:
             raise Malformed(f"a request of {len(frame)} bytes")
-        self.key, self.version, self.correlation_id, size = _REQUEST(frame)
+        self.key = read_i16_be(frame, 0)
+        self.version = read_i16_be(frame, 2)
+        self.correlation_id = read_i32_be(frame, 4)
+        size: int = read_i16_be(frame, 8)
         self.client: bytes | None = None
         at = HEADER_BYTES_MIN
         if size >= 0:
@@ -143,9 +144,13 @@ def request_head(api_key: int, version: int, correlation_id: int, client_id: str
 
 def response_head(correlation_id: int, api_key: int, version: int, body_bytes: int) -> bytes:
     """Size and header of a response."""
-    if api_key != API_VERSIONS and version >= _FLEXIBLE_FROM[api_key]:
-        return _FLEXIBLE_HEAD(body_bytes + 5, correlation_id, 0)
-    return _HEAD(body_bytes + 4, correlation_id)
+    flexible = api_key != API_VERSIONS and version >= _FLEXIBLE_FROM[api_key]
+    out = BytesWriter()
+    write_i32_be(out, body_bytes + (5 if flexible else 4))
+    write_i32_be(out, correlation_id)
+    if flexible:
+        out.append(0)
+    return out.getvalue()
 
 
 def response_body_at(api_key: int, version: int, frame: bytes) -> int:

@@ -75,7 +75,7 @@ def handle(
 ) -> ProduceResponse | Parked | None:
     response = ProduceResponse()
     unanswered = Unanswered(response)
-    now_ms = broker.clock.wall_ms()
+    now_ms = broker.turn.now_ms()
     acks = ask.acks
     bad = refusal(ask)
     failed = False
