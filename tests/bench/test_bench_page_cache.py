@@ -1,3 +1,5 @@
+"""What is filled with what, and when it ends: the page cache of the machine that is measured on."""
+
 import os
 
 import pytest

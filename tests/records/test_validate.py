@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from barnabas import errors
 from barnabas.config.effective import BrokerOptions, TopicOptions, topic_options
 from barnabas.log.producer_state import ProducerState
-from barnabas.records.batch import CRC_AT, HEAD_BYTES, LENGTH_AT, BatchHeader
+from barnabas.records.batch import (
+    CRC_AT,
+    HEAD_BYTES,
+    HEADER,
+    HEADER_BYTES,
+    LENGTH_AT,
+    OVERHEAD_BYTES,
+    BatchHeader,
+)
 from barnabas.records.record import BadRecord, Record, build_batch, records_of
 from barnabas.records.validate import BROKEN, FAR, KEYLESS, STAMP_MAX, validate_produced, walk_records
 
@@ -74,6 +82,62 @@ def test_compressed_batches_are_opened_where_the_topic_asks() -> None:
     assert code_of(broken.content) == 0
     verdict = validate_produced(broken.content, 0, len(broken.content), asks, VERSION, NOW_MS)
     assert verdict == errors.INVALID_RECORD
+
+
+EXTREMES = st.sampled_from([-(1 << 63), (1 << 63) - 1, -(1 << 31), (1 << 31) - 1, -1, 0, 1])
+
+
+@given(
+    numbers=st.tuples(*[st.integers(-(1 << 63), (1 << 63) - 1) | EXTREMES] * 13),
+    before=st.binary(max_size=70),
+    behind=st.binary(max_size=3),
+)
+def test_every_field_is_read_where_its_layout_has_it(
+    numbers: tuple[int, ...], before: bytes, behind: bytes
+) -> None:
+    """Beside the struct that writes batches; the header may lie anywhere in a frame."""
+    bits = (64, 32, 32, 8, 32, 16, 32, 64, 64, 64, 16, 32, 32)
+    fields = [signed(number, width) for number, width in zip(numbers, bits, strict=True)]
+    fields[4] &= 0xFFFFFFFF
+    found = BatchHeader(before + HEADER.pack(*fields) + behind, len(before))
+    assert [
+        found.base_offset,
+        found.size - OVERHEAD_BYTES,
+        found.leader_epoch,
+        found.magic,
+        found.crc,
+        found.attributes,
+        found.last_offset_delta,
+        found.base_timestamp,
+        found.max_timestamp,
+        found.producer_id,
+        found.producer_epoch,
+        found.base_sequence,
+        found.record_count,
+    ] == fields
+
+
+def signed(number: int, width: int) -> int:
+    """The lowest bits of a number, as one with a sign."""
+    low = number & ((1 << width) - 1)
+    return low - (1 << width) if low >> (width - 1) else low
+
+
+@pytest.mark.parametrize("missing", range(1, HEADER_BYTES + 1))
+def test_a_header_that_is_cut_is_an_error(missing: int) -> None:
+    with pytest.raises(IndexError):
+        BatchHeader(AROUND + good(NOW_MS)[: HEADER_BYTES - missing], len(AROUND))
+
+
+@pytest.mark.parametrize("before_max_ms", [3_600_000, (1 << 63) - 2, (1 << 63) - 1])
+@pytest.mark.parametrize("age_ms", [0, 3_599_000, 3_601_000, 1 << 40])
+def test_a_limit_of_age_holds_unless_it_is_none(before_max_ms: int, age_ms: int) -> None:
+    limited = topic_options({"message.timestamp.before.max.ms": str(before_max_ms)}, BrokerOptions({}))
+    batch = good(NOW_MS - age_ms)
+    verdict = validate_produced(batch, 0, len(batch), limited, VERSION, NOW_MS)
+    assert isinstance(verdict, BatchHeader) == (age_ms <= before_max_ms)
+    if isinstance(verdict, int):
+        assert verdict == errors.INVALID_TIMESTAMP
 
 
 RECORDS = st.lists(
