@@ -7,6 +7,7 @@ The group begins without the initial delay, so the first members form generation
 import selectors
 import socket
 import time
+from collections.abc import Callable, Sequence
 
 from barnabas.wire.messages.heartbeat import HeartbeatRequest
 from barnabas.wire.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse
@@ -24,18 +25,17 @@ GIVE_UP_S = 300.0
 
 
 class Member:
-    """One client of the group."""
+    """One client of the group. send: bytes of whole requests; their answers go to take()."""
 
-    def __init__(self, port: int, group: str) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port))
+    def __init__(self, group: str, send: Callable[[bytes], object]) -> None:
         self.group = group
+        self._send = send
         self.member_id = ""
         self.generation = -1
         self.settled = False
         self.group_size = 0
         self.heartbeat_at = self.settled_at = float("inf")
         self._asked = requests.JOIN_GROUP
-        self._held = bytearray()
 
     def join(self) -> None:
         self.settled = False
@@ -51,17 +51,10 @@ class Member:
 
     def _ask(self, key: int, message: object) -> None:
         self._asked = key
-        self.socket.sendall(requests.encode(key, message))
+        self._send(requests.encode(key, message))
 
-    def receive(self) -> None:
-        content = self.socket.recv(1 << 20)
-        if not content:
-            raise ConnectionError("the broker closed a member's connection")
-        self._held += content
-        if len(self._held) < 4 or len(self._held) < 4 + int.from_bytes(self._held[:4], "big"):
-            return
-        frame = bytes(self._held[4:])
-        self._held.clear()
+    def take(self, frame: bytes) -> None:
+        """The answer to what was asked, without its length."""
         answer = requests.decode(self._asked, frame)
         if answer.error_code == MEMBER_ID_REQUIRED:
             self.member_id = answer.member_id
@@ -88,11 +81,31 @@ class Member:
         )
 
 
+class RemoteMember(Member):
+    """One with a connection."""
+
+    def __init__(self, port: int, group: str) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        super().__init__(group, self.socket.sendall)
+        self._held = bytearray()
+
+    def receive(self) -> None:
+        content = self.socket.recv(1 << 20)
+        if not content:
+            raise ConnectionError("the broker closed a member's connection")
+        self._held += content
+        if len(self._held) < 4 or len(self._held) < 4 + int.from_bytes(self._held[:4], "big"):
+            return
+        frame = bytes(self._held[4:])
+        self._held.clear()
+        self.take(frame)
+
+
 def _join_together(site: Site) -> Figures:
     """The percentiles are of the time from the first member's first request until a member has its last assignment."""
     group = site.fresh_name("joining")
     wait_for_coordinator(site.broker.port, group)
-    members = [Member(site.broker.port, group) for _ in range(site.scale.members)]
+    members = [RemoteMember(site.broker.port, group) for _ in range(site.scale.members)]
     with lag_of(site.broker) as lag:
         before, begun = site.broker.cpu_us(), time.perf_counter()
         _settle(members, begun)
@@ -112,12 +125,12 @@ def _join_together(site: Site) -> Figures:
 join_together = Measure(_join_together, seconds=3.0, kafka_seconds=4.0)
 
 
-def _settle(members: list[Member], begun: float) -> None:
+def _settle(members: list[RemoteMember], begun: float) -> None:
     with selectors.DefaultSelector() as chooser:
         for member in members:
             chooser.register(member.socket, selectors.EVENT_READ, member)
             member.join()
-        while not _are_one_generation(members):
+        while not are_one_generation(members):
             now = time.perf_counter()
             if now - begun > GIVE_UP_S:
                 raise AssertionError(f"{len(members)} members did not come together")
@@ -128,7 +141,7 @@ def _settle(members: list[Member], begun: float) -> None:
                 key.data.receive()
 
 
-def _are_one_generation(members: list[Member]) -> bool:
+def are_one_generation(members: Sequence[Member]) -> bool:
     if not members[0].settled or not all(member.settled for member in members):
         return False
     generations = {member.generation for member in members}

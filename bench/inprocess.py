@@ -1,4 +1,4 @@
-"""`python -m bench.inprocess [produce|idempotent|fetch|fetch64] [--turns N]`: what a request costs in Python alone.
+"""`python -m bench.inprocess [produce|idempotent|fetch|fetch64|commit] [--turns N]`: what a request costs in Python alone.
 
 A whole node on RAM files and a loop turned by hand; connections are fed whole frames and their replies thrown away, so
 neither sockets nor the kernel are in the figure. bench.instructions counts the instructions of the same work.
@@ -21,7 +21,7 @@ from barnabas.telemetry import Log, Telemetry, silent
 from barnabas.wire.frame import request_head
 from barnabas.wire.messages import create_topics
 
-from .requests import fetch_request, produce_request
+from .requests import commit_request, fetch_request, produce_request
 
 FRAMES_A_TURN = 8
 CONNECTIONS = 4
@@ -98,8 +98,8 @@ class HandNetwork:
     def connect(self, host: str, port: int, on_connect: Callable[..., object]) -> None:
         raise AssertionError("a node without a cluster dials nobody")
 
-    def connect_in(self) -> Receiver:
-        return self._on_connect[0](Mute())
+    def connect_in(self, peer: Connection | None = None) -> Receiver:
+        return self._on_connect[0](peer or Mute())
 
     def close(self) -> None:
         return
@@ -126,12 +126,16 @@ def create(peer: Receiver, loop: HandLoop) -> None:
     loop.run()
 
 
+def served(code: int) -> None:
+    assert code == 0, f"__consumer_offsets was not made: error {code}"
+
+
 class Work:
     """One kind of request over four connections: a turn is what the loop takes up at once."""
 
     def __init__(self, kind: str) -> None:
         self._loop, network = HandLoop(), HandNetwork()
-        start(network, self._loop)
+        node = start(network, self._loop)
         self._peers = [network.connect_in() for _ in range(CONNECTIONS)]
         create(self._peers[0], self._loop)
         self._now_ms = int(time.time() * 1000)
@@ -151,6 +155,10 @@ class Work:
                 [fetch_request("bench", number, size, offset) for number in range(CONNECTIONS)]
                 for offset in offsets
             ]
+        if kind == "commit":
+            node.topics.ensure_offsets_topic(served)
+            asked = [commit_request(f"commits-{number}", "bench", 0) for number in range(CONNECTIONS)]
+            self._round = [[content * FRAMES_A_TURN for content in asked]]
         self.take(self.prepared(20))
 
     def prepared(self, turns: int) -> list[list[memoryview]]:
@@ -188,7 +196,7 @@ class Work:
             self._loop.run()
 
 
-KINDS = ("produce", "idempotent", "fetch", "fetch64")
+KINDS = ("produce", "idempotent", "fetch", "fetch64", "commit")
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from barnabas.adapters.clock import SystemClock
@@ -21,17 +22,19 @@ from barnabas.adapters.meta.sqlite import SqliteMetaStore
 from barnabas.config.effective import BrokerOptions
 from barnabas.node import Node
 from barnabas.partitions.data_folder import DATABASE, DataFolder
-from barnabas.ports import Piece, Pool, World
+from barnabas.ports import Connection, Piece, Pool, Receiver, World
 from barnabas.process import settle_memory
 from barnabas.telemetry import Log, Telemetry, silent
 from barnabas.wire.frame import request_head
 from barnabas.wire.messages import create_topics, delete_records, delete_topics, describe_configs, metadata
 
+from .groups import Member, are_one_generation
 from .inprocess import HandNetwork, Mute
 from .requests import commit_request, encode, produce_message
 
 PARTITIONS = 10_000
 TOPIC_PARTITIONS = 100
+MEMBERS = 1_000
 BATCH_BYTES = 1024
 LIMIT_S = 60.0
 SHOWN = 3
@@ -114,11 +117,14 @@ class Named:
         self._callback()
 
 
-class Counting(Mute):
-    """A peer that counts answers."""
+class Keeping(Mute):
+    """A peer that takes whole answers, of requests that it sends one by one. None of them has ranges of files."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
 
     def send(self, pieces: Sequence[Piece]) -> None:
-        self.sent += 1
+        self.frames.append(b"".join(piece for piece in pieces if isinstance(piece, bytes))[4:])
 
 
 class Stage:
@@ -134,7 +140,7 @@ class Stage:
         lines = Log(silent, clock.mono_ms)
         data = DataFolder(files, str(folder), lines)
         data.open()
-        network = HandNetwork()
+        self._network = network = HandNetwork()
         self._store = SqliteMetaStore(str(folder / DATABASE), self.loop, clock)
         static = {"listeners": "PLAINTEXT://127.0.0.1:9092", "barnabas.metrics.port": "-1", **options}
         world = World(clock, self.loop, files, network, self._store, SystemEntropy())
@@ -143,7 +149,6 @@ class Stage:
         self.node.start(lambda error: self._tell())
         self.until(lambda: self._told)
         self.peer = network.connect_in()
-        self._answers = 0
 
     def _tell(self) -> None:
         self._told = True
@@ -161,16 +166,26 @@ class Stage:
     def settle(self, seconds: float = 1.5) -> None:
         self._asyncio.run_until_complete(asyncio.sleep(seconds))
 
-    def feed(self, content: bytes) -> None:
-        """In a callback of the loop, as a socket would do it."""
-        self._asyncio.call_soon(lambda: self._take(content))
+    def connect(self, peer: Connection) -> Receiver:
+        return self._network.connect_in(peer)
 
-    def _take(self, content: bytes) -> None:
+    def feed(self, content: bytes, to: Receiver | None = None) -> None:
+        """In a callback of the loop, as a socket would do it."""
+        self._asyncio.call_soon(lambda: self._take(content, to or self.peer))
+
+    def _take(self, content: bytes, to: Receiver) -> None:
         with self.loop.timed("received"):
-            self.peer.received(memoryview(content))
+            to.received(memoryview(content))
 
     def committed(self) -> bool:
         return not any(each.is_committing for each in self.node.partitions.all())
+
+    def serve_groups(self) -> None:
+        done: list[int] = []
+        self.node.topics.ensure_offsets_topic(done.append)
+        self.until(lambda: bool(done))
+        self.settle(0.5)
+        self.loop.longest.clear()
 
     def create(self, topics: int, partitions: int, name: str = "t", **configs: str) -> None:
         asked = [
@@ -330,11 +345,7 @@ def all_topics(stage: Stage) -> None:
 def commits(stage: Stage) -> None:
     """Offset commits of many groups, compaction of what they wrote."""
     stage.create(1, 10)
-    done: list[int] = []
-    stage.node.topics.ensure_offsets_topic(done.append)
-    stage.until(lambda: bool(done))
-    stage.settle(0.5)
-    stage.loop.longest.clear()
+    stage.serve_groups()
     for number in range(60_000):
         stage.feed(commit_request(f"group-{number % 500}", "t0", number % 10))
         if number % 100 == 99:
@@ -343,6 +354,27 @@ def commits(stage: Stage) -> None:
     for _ in range(3):
         stage.loop.skip(61_000)
         stage.settle(3.0)
+
+
+def joins(stage: Stage) -> None:
+    """A thousand members join one group, get their assignments, and leave with their connections."""
+    stage.serve_groups()
+    peers = [Keeping() for _ in range(MEMBERS)]
+    ends = [stage.connect(peer) for peer in peers]
+    members = [Member("many", partial(stage.feed, to=end)) for end in ends]
+    for member in members:
+        member.join()
+
+    def are_together() -> bool:
+        for peer, member in zip(peers, members, strict=True):
+            frames, peer.frames = peer.frames, []
+            for frame in frames:
+                member.take(frame)
+        return are_one_generation(members)
+
+    stage.until(are_together)
+    for end in ends:
+        end.closed("the bench is over")
 
 
 LOADS: dict[str, tuple[Callable[[Stage], None], dict[str, str]]] = {
@@ -360,6 +392,7 @@ LOADS: dict[str, tuple[Callable[[Stage], None], dict[str, str]]] = {
     "300,000 names": (many_names, {}),
     "metadata, 10,000": (all_topics, {}),
     "commits": (commits, {"offsets.topic.num.partitions": "1", "offsets.topic.segment.bytes": "1048576"}),
+    "1,000 members": (joins, {"group.initial.rebalance.delay.ms": "0"}),
 }
 BOTH = "cache", "sync"
 

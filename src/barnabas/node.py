@@ -129,6 +129,7 @@ class Node:
             world.clock,
             self.waits,
             world.loop,
+            self.turn,
             world.entropy,
             lambda: self.cluster.image,
             self._options,

@@ -2,7 +2,12 @@
 
 from virtual_stage import RecordedPartition, VirtualStage
 
+from barnabas.coordinators.group.classic import ANSWERS_A_TURN
 from barnabas.coordinators.group.coordinator import java_hash
+from barnabas.coordinators.group.facts import read_key
+from barnabas.coordinators.runtime import BATCH_BYTES_MAX, GATHERED_BYTES_MAX, parted, size_of
+from barnabas.records.record import Record, all_records
+from barnabas.wire.internal.offset_commit_key import OffsetCommitKey
 
 
 def test_a_list_is_whole_or_an_error() -> None:
@@ -31,3 +36,104 @@ def test_a_group_belongs_to_the_partition_that_java_would_choose() -> None:
         9731,
         1772899,
     ]
+
+
+def committed_places(batch: bytes) -> list[int]:
+    """The partitions of topic t whose offsets a batch says, in its order."""
+    keys = [read_key(record.key or b"") for record in all_records(batch)]
+    return [key.partition for key in keys if isinstance(key, OffsetCommitKey)]
+
+
+def test_commits_of_one_turn_share_a_batch() -> None:
+    stage = VirtualStage({})
+    stage.run("commit t_2=0")
+    for command in ("begin-turn", "commit t_1=1", "commit t_0=2 t_1=3", "commit t_0=4"):
+        stage.run(command)
+    assert stage.run("end-turn") == [
+        "admin committed: t[1] NONE",
+        "admin committed: t[0] NONE, t[1] NONE",
+        "admin committed: t[0] NONE",
+    ]
+    assert [committed_places(batch) for batch in stage.partition.content] == [[2], [1, 0, 1, 0]]
+    stage.run("crash")
+    assert stage.run("fetch") == ["offsets: t[2]=0, t[1]=3, t[0]=4"]
+
+
+def test_a_long_turn_is_several_batches_and_no_commit_is_torn() -> None:
+    stage = VirtualStage({})
+    stage.run("commit t_2=0")
+    stage.run("begin-turn")
+    note = "x" * (GATHERED_BYTES_MAX // 5)
+    for _ in range(3):
+        stage.run(f"commit t_0=1 t_1=2 metadata={note}")
+    stage.run("end-turn")
+    assert [committed_places(batch) for batch in stage.partition.content] == [[2], [0, 1, 0, 1], [0, 1]]
+
+
+def test_facts_that_are_too_many_for_a_batch_are_parted_in_order() -> None:
+    facts = [Record(b"%d" % number, bytes(BATCH_BYTES_MAX // 3)) for number in range(7)]
+    parts = parted(facts)
+    assert [fact.key for part in parts for fact in part] == [fact.key for fact in facts]
+    assert len(parts) == 4 and all(size_of(part) <= BATCH_BYTES_MAX for part in parts)
+    assert parted(facts[:1]) == [facts[:1]]
+
+
+class Unsettled(VirtualStage):
+    """What a command leads to in later turns of the loop happens when `turn_loop` says so."""
+
+    def settle(self) -> None:
+        if not hasattr(self, "started"):
+            self.started = True
+            super().settle()
+
+    def turn_loop(self) -> list[str]:
+        self.lines = []
+        self.time.settle()
+        return self.lines
+
+
+MANY = 2 * ANSWERS_A_TURN + 1
+
+
+def joined_by_many(stage: VirtualStage) -> list[str]:
+    """The first member begins; the others join and wait for it. What its second join leads to at once."""
+    stage.run("join m0 v=3")
+    for number in range(1, MANY):
+        stage.run(f"join m{number} v=3")
+    return stage.run("join m0 v=3")
+
+
+def test_a_large_group_is_answered_in_slices() -> None:
+    stage = Unsettled({})
+    first = joined_by_many(stage)
+    assert len(first) == ANSWERS_A_TURN
+    rest = stage.turn_loop()
+    assert len(first + rest) == MANY and all("generation=2" in line for line in first + rest)
+    for number in range(1, MANY):
+        assert stage.run(f"sync m{number}") == [f"m{number} waits"]
+    parts = " ".join(f"m{number}=part{number}" for number in range(MANY))
+    first = stage.run(f"sync m0 {parts}")
+    assert len(first) == ANSWERS_A_TURN
+    rest = stage.turn_loop()
+    assert sorted(first + rest) == sorted(f"m{number} sync: assigned part{number}" for number in range(MANY))
+
+
+def test_the_next_rebalance_may_begin_before_all_are_answered() -> None:
+    """Each answer is that of the generation in which it was made; nobody is answered twice, or never."""
+    stage = Unsettled({})
+    first = joined_by_many(stage)
+    assert stage.run("join late v=3") == ["late waits"]
+    rest = stage.turn_loop()
+    assert len(first + rest) == MANY and all("generation=2" in line for line in first + rest)
+    assert stage.run("sync m5") == ["m5 sync: REBALANCE_IN_PROGRESS"]
+    for number in range(1, MANY):
+        stage.run(f"join m{number} v=3")
+    last = stage.run("join m0 v=3") + stage.turn_loop()
+    assert len(last) == MANY + 1 and all("generation=3" in line for line in last)
+
+
+def test_a_group_that_goes_away_between_slices_leaves_nobody_waiting() -> None:
+    stage = Unsettled({})
+    first = joined_by_many(stage)
+    stage.run("close")
+    assert len(first + stage.turn_loop()) == MANY

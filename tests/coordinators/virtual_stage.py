@@ -60,6 +60,24 @@ class RecordedPartition:
         return next((each for each in self.content if int.from_bytes(each[:8], "big") >= offset), b"")
 
 
+class HandTurn:
+    """The end of a loop turn, which comes when it is called for."""
+
+    def __init__(self) -> None:
+        self._writers: list[Callable[[], None]] = []
+        self.is_long = False
+
+    def write(self, callback: Callable[[], None]) -> None:
+        self._writers.append(callback)
+
+    def end(self) -> None:
+        if self.is_long:
+            return
+        writers, self._writers = self._writers, []
+        for write in writers:
+            write()
+
+
 class VirtualStage(Stage):
     """Requests and responses pass through the codec and the handlers, as they would from a socket."""
 
@@ -79,10 +97,12 @@ class VirtualStage(Stage):
 
     def boot(self) -> None:
         self.loop = VirtualLoop(self.time)
+        self.turn = HandTurn()
         self.coordinator = GroupCoordinator(
             self.time,
             Waits(self.time, self.loop),
             self.loop,
+            self.turn,
             self.entropy,
             lambda: self.image,
             BrokerOptions(self.options),
@@ -109,6 +129,7 @@ class VirtualStage(Stage):
         broker: Any = SimpleNamespace(groups=self.coordinator)
         caller: Any = SimpleNamespace(client_id=client or name, host="/127.0.0.1")
         answer = handlers.load(api.API_KEY).handle(broker, request, version, caller)
+        self.turn.end()
         if isinstance(answer, Parked):
             if answer.reply is None:
                 self.lines.append(f"{name} waits")
@@ -150,6 +171,14 @@ class VirtualStage(Stage):
         """Under another topic id, and nobody told the coordinator."""
         partitions = self.image.topics[topic].partitions
         self.image = apply(self.image, [TopicSet(Topic(topic, bytes(15) + b"n", partitions))])
+
+    def do_begin_turn(self) -> None:
+        """What follows happens in one turn of the loop."""
+        self.turn.is_long = True
+
+    def do_end_turn(self) -> None:
+        self.turn.is_long = False
+        self.turn.end()
 
     def do_hold(self) -> None:
         self.partition.held = True

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from rawclient import RawClient, batch_of, frame_of, header_of, produce_request
 from reading import fetch_request, fill
-from trouble import hold, on_loop
+from trouble import hold, on_loop, port_of, served_of
 
 import barnabas
 from barnabas.ports import Piece
@@ -123,25 +123,6 @@ def test_a_fetch_ends_with_its_connection(broker: barnabas.Broker) -> None:
         client.post(fetch, fetch_request("plain", min_bytes=1, max_wait_ms=2**31 - 1), 12)
         assert until(broker, lambda: waits.waiting() == 1)
     assert until(broker, lambda: waits.waiting() == 0)
-
-
-def port_of(client: RawClient) -> int:
-    port: int = client.socket.getsockname()[1]
-    return port
-
-
-def served_of(broker: barnabas.Broker, client: RawClient) -> ServerConnection:
-    port = port_of(client)
-    found: list[ServerConnection] = []
-
-    def look() -> None:
-        for served, connection in broker._node.listeners._open.items():
-            if connection.peer_port == port:
-                found.append(served)
-
-    on_loop(broker, look)
-    (served,) = found
-    return served
 
 
 def test_a_connection_that_holds_nothing_is_not_looked_at(broker: barnabas.Broker, client: RawClient) -> None:

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from rawclient import RawClient
+
 import barnabas
 from barnabas.partitions.partition import Partition
+from barnabas.server.connection import ServerConnection
 
 
 class Mute:
@@ -37,3 +40,22 @@ def cut_log(folder: Path, topic: str) -> None:
     content = log.read_bytes()
     assert content
     log.write_bytes(content[:-5])
+
+
+def port_of(client: RawClient) -> int:
+    port: int = client.socket.getsockname()[1]
+    return port
+
+
+def served_of(broker: barnabas.Broker, client: RawClient) -> ServerConnection:
+    port = port_of(client)
+    found: list[ServerConnection] = []
+
+    def look() -> None:
+        for served, connection in broker._node.listeners._open.items():
+            if connection.peer_port == port:
+                found.append(served)
+
+    on_loop(broker, look)
+    (served,) = found
+    return served

@@ -7,6 +7,9 @@ the beginning, in slices, so that the loop turns meanwhile.
 R1  Nothing is answered from a shard that has not loaded: COORDINATOR_LOAD_IN_PROGRESS.
 R2  A shard whose partition fails is dropped whole, with its sessions, and loaded anew when the partition is back:
     there is no rollback code.
+R3  Facts that may share a batch are gathered until the end of the loop turn. Nobody sees them before: they are appended and
+    applied together, ahead of whatever else is appended, and only then does anybody wait for them to be durable.
+Crash   what was gathered is lost, and nobody was answered.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +22,18 @@ from barnabas.records.record import Record, batches, build_batch, records_of
 LOAD_SLICE_BYTES: Final = 16 * 1024
 """What is read and applied in about a millisecond."""
 BATCH_BYTES_MAX: Final = 900_000
+GATHERED_BYTES_MAX: Final = 16 * 1024
+"""More is not gathered: what is appended and applied in about a millisecond."""
+RECORD_BYTES: Final = 32
+"""What a record weighs beside its key and value, at most."""
+Told = Callable[[int], None]
+"""Who waits for facts: told 0 once they are committed, an error code when that failed."""
+
+
+class TurnEnd(Protocol):
+    """The end of the loop turn (partitions/turn.py)."""
+
+    def write(self, callback: Callable[[], None]) -> None: ...
 
 
 class ShardPartition(Protocol):
@@ -37,7 +52,13 @@ class Shard:
     """One partition's worth of a coordinator. Subclasses hold the state and say how a record changes it."""
 
     def __init__(
-        self, index: int, partition: ShardPartition, clock: Clock, loop: Loop, codec: int = 0
+        self,
+        index: int,
+        partition: ShardPartition,
+        clock: Clock,
+        loop: Loop,
+        turn: TurnEnd,
+        codec: int = 0,
     ) -> None:
         self.index = index
         self.partition = partition
@@ -45,8 +66,14 @@ class Shard:
         self.loaded = False
         self.dropped = False
         self._loop = loop
+        self._turn = turn
         self._codec = codec
         self._seen_offset = 0
+        self._gathered: list[Record] = []
+        self._gathered_bytes = 0
+        self._told: list[Told] = []
+        """Who waits for what is gathered."""
+        self._is_gathering = False
 
     def apply(self, record: Record) -> None:
         """The only way state that is kept changes."""
@@ -78,10 +105,46 @@ class Shard:
             return
         self._loop.soon(lambda: self._slice(read_to))
 
+    def gather(self, facts: Sequence[Record], told: Told) -> None:
+        """R3. Append and apply facts with others of this loop turn, in one batch."""
+        size = size_of(facts)
+        if self._gathered and self._gathered_bytes + size > GATHERED_BYTES_MAX:
+            self.append_gathered()
+        self._gathered.extend(facts)
+        self._gathered_bytes += size
+        self._told.append(told)
+        if not self._is_gathering:
+            self._is_gathering = True
+            self._turn.write(self._turn_ends)
+
+    def _turn_ends(self) -> None:
+        self._is_gathering = False
+        self.append_gathered()
+
+    @property
+    def has_gathered(self) -> bool:
+        """Whether there are facts that nobody sees yet (R3)."""
+        return bool(self._gathered)
+
+    def append_gathered(self) -> None:
+        """R3. From now on what was gathered is seen."""
+        if not self._gathered:
+            return
+        facts, self._gathered = self._gathered, []
+        waiting, self._told = self._told, []
+        self._gathered_bytes = 0
+        code = self._append(facts)
+        if code:
+            tell(waiting, code)
+        else:
+            self.when_durable(lambda code: tell(waiting, code))
+
     def append(self, facts: Sequence[Record]) -> int:
         """Append facts and apply them; returns an error code, 0 when they are on their way to be durable."""
-        if not facts:
-            return 0
+        self.append_gathered()
+        return self._append(facts) if facts else 0
+
+    def _append(self, facts: Sequence[Record]) -> int:
         now_ms = self.clock.wall_ms()
         for fact in facts:
             fact.timestamp = now_ms
@@ -99,23 +162,46 @@ class Shard:
         """Whether something was applied that a crash could take back."""
         return self._seen_offset > self.partition.high_watermark
 
-    def when_durable(self, callback: Callable[[int], None]) -> None:
-        """callback(0) once all that was applied so far is committed; callback(code) when that failed."""
-        self.partition.when_committed(self._seen_offset, lambda code: callback(coordinator_code(code)))
+    def when_durable(self, told: Told) -> None:
+        """told(0) once all that was applied so far is committed; told(code) when that failed."""
+        self.partition.when_committed(self._seen_offset, lambda code: told(coordinator_code(code)))
+
+    def drop(self) -> None:
+        """R2. The partition went away: clients look for the coordinator again."""
+        self.dropped = True
+        self._gathered = []
+        self._gathered_bytes = 0
+        waiting, self._told = self._told, []
+        tell(waiting, errors.NOT_COORDINATOR)
 
 
-def parted(facts: Sequence[Record]) -> list[list[Record]]:
+def tell(waiting: Sequence[Told], code: int) -> None:
+    for told in waiting:
+        told(code)
+
+
+def size_of(facts: Sequence[Record]) -> int:
+    """Bytes in a batch, at most."""
+    size = 0
+    for fact in facts:
+        size += len(fact.key or b"") + len(fact.value or b"") + RECORD_BYTES
+    return size
+
+
+def parted(facts: Sequence[Record]) -> list[Sequence[Record]]:
     """Facts in order, in runs that fit a batch."""
+    if size_of(facts) <= BATCH_BYTES_MAX:
+        return [facts]
     parts: list[list[Record]] = [[]]
     size = 0
     for fact in facts:
-        bytes_of = len(fact.key or b"") + len(fact.value or b"") + 32
+        bytes_of = size_of([fact])
         if size + bytes_of > BATCH_BYTES_MAX and parts[-1]:
             parts.append([])
             size = 0
         parts[-1].append(fact)
         size += bytes_of
-    return parts
+    return [*parts]
 
 
 def coordinator_code(code: int) -> int:

@@ -8,6 +8,8 @@ Layout   varint length, int8 attributes (0), varint timestamp delta, varint offs
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from librt.strings import BytesWriter
+
 from barnabas.records import compression
 from barnabas.records.batch import (
     CODECS,
@@ -68,14 +70,37 @@ class Record:
 
 def varint(value: int) -> bytes:
     """Zigzag."""
-    value = (value << 1) ^ (value >> 63)
-    value &= 0xFFFFFFFFFFFFFFFF
-    out = bytearray()
+    out = BytesWriter()
+    write_varint(out, value)
+    return out.getvalue()
+
+
+def write_varint(out: BytesWriter, value: int) -> None:
+    if 0 <= value < 64:
+        out.append(value << 1)
+        return
+    value = zigzag(value)
     while value >= 0x80:
         out.append((value & 0x7F) | 0x80)
         value >>= 7
     out.append(value)
-    return bytes(out)
+
+
+def varint_size(value: int) -> int:
+    """Bytes that write_varint writes."""
+    if -64 <= value < 64:
+        return 1
+    value = zigzag(value)
+    size = 1
+    while value >= 0x80:
+        value >>= 7
+        size += 1
+    return size
+
+
+def zigzag(value: int) -> int:
+    """Small numbers for those near zero, of 64 bits without a sign."""
+    return ((value << 1) ^ (value >> 63)) & 0xFFFFFFFFFFFFFFFF
 
 
 def read_varint(content: bytes, at: int, bits: int = 64) -> tuple[int, int]:
@@ -95,16 +120,40 @@ def read_varint(content: bytes, at: int, bits: int = 64) -> tuple[int, int]:
 
 
 def encode_record(record: Record, timestamp_delta: int, offset_delta: int) -> bytes:
-    parts = [b"\x00", varint(timestamp_delta), varint(offset_delta)]
-    for content in (record.key, record.value):
-        parts += [varint(-1)] if content is None else [varint(len(content)), content]
-    parts.append(varint(len(record.headers)))
-    for name, content in record.headers:
-        encoded = name.encode()
-        parts += [varint(len(encoded)), encoded]
-        parts += [varint(-1)] if content is None else [varint(len(content)), content]
-    body = b"".join(parts)
-    return varint(len(body)) + body
+    out = BytesWriter()
+    write_record(out, record, timestamp_delta, offset_delta)
+    return out.getvalue()
+
+
+def write_record(out: BytesWriter, record: Record, timestamp_delta: int, offset_delta: int) -> None:
+    """Its length is counted first, so that it is written once."""
+    headers = [(name.encode(), content) for name, content in record.headers]
+    size = 1 + varint_size(timestamp_delta) + varint_size(offset_delta)
+    size += run_size(record.key) + run_size(record.value) + varint_size(len(headers))
+    for name, content in headers:
+        size += run_size(name) + run_size(content)
+    write_varint(out, size)
+    out.append(0)
+    write_varint(out, timestamp_delta)
+    write_varint(out, offset_delta)
+    write_run(out, record.key)
+    write_run(out, record.value)
+    write_varint(out, len(headers))
+    for name, content in headers:
+        write_run(out, name)
+        write_run(out, content)
+
+
+def run_size(content: bytes | None) -> int:
+    return 1 if content is None else varint_size(len(content)) + len(content)
+
+
+def write_run(out: BytesWriter, content: bytes | None) -> None:
+    if content is None:
+        out.append(1)
+        return
+    write_varint(out, len(content))
+    out.write(content)
 
 
 def build_batch(
@@ -128,11 +177,10 @@ def build_batch(
     number = codec if isinstance(codec, int) else CODECS.index(codec)
     base_timestamp = records[0].timestamp if records else -1
     deltas = range(len(records)) if offsets is None else [offset - base_offset for offset in offsets]
-    body = b"".join(
-        encode_record(record, record.timestamp - base_timestamp, delta)
-        for record, delta in zip(records, deltas, strict=True)
-    )
-    body = compression.compress(number, body, level)
+    out = BytesWriter()
+    for record, delta in zip(records, deltas, strict=True):
+        write_record(out, record, record.timestamp - base_timestamp, delta)
+    body = compression.compress(number, out.getvalue(), level)
     attributes = number | (TRANSACTIONAL if transactional else 0) | (CONTROL if control else 0)
     attributes |= LOG_APPEND_TIME if log_append_time else 0
     batch = bytearray(HEADER_BYTES) + body

@@ -2,7 +2,8 @@
 
 Q1  Replies leave in the order in which their requests came.
 Q2  Requests start in order. One may start while earlier ones are parked only if all the parked ones are Produce and it
-    is itself one of STARTS_BEHIND_PRODUCE; every other request waits, as everything does in Kafka.
+    is itself one of STARTS_BEHIND_PRODUCE, or all of them and itself are OffsetCommit: those that come together are written
+    together. Every other request waits, as everything does in Kafka.
 Q3  A request that is read is answered, or the connection closes.
 Q4  Nothing a peer sends costs more memory than it has sent.
 """
@@ -17,6 +18,7 @@ from barnabas.server.dispatch import Dispatch, Request
 from barnabas.wire.frame import FrameError, FrameReader
 
 PRODUCE: Final = 0
+OFFSET_COMMIT: Final = 8
 STARTS_BEHIND_PRODUCE: Final = frozenset({0, 1, 2, 3, 12, 18})
 """Produce, Fetch, ListOffsets, Metadata, Heartbeat, ApiVersions."""
 
@@ -27,12 +29,16 @@ UNSTARTED_BYTES_MAX: Final = 256 * 1024
 """Of whole frames that wait for a request before them; beyond it the socket is not read."""
 
 UNANSWERED_MAX: Final = 1000
-"""Requests one connection may have begun behind a parked Produce; the others wait."""
+"""Requests one connection may have begun behind a parked Produce or OffsetCommit; the others wait."""
 
 
 def starts_behind_produce(frame: bytes) -> bool:
     """A frame too short for an API key waits: it will close the connection, and the answers before it go first."""
     return len(frame) > 1 and frame[0] == 0 and frame[1] in STARTS_BEHIND_PRODUCE
+
+
+def is_commit(frame: bytes) -> bool:
+    return len(frame) > 1 and frame[0] == 0 and frame[1] == OFFSET_COMMIT
 
 
 class Owner(Protocol):
@@ -55,6 +61,7 @@ class ServerConnection:
         "_frames",
         "_heard",
         "_owner",
+        "_parked_commits",
         "_parked_other",
         "_parked_produce",
         "_paused",
@@ -91,6 +98,7 @@ class ServerConnection:
         self._slots: list[Request] = []
         """Begun and not answered, in order."""
         self._parked_produce = 0
+        self._parked_commits = 0
         self._parked_other = 0
         self._sending = False
         self._starting = False
@@ -211,6 +219,8 @@ class ServerConnection:
     def _may_start(self, frame: bytes) -> bool:
         if self.held or self._parked_other:
             return False
+        if self._parked_commits:
+            return len(self._slots) < UNANSWERED_MAX and is_commit(frame)
         if self._parked_produce:
             return len(self._slots) < UNANSWERED_MAX and starts_behind_produce(frame)
         return True
@@ -228,6 +238,8 @@ class ServerConnection:
         if isinstance(reply, Parked):
             if request.key == PRODUCE:
                 self._parked_produce += 1
+            elif request.key == OFFSET_COMMIT:
+                self._parked_commits += 1
             else:
                 self._parked_other += 1
             request.parked = reply
@@ -244,6 +256,8 @@ class ServerConnection:
     def _unpark(self, request: Request, response: object) -> None:
         if request.key == PRODUCE:
             self._parked_produce -= 1
+        elif request.key == OFFSET_COMMIT:
+            self._parked_commits -= 1
         else:
             self._parked_other -= 1
         if self._closed:
@@ -303,5 +317,5 @@ class ServerConnection:
         self._flush()
 
     def _close_when_answered(self) -> None:
-        if not self._parked_produce or self._parked_other:
+        if self._parked_other or not (self._parked_produce or self._parked_commits):
             self._connection.close(after_sending=True)

@@ -3,6 +3,8 @@
 J1  A generation begins when all members have joined, or when the rebalance timeout has passed without the late ones.
 J2  The leader's assignment is durable before any member of the generation gets its part.
 J3  Liveness is session state: after a fail-over members of a stable group have a whole session timeout to be heard again.
+J4  Answers to a whole group leave in slices, a slice a turn. They were made at one moment and no more than their delivery takes
+    time: to the rules all are answered at once.
 """
 
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from barnabas.coordinators.group.facts import group_fact
 from barnabas.coordinators.group.group import Group, Member, State
 from barnabas.coordinators.runtime import Shard
 from barnabas.partitions.waits import Parked, Waits
-from barnabas.ports import Clock
+from barnabas.ports import Clock, Loop
 from barnabas.wire.messages.heartbeat import HeartbeatRequest
 from barnabas.wire.messages.join_group import JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember
 from barnabas.wire.messages.leave_group import (
@@ -31,6 +33,9 @@ NO_PROTOCOL_SINCE: Final = 7
 SKIP_ASSIGNMENT_SINCE: Final = 9
 NEW_MEMBER_JOIN_MS: Final = 300_000
 """A new member cannot beat before it knows its id: a join that waits longer is that of a client which went away."""
+ANSWERS_A_TURN: Final = 32
+"""Each is encoded and sent by a system call of its own."""
+Answer = tuple[Parked, JoinGroupResponse | SyncGroupResponse]
 
 
 class Joining:
@@ -59,12 +64,14 @@ class Classic:
         self,
         shard: Shard,
         clock: Clock,
+        loop: Loop,
         waits: Waits,
         options: BrokerOptions,
         new_id: Callable[[], str],
     ) -> None:
         self._shard = shard
         self._clock = clock
+        self._loop = loop
         self._waits = waits
         self._options = options
         self._new_id = new_id
@@ -96,8 +103,7 @@ class Classic:
         members_max = self._options.get_int("group.max.size")
         member = group.members.get(member_id)
         if group.state is State.PREPARING:
-            joined = sum(each.join is not None for each in group.members.values())
-            return (member is not None and member.join is not None) or joined < members_max
+            return (member is not None and member.join is not None) or group.joined < members_max
         return group.state is State.EMPTY or member is not None or len(group.members) < members_max
 
     def _join_unknown(self, group: Group, joining: Joining) -> JoinGroupResponse | Parked:
@@ -143,9 +149,9 @@ class Classic:
         """A static member came back without its id: it gets a new one, and the old one is fenced (KIP-345)."""
         old_id = member.member_id
         was_leader = group.leader == old_id
-        self._end_waits(member, errors.FENCED_INSTANCE_ID)
+        self._end_waits(group, member, errors.FENCED_INSTANCE_ID)
         group.rename(member, member_id)
-        self._take_join(member, joining)
+        self._take_terms(group, member, joining)
         if group.state is not State.STABLE or group.select_protocol() != group.protocol:
             return self._await_join(group, member, joining.version)
         self.keep_alive(group, member)
@@ -169,20 +175,21 @@ class Classic:
         if knows_all and member.protocols == joining.protocols:
             self.keep_alive(group, member)
             return self._join_response(group, member)
-        self._take_join(member, joining)
+        self._take_terms(group, member, joining)
         return self._await_join(group, member, joining.version)
 
-    def _take_join(self, member: Member, joining: Joining) -> None:
+    def _take_terms(self, group: Group, member: Member, joining: Joining) -> None:
         """A member that joins again may change this; its client id and host stay those of its first join."""
-        member.protocols = joining.protocols
+        group.change_protocols(member, joining.protocols)
         member.session_timeout_ms = joining.ask.session_timeout_ms
         member.rebalance_timeout_ms = joining.rebalance_timeout_ms
 
     def _await_join(self, group: Group, member: Member, version: int) -> Parked:
-        if member.join is not None:
-            member.join.complete(refuse_join(errors.UNKNOWN_MEMBER_ID, member.member_id, member.join_version))
-        parked = member.join = Parked()
-        member.join_version = version
+        older = group.take_join(member)
+        if older is not None:
+            older.complete(refuse_join(errors.UNKNOWN_MEMBER_ID, member.member_id, member.join_version))
+        parked = Parked()
+        group.await_join(member, parked, version)
         self.keep_alive(group, member)
         was_empty = group.state is State.EMPTY
         if group.state is not State.PREPARING:
@@ -258,13 +265,23 @@ class Classic:
         group.become(State.COMPLETING, self._clock.wall_ms())
         for member in group.members.values():
             member.has_synced = False
-        for member in list(group.members.values()):
-            parked, member.join = member.join, None
+        answers: list[Answer] = []
+        for member in group.members.values():
+            parked = group.take_join(member)
             member.is_new = False
             self.keep_alive(group, member)
             if parked is not None:
-                parked.complete(self._join_response(group, member))
+                answers.append((parked, self._join_response(group, member)))
         self._expect_syncs(group)
+        self._answer(answers)
+
+    def _answer(self, answers: list[Answer]) -> None:
+        """J4."""
+        for parked, response in answers[:ANSWERS_A_TURN]:
+            parked.complete(response)
+        left = answers[ANSWERS_A_TURN:]
+        if left:
+            self._loop.soon(lambda: self._answer(left))
 
     def _expect_syncs(self, group: Group) -> None:
         if group.sync_timer is not None:
@@ -276,7 +293,7 @@ class Classic:
                 return
             late_ones = [each for each in group.members.values() if not each.has_synced]
             for member in late_ones:
-                self._end_waits(member, errors.UNKNOWN_MEMBER_ID)
+                self._end_waits(group, member, errors.UNKNOWN_MEMBER_ID)
                 group.remove(member)
             if late_ones:
                 self._membership_changed(group)
@@ -360,11 +377,13 @@ class Classic:
                 self._prepare_rebalance(group)
                 return
             group.become(State.STABLE, self._clock.wall_ms())
+            answers: list[Answer] = []
             for member in group.members.values():
                 parked, member.sync = member.sync, None
                 if parked is not None:
                     self.keep_alive(group, member)
-                    parked.complete(self._sync_response(group, member))
+                    answers.append((parked, self._sync_response(group, member)))
+            self._answer(answers)
 
         if code:
             durable(code)
@@ -377,15 +396,17 @@ class Classic:
         )
 
     def _end_syncs(self, group: Group, code: int) -> None:
+        answers: list[Answer] = []
         for member in group.members.values():
             member.assignment = b""
             member.has_synced = False
             parked, member.sync = member.sync, None
             if parked is not None:
-                parked.complete(SyncGroupResponse(error_code=code))
+                answers.append((parked, SyncGroupResponse(error_code=code)))
+        self._answer(answers)
 
-    def _end_waits(self, member: Member, code: int) -> None:
-        join, member.join = member.join, None
+    def _end_waits(self, group: Group, member: Member, code: int) -> None:
+        join = group.take_join(member)
         if join is not None:
             # One whose id is unknown from now on is given none to try again with.
             member_id = "" if code == errors.UNKNOWN_MEMBER_ID else member.member_id
@@ -407,18 +428,27 @@ class Classic:
         return errors.REBALANCE_IN_PROGRESS if group.state is State.PREPARING else 0
 
     def keep_alive(self, group: Group, member: Member) -> None:
-        """The member was heard of."""
-        member.stop()
+        """The member was heard of. A timer that goes off too early is set again then: most are never looked at."""
         wait_ms = NEW_MEMBER_JOIN_MS if member.is_new else member.session_timeout_ms
-        member.timer = self._waits.call_after(wait_ms, lambda: self._session_over(group, member))
+        end_ms = member.heard_until_ms = self._clock.mono_ms() + wait_ms
+        if member.timer is None or member.timer.deadline_ms > end_ms:
+            self._watch(group, member)
+
+    def _watch(self, group: Group, member: Member) -> None:
+        member.stop()
+        member.timer = self._waits.call_at(member.heard_until_ms, lambda: self._session_over(group, member))
 
     def _session_over(self, group: Group, member: Member) -> None:
+        member.timer = None
         if group.members.get(member.member_id) is not member:
+            return
+        if self._clock.mono_ms() < member.heard_until_ms:
+            self._watch(group, member)
             return
         if not member.is_new and (member.join is not None or member.sync is not None):
             self.keep_alive(group, member)  # it waits for us, not we for it
             return
-        self._end_waits(member, errors.UNKNOWN_MEMBER_ID)
+        self._end_waits(group, member, errors.UNKNOWN_MEMBER_ID)
         group.remove(member)
         self._membership_changed(group)
 
@@ -463,7 +493,7 @@ class Classic:
         member = group.members.get(member_id)
         if member is None:
             return errors.UNKNOWN_MEMBER_ID
-        self._end_waits(member, errors.UNKNOWN_MEMBER_ID)
+        self._end_waits(group, member, errors.UNKNOWN_MEMBER_ID)
         group.remove(member)
         return 0
 
@@ -474,7 +504,7 @@ class Classic:
                 timer.cancel()
         group.state = State.DEAD
         for member in list(group.members.values()):
-            self._end_waits(member, code)
+            self._end_waits(group, member, code)
             member.stop()
 
 

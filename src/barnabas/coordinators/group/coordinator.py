@@ -6,6 +6,8 @@ A group belongs to the partition of __consumer_offsets that Java's hash of its i
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
+from mypy_extensions import i64
+
 from barnabas import errors
 from barnabas.cluster.image import Image
 from barnabas.config.effective import BrokerOptions
@@ -13,7 +15,7 @@ from barnabas.coordinators.group import offset_fetch, offsets
 from barnabas.coordinators.group.classic import Joining, refuse_join
 from barnabas.coordinators.group.group import CONSUMER, State
 from barnabas.coordinators.group.shard import GroupShard
-from barnabas.coordinators.runtime import ShardPartition
+from barnabas.coordinators.runtime import ShardPartition, TurnEnd
 from barnabas.partitions.waits import Parked, Waits
 from barnabas.ports import Clock, Entropy, Loop
 from barnabas.wire.messages.delete_groups import (
@@ -56,10 +58,15 @@ class Asking(Protocol):
 
 def java_hash(text: str) -> int:
     """Java's String.hashCode: over UTF-16 units, as a signed 32-bit number."""
-    value = 0
-    encoded = text.encode("utf-16-be", "surrogatepass")
-    for at in range(0, len(encoded), 2):
-        value = (31 * value + (encoded[at] << 8) + encoded[at + 1]) & 0xFFFFFFFF
+    value: i64 = 0
+    if text.isascii():
+        for byte in text.encode():
+            value = (31 * value + byte) & 0xFFFFFFFF
+    else:
+        encoded = text.encode("utf-16-be", "surrogatepass")
+        for at in range(0, len(encoded), 2):
+            unit = (encoded[at] << 8) + encoded[at + 1]
+            value = (31 * value + unit) & 0xFFFFFFFF
     return value - (1 << 32) if value >= 1 << 31 else value
 
 
@@ -71,6 +78,7 @@ class GroupCoordinator:
         clock: Clock,
         waits: Waits,
         loop: Loop,
+        turn: TurnEnd,
         entropy: Entropy,
         image: Callable[[], Image],
         options: BrokerOptions,
@@ -79,6 +87,7 @@ class GroupCoordinator:
         self._clock = clock
         self._waits = waits
         self._loop = loop
+        self._turn = turn
         self._entropy = entropy
         self._image = image
         self._options = options
@@ -101,7 +110,7 @@ class GroupCoordinator:
 
     def on_partition_opened(self, index: int, partition: ShardPartition) -> None:
         shard = self._shards[index] = GroupShard(
-            index, partition, self._clock, self._loop, self._waits, self._options, self._new_id
+            index, partition, self._clock, self._loop, self._turn, self._waits, self._options, self._new_id
         )
         shard.load()
 
@@ -128,7 +137,15 @@ class GroupCoordinator:
         self._waits.call_after(self._options.get_int("offsets.retention.check.interval.ms"), self._expire)
 
     def _find(self, group_id: str) -> tuple[GroupShard | None, int]:
-        """The shard that serves the group, or the error that says why there is none."""
+        """The shard that serves the group, or the error that says why there is none. What it gathered is seen."""
+        shard, code = self._place(group_id)
+        if shard is not None and shard.has_gathered:
+            shard.append_gathered()
+            return self._place(group_id)  # its partition may have failed
+        return shard, code
+
+    def _place(self, group_id: str) -> tuple[GroupShard | None, int]:
+        """The same, for requests that ask for no offsets and append no group."""
         shard = self._shards.get(self.partition_for(group_id))
         if shard is None:
             return None, errors.NOT_COORDINATOR
@@ -173,7 +190,7 @@ class GroupCoordinator:
     def heartbeat(self, ask: HeartbeatRequest, version: int, caller: Asking) -> HeartbeatResponse:
         if not ask.group_id:
             return HeartbeatResponse(error_code=errors.INVALID_GROUP_ID)
-        shard, code = self._find(ask.group_id)
+        shard, code = self._place(ask.group_id)
         if shard is None:
             # While loading a beat is taken as heard, as in Kafka: the member is surely alive.
             return HeartbeatResponse(error_code=0 if code == errors.COORDINATOR_LOAD_IN_PROGRESS else code)
@@ -198,7 +215,9 @@ class GroupCoordinator:
     def offset_commit(
         self, ask: OffsetCommitRequest, version: int, caller: Asking
     ) -> OffsetCommitResponse | Parked:
-        shard, code = self._find(ask.group_id)
+        shard, code = self._place(ask.group_id)
+        if shard is not None and ask.group_id not in shard.groups:
+            shard, code = self._find(ask.group_id)  # what is gathered may make the group
         if shard is None:
             return offsets.refuse_commit(ask, version, self._image(), code)
         group = shard.groups.get(ask.group_id)
@@ -216,10 +235,12 @@ class GroupCoordinator:
             shard.classic.keep_alive(group, group.members[ask.member_id])
         if not facts:
             return response
-        code = shard.append(facts)
-        if code:
-            return offsets.fail_accepted(response, code)
-        return durable(shard, response, lambda code: offsets.fail_accepted(response, code))
+        parked = Parked()
+        shard.gather(
+            facts,
+            lambda code: parked.complete(offsets.fail_accepted(response, code) if code else response),
+        )
+        return parked
 
     def offset_fetch(
         self, ask: OffsetFetchRequest, version: int, caller: Asking

@@ -56,6 +56,8 @@ class Member:
         self.sync: Parked | None = None
         self.has_synced = False
         self.timer: Timer | None = None
+        self.heard_until_ms = 0
+        """When its session ends, of Clock.mono_ms; its timer may go off earlier and is set again then."""
 
     def metadata(self, protocol: str | None) -> bytes:
         return next((metadata for name, metadata in self.protocols if name == protocol), b"")
@@ -77,6 +79,10 @@ class Group:
         self.protocol: str | None = None
         self.leader: str | None = None
         self.members: dict[str, Member] = {}
+        self._supporting: dict[str, int] = {}
+        """Of each protocol, how many members speak it."""
+        self.joined = 0
+        """Members whose join waits for the next generation."""
         self.static: dict[str, str] = {}
         self.pending: dict[str, Timer] = {}
         self.subscribed: set[str] | None = (
@@ -101,13 +107,19 @@ class Group:
             self.leader = None
         if self.leader is None:
             self.leader = member.member_id
+        self._keep(member)
+
+    def _keep(self, member: Member) -> None:
         self.members[member.member_id] = member
+        self._count_protocols(member, 1)
         if member.instance_id is not None:
             self.static[member.instance_id] = member.member_id
 
     def remove(self, member: Member) -> None:
         member.stop()
-        self.members.pop(member.member_id, None)
+        self.take_join(member)
+        if self.members.pop(member.member_id, None) is not None:
+            self._count_protocols(member, -1)
         if member.instance_id is not None and self.static.get(member.instance_id) == member.member_id:
             del self.static[member.instance_id]
         if self.leader == member.member_id:
@@ -132,15 +144,44 @@ class Group:
     def rebalance_timeout_ms(self) -> int:
         return max((member.rebalance_timeout_ms for member in self.members.values()), default=0)
 
+    # -- joins that wait
+
+    def await_join(self, member: Member, parked: Parked, version: int) -> None:
+        self.take_join(member)
+        member.join = parked
+        member.join_version = version
+        self.joined += 1
+
+    def take_join(self, member: Member) -> Parked | None:
+        """The member's join waits no more: whoever takes it completes it."""
+        parked, member.join = member.join, None
+        if parked is not None:
+            self.joined -= 1
+        return parked
+
     @property
     def has_all_joined(self) -> bool:
-        return not self.pending and all(member.join is not None for member in self.members.values())
+        return not self.pending and self.joined == len(self.members)
 
     # -- protocols
 
+    def _count_protocols(self, member: Member, step: int) -> None:
+        """Counted as members come and go: asked of all of them at each join, a thousand joins took a million looks."""
+        for name in {name for name, _ in member.protocols}:
+            count = self._supporting.get(name, 0) + step
+            if count:
+                self._supporting[name] = count
+            else:
+                del self._supporting[name]
+
+    def change_protocols(self, member: Member, protocols: list[tuple[str, bytes]]) -> None:
+        self._count_protocols(member, -1)
+        member.protocols = protocols
+        self._count_protocols(member, 1)
+
     def common_protocols(self) -> set[str]:
-        sets = [{name for name, _ in member.protocols} for member in self.members.values()]
-        return set.intersection(*sets) if sets else set()
+        """Those that every member speaks; none when there is no member."""
+        return {name for name, count in self._supporting.items() if count == len(self.members)}
 
     def supports(self, protocol_type: str, protocols: list[tuple[str, bytes]]) -> bool:
         """Whether a member with these protocols may be in the group."""
@@ -148,8 +189,8 @@ class Group:
             return bool(protocol_type) and bool(protocols)
         if protocol_type != self.protocol_type:
             return False
-        common = self.common_protocols()
-        return not self.members or any(name in common for name, _ in protocols)
+        members = len(self.members)
+        return not members or any(self._supporting.get(name, 0) == members for name, _ in protocols)
 
     def select_protocol(self) -> str | None:
         """Each member votes for the first of its protocols that all have; the most votes win, then the first vote."""
@@ -206,6 +247,8 @@ class Group:
         self.protocol = value.protocol
         self.leader = value.leader
         self.members.clear()
+        self._supporting.clear()
+        self.joined = 0
         self.static.clear()
         for kept in value.members:
             rebalance_ms = kept.rebalance_timeout if kept.rebalance_timeout >= 0 else kept.session_timeout
@@ -220,9 +263,7 @@ class Group:
             )
             member.assignment = kept.assignment
             member.has_synced = True
-            self.members[member.member_id] = member
-            if member.instance_id is not None:
-                self.static[member.instance_id] = member.member_id
+            self._keep(member)
         self.note_subscriptions()
         self.state = State.STABLE if self.members else State.EMPTY
         self.state_since_ms = value.current_state_timestamp if value.current_state_timestamp >= 0 else now_ms

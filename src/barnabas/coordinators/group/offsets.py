@@ -131,7 +131,9 @@ def has_partition(image: Image, topic: str, index: int) -> bool:
 
 def utf16_length(text: str | None) -> int:
     """The length as Java counts it, in which the limit is meant."""
-    return len((text or "").encode("utf-16-le", "surrogatepass")) // 2
+    if text is None or text.isascii():
+        return len(text or "")
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def named(topic: OffsetCommitRequestTopic, version: int, image: Image) -> str | None:

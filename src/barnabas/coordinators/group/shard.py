@@ -8,7 +8,7 @@ from barnabas.coordinators.group import offsets
 from barnabas.coordinators.group.classic import Classic
 from barnabas.coordinators.group.facts import group_fact, read_group, read_key, read_offset
 from barnabas.coordinators.group.group import Group, State
-from barnabas.coordinators.runtime import Shard, ShardPartition
+from barnabas.coordinators.runtime import Shard, ShardPartition, TurnEnd
 from barnabas.partitions.waits import Waits
 from barnabas.ports import Clock, Loop
 from barnabas.records.record import Record
@@ -24,14 +24,16 @@ class GroupShard(Shard):
         partition: ShardPartition,
         clock: Clock,
         loop: Loop,
+        turn: TurnEnd,
         waits: Waits,
         options: BrokerOptions,
         new_id: Callable[[], str],
     ) -> None:
-        super().__init__(index, partition, clock, loop, options.get_int("offsets.topic.compression.codec"))
+        codec = options.get_int("offsets.topic.compression.codec")
+        super().__init__(index, partition, clock, loop, turn, codec)
         self.groups: dict[str, Group] = {}
         self._options = options
-        self.classic = Classic(self, clock, waits, options, new_id)
+        self.classic = Classic(self, clock, loop, waits, options, new_id)
 
     def apply(self, record: Record) -> None:
         key = read_key(record.key or b"\xff\xff")
@@ -94,6 +96,7 @@ class GroupShard(Shard):
         return code
 
     def expire_offsets(self, now_ms: int) -> None:
+        self.append_gathered()
         retention_ms = self._options.get_int("offsets.retention.minutes") * 60_000
         for group in list(self.groups.values()):
             gone = offsets.expired(group, now_ms, retention_ms)
@@ -104,14 +107,15 @@ class GroupShard(Shard):
 
     def drop_topic(self, topic: str) -> None:
         """The topic was deleted: its offsets mean nothing any more."""
-        for group in self.groups.values():
+        self.append_gathered()
+        for group in list(self.groups.values()):
             gone = [key for key in group.offsets if key[0] == topic]
             if gone:
                 self.append(offsets.tombstones(group, gone))
 
     def drop(self) -> None:
         """The partition went away: sessions end, clients look for the coordinator again."""
-        self.dropped = True
+        super().drop()
         for group in self.groups.values():
             self.classic.end(group, errors.NOT_COORDINATOR)
         self.groups.clear()
