@@ -110,7 +110,7 @@ class Named:
     """A callback under another one's name."""
 
     def __init__(self, like: Callable[..., None], callback: Callable[[], None]) -> None:
-        self.__qualname__ = like.__qualname__
+        self.__qualname__ = getattr(like, "__qualname__", type(like).__name__)  # compiled ones have none
         self._callback = callback
 
     def __call__(self) -> None:
