@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from administering import TOPIC, settings_of
 from confluent_kafka import Consumer, Producer
 from rawclient import RawClient, batch_of
 
@@ -20,6 +21,7 @@ import barnabas
 from barnabas import BrokerError, parent, running_workers
 from barnabas.adapters.files import OsFiles
 from barnabas.partitions.owners import try_lock
+from barnabas.wire.messages import incremental_alter_configs as alter
 from barnabas.wire.messages import metadata
 
 BROKERS = 3
@@ -128,6 +130,23 @@ def test_a_killed_broker_is_back_and_nothing_that_was_answered_is_gone(cluster: 
         assert all(cluster.leader("killed", partition) in cluster.brokers for partition in range(6))
     values = consumed(cluster.bootstrap, "killed", 600, "after")
     assert sorted(map(int, values)) == list(range(600))
+
+
+def test_an_option_that_was_altered_is_so_for_every_broker(cluster: barnabas.Cluster) -> None:
+    """Who was told that durability is `sync` now may believe the next answer of any leader."""
+    cluster.create_topic("altered", 1)
+    with ExitStack() as held:
+        clients = [held.enter_context(RawClient(each.address)) for each in cluster.brokers.values()]
+        for turn in range(20):
+            value = ("sync", "cache")[turn % 2]
+            change = alter.AlterableConfig("barnabas.durability", 0, value)
+            ask = alter.IncrementalAlterConfigsRequest(
+                [alter.AlterConfigsResource(TOPIC, "altered", [change])]
+            )
+            asked = clients[turn % len(clients)]
+            assert asked.call(alter, ask, 1).responses[0].error_code == 0
+            shown = {settings_of(each, TOPIC, "altered")["barnabas.durability"].value for each in clients}
+            assert shown == {value}
 
 
 def test_a_folder_goes_from_a_cluster_to_a_broker_and_back(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from barnabas.log.folder import CLEAN_MARK, METADATA
 from barnabas.node import StartFailed
 from barnabas.partitions.data_folder import BALLAST
 from barnabas.partitions.owners import owner_folder
-from barnabas.ports import Versioned
+from barnabas.ports import Versioned, WorldError
 from barnabas.testing.machine import ROOT
 from barnabas.testing.network import Wire
 from barnabas.testing.virtual import VirtualTime
 from barnabas.testing.workers import VirtualWorkers
+from barnabas.wire.messages.create_topics import CreatableTopic
 
 STATIC = {"listeners": "PLAINTEXT://127.0.0.1:9092", "barnabas.metrics.port": "-1"}
 SEEDS = range(5)
@@ -138,3 +139,40 @@ def test_a_power_failure_ends_all() -> None:
     assert not found.living() and not found.processes()
     found.boot(2)
     assert found.all_serve
+
+
+def test_a_frozen_parent_hears_of_a_death_when_it_goes_on() -> None:
+    found = machine()
+    found.freeze_parent()
+    found.kill_worker(1)
+    found.time.run_for(60_000)
+    assert found.living() == [2] and not found.all_serve
+    found.thaw_parent()
+    found.time.run_for(1_000)
+    assert found.living() == [1, 2] and found.all_serve
+
+
+def test_workers_stop_when_a_frozen_parent_is_killed() -> None:
+    found = machine()
+    found.freeze_parent()
+    assert found.parent_is_frozen
+    found.kill()
+    found.time.run_for(1_000)
+    assert found.living() == []
+    found.boot(2)
+    assert found.all_serve and not found.disk.platter.breaches
+
+
+def test_a_full_disk_takes_neither_files_nor_metadata_until_there_is_room() -> None:
+    found = machine()
+    found.fill_disk()
+    errors: list[WorldError | None] = []
+    topic = CreatableTopic("t", 1, 1)
+    assert found.parent is not None
+    found.parent.create_topics([topic], lambda _, error: errors.append(error))
+    found.time.run_for(1_000)
+    assert isinstance(errors[0], WorldError)
+    found.free_disk()
+    found.parent.create_topics([topic], lambda _, error: errors.append(error))
+    found.time.run_for(1_000)
+    assert errors[1:] == [None] and found.all_serve

@@ -280,3 +280,23 @@ def test_a_process_that_takes_turns_gives_a_folder_on_and_takes_it_only_from_the
     worker.lose_process()
     file.write(0, [b"y"])
     worker.open("/log/a").write(0, [b"z"])
+
+
+def left_by_a_write_that_did_not_fit(seed: int) -> bytes:
+    disk, file = disk_with_a_file(seed)
+    disk.platter.is_full = True
+    refused(lambda: file.write(4, [b"more"]), errno.ENOSPC)
+    refused(lambda: disk.process().open("/log/b", create=True), errno.ENOSPC)
+    refused(lambda: disk.make_folder("/other"), errno.ENOSPC)
+    left = file.read(0, 100)
+    file.truncate(4)
+    file.write(0, [b"new!"])
+    file.sync()
+    disk.platter.is_full = False
+    file.write(4, [b"more"])
+    assert disk.read_all("/log/a") == b"new!more"
+    return left
+
+
+def test_a_full_platter_takes_what_lies_within_files_alone() -> None:
+    assert {b"old!", b"old!mo"} <= {left_by_a_write_that_did_not_fit(seed) for seed in range(30)}

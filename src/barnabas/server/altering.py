@@ -1,10 +1,13 @@
-"""What AlterConfigs and IncrementalAlterConfigs share: decide, wait until it is durable and acts here, answer.
+"""What AlterConfigs and IncrementalAlterConfigs share: decide, wait until it is durable and acts on every broker, answer.
+
+With workers, whoever set barnabas.durability=sync and was answered may take the next answer of any leader for synced. A
+broker that hangs, or does not come back in SETTLE_MS, is not waited for any longer: Kafka's controller waits for none.
 
 Levels of loggers live in RAM: they are back at their start value after a restart, as in Kafka.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from barnabas import errors
 from barnabas.cluster.config_changes import ConfigResult, Node
@@ -14,6 +17,7 @@ from barnabas.partitions.waits import Parked
 from barnabas.ports import WorldError
 from barnabas.server.broker import Broker
 
+SETTLE_MS: Final = 5_000
 Decide = Callable[[Image, Any, Node, bool], Decision[list[ConfigResult]]]
 
 
@@ -33,7 +37,10 @@ def alter(
             ]
         elif not ask.validate_only:
             broker.use_levels(results)
-        parked.complete(answer(results))
+        response = answer(results)
+        is_changed = not ask.validate_only and any(result.code == 0 for result in results)
+        if not is_changed or broker.topics.when_all_settled(SETTLE_MS, lambda: parked.complete(response)):
+            parked.complete(response)
 
     broker.cluster.submit(lambda image: decide(image, ask.resources, node, ask.validate_only), told)
     return parked

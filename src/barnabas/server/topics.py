@@ -7,7 +7,7 @@ T3  timeout_ms is how long a change may wait to begin: with none left nothing is
 T2  Internal topics are made by the broker alone, when they are first needed.
 T4  With workers T1 holds for all of them: who asked is told when each broker has opened what it leads of it (settled.py), or
     when timeout_ms is over: it is made by then, and Kafka's controller does not wait for brokers at all. One that is asked
-    by name about a topic the others do not all know yet waits a little, too.
+    by name about a topic the others do not all know yet waits a little, too. So are options that are altered (altering.py).
 T5  Opening and closing goes in slices: ten thousand partitions, or those of a dead broker, hold up nobody's request. A change
     that fits into one slice is done before the image is shown.
 """
@@ -219,11 +219,26 @@ class TopicChanges:
 
             self._when_followed.append(followed)
             return False
-        settled, unsettled = self._settled, self._unsettled
-        if settled is None or not unsettled:
+        if not self._unsettled:
             return True
-        version = max((unsettled.get(name, 0) for name in names), default=0)
-        if settled.reached(version, self._others()):
+        version = max((self._unsettled.get(name, 0) for name in names), default=0)
+        return self._when_marked(version, timeout_ms, done)
+
+    def when_all_settled(self, timeout_ms: int, done: Callable[[], None]) -> bool:
+        """The same of all that the image says, whatever it speaks of."""
+        if self._following:
+
+            def followed() -> None:
+                if self.when_all_settled(timeout_ms, done):
+                    done()
+
+            self._when_followed.append(followed)
+            return False
+        return self._when_marked(self._cluster.image.version, timeout_ms, done)
+
+    def _when_marked(self, version: int, timeout_ms: int, done: Callable[[], None]) -> bool:
+        settled = self._settled
+        if settled is None or settled.reached(version, self._others()):
             return True
 
         def reached() -> None:

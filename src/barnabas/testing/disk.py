@@ -11,6 +11,8 @@ D5  Several processes may have one disk, each a view of it (`process`): they see
     death of one frees its locks and leaves the rest as it is; a crash is the end of all.
 D6  A folder's files are changed by one process while it lives, and by another one only after its death. One that
     `takes_turns` (a parent that mends what dead workers left) gives a folder on while it lives. Else the test fails.
+D7  While the platter `is_full` no file grows and none is made: a write that would lengthen one leaves a part of it and
+    fails. What lies within a file can be written, and everything can be read and removed.
 Limits: a rename stays within one folder (Barnabas needs no other), and nothing is ever full unless scripted.
 """
 
@@ -155,6 +157,8 @@ class VirtualFile:
         self._disk.writes_in(self._folder, self.path)
         try:
             self._use("write")
+            if position + len(content) > len(self._inode.live):
+                self._disk.grow(self.path)
         except WorldError:
             part = content[: self._disk.random.randint(0, len(content))]
             if part:
@@ -210,6 +214,7 @@ class Platter:
         self.root = _Folder()
         self.locks: dict[str, object] = {}
         self.processes: list[VirtualDisk] = []
+        self.is_full = False
         self.breaches: list[str] = []
         """Of D6: who broke it may have caught the failure."""
 
@@ -285,6 +290,11 @@ class VirtualDisk:
                     fault.times -= 1
                     raise WorldError(f"{path}: {os.strerror(fault.number)}", fault.number)
 
+    def grow(self, path: str) -> None:
+        """D7."""
+        if self.platter.is_full:
+            raise WorldError(f"{path}: {os.strerror(errno.ENOSPC)}", errno.ENOSPC)
+
     def changes_in(self, folder: _Folder, path: str) -> None:
         """D6, of what leaves no mark."""
         if folder.writer is None:
@@ -319,6 +329,7 @@ class VirtualDisk:
         if node is None:
             if not create:
                 raise WorldError(f"{path}: no such file", errno.ENOENT)
+            self.grow(path)
             node = _Inode()
             folder.change({name: node})
         return VirtualFile(self, path, folder, node)
@@ -335,6 +346,7 @@ class VirtualDisk:
         for name in _parts(folder):
             node = here.live.get(name)
             if node is None:
+                self.grow(folder)
                 node = _Folder()
                 here.change({name: node})
             if isinstance(node, _Inode):

@@ -4,7 +4,8 @@ M1  Each process has a loop, a view of the disk and open streams of its own: one
     the end of all.
 M2  When the parent dies its workers read the end of their input some time later, and stop by themselves.
 M3  A worker takes a drawn time to start; `delay_start` and `slow_start` make the next ones longer, `fail_start` ends them.
-M4  `boot` may come with another number of workers each time; with none it is a node alone, as with `serve`.
+M4  One that is frozen, the parent too, may be killed so. An orderly stop needs a parent that runs.
+M5  `boot` may come with another number of workers each time; with none it is a node alone, as with `serve`.
 """
 
 import json
@@ -264,6 +265,27 @@ class VirtualWorkers:
             worker.process.loop.thaw()
             self.wire.go_on()
 
+    def freeze_parent(self) -> None:
+        """SIGSTOP: it hears of nobody's end, and starts and buries nobody. With no workers, of the only one."""
+        if self._process is not None:
+            self._process.loop.freeze()
+
+    def thaw_parent(self) -> None:
+        if self._process is not None:
+            self._process.loop.thaw()
+            self.wire.go_on()
+
+    @property
+    def parent_is_frozen(self) -> bool:
+        return self._process is not None and self._process.loop.frozen
+
+    def fill_disk(self) -> None:
+        """Files, folders and metadata: nothing can grow."""
+        self.disk.platter.is_full = self.contents.is_full = True
+
+    def free_disk(self) -> None:
+        self.disk.platter.is_full = self.contents.is_full = False
+
     def delay_start(self, node_id: int, delays_ms: Sequence[int]) -> None:
         """M3: of its next starts, the last one first."""
         self._delays[node_id] = list(delays_ms)
@@ -280,6 +302,8 @@ class VirtualWorkers:
         self._delays.clear()
         self._failures.clear()
         self._slow.clear()
+        self.free_disk()
+        self.thaw_parent()
         for node_id in self.living():
             self.thaw(node_id)
         for process in self.processes():
@@ -299,8 +323,12 @@ class VirtualWorkers:
         """All brokers but those that others took over from."""
         if self.parent is None or not self.parent.is_started:
             return self.parent is None and self._process is not None
+        living = self.living()
         return all(
-            worker.state == "serving" or (worker.state == "waiting" and worker.is_buried)
+            (
+                worker.state == "serving" and worker.node_id in living
+            )  # the parent may not have heard of its end
+            or (worker.state == "waiting" and worker.is_buried)
             for worker in self.supervisor.workers.values()
         )
 

@@ -5,6 +5,7 @@ twice         a value stands at one offset only
 order         the records of a producer stand in the order in which it sent them
 one value     an offset has one value for ever, one that somebody sent
 holes         offsets follow each other
+damaged       a batch that is read has the checksum that it says
 watermark     a high watermark that a reader was told never goes back
 log start     nothing is deleted but by request or retention; what was deleted stays so
 generation    no generation is given out after a later one had got its assignment
@@ -14,7 +15,8 @@ committed     what OffsetFetch gives is the last commit that was acknowledged or
 skipped       what lies below a committed offset was read by the group
 one leader    a leader epoch of a partition is one broker's, and no broker tells an older one than it has told
 epochs        the leader epochs of batches rise with their offsets, and a batch keeps the one it has
-settled       a topic that is made is served by all brokers at once, unless one dies meanwhile
+settled       a topic that is made, grows or gets another option is so for all brokers at once, unless one dies meanwhile
+namesake      a topic that is made anew has no record of the one before
 waits         when faults stop, everybody gets what is due to it in bounded time
 two writers   of two processes that live only one changes the files of a partition
 refused       no answer that the protocol does not allow here

@@ -1,9 +1,10 @@
 """Clients of the log: producers that never give up, a reader of everything, somebody who deletes records."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from barnabas import errors
+from barnabas.records.batch import check_crc
 from barnabas.records.record import Record, batches, build_batch, records_of
 from barnabas.wire.messages.delete_records import (
     DeleteRecordsPartition,
@@ -195,11 +196,7 @@ def fetch_from(
     wait_ms: int,
 ) -> None:
     """Of partitions that one broker leads."""
-    history = world.history
-    floors = {
-        partition: (history.high_watermark[partition], history.deleted_to[partition])
-        for partition in positions
-    }
+    floors = floors_of(world, positions)
     parts = [
         FetchPartition(partition, fetch_offset=offset, partition_max_bytes=FETCH_BYTES)
         for partition, offset in positions.items()
@@ -212,28 +209,40 @@ def fetch_from(
     )
 
     def answered(response: Any) -> None:
-        results: list[Fetched] = []
-        for part in response.responses[0].partitions if response is not None and response.responses else ():
-            partition = part.partition_index
-            history.require(
-                part.error_code in (0, errors.OFFSET_OUT_OF_RANGE, *TRY_AGAIN),
-                "refused",
-                f"fetch of partition {partition} with {part.error_code}",
-            )
-            records: list[Record] = []
-            if part.error_code == 0:
-                high_watermark, deleted_to = floors[partition]
-                content = part.records.to_bytes()
-                records = records_from(content, positions[partition])
-                history.fetched(partition, positions[partition], records, part.high_watermark, high_watermark)
-                history.epochs_read(
-                    partition, [(each.base_offset, each.leader_epoch) for each, _ in batches(content)]
-                )
-                history.log_start_seen(partition, part.log_start_offset, deleted_to)
-            results.append(Fetched(partition, part.error_code, records))
+        parts = response.responses[0].partitions if response is not None and response.responses else ()
+        results = [
+            checked(world, part, positions[part.partition_index], floors[part.partition_index])
+            for part in parts
+        ]
         found(results)
 
     client.ask_leader(TOPIC, next(iter(positions)), 1, ask, answered, PATIENCE_MS + wait_ms)
+
+
+def floors_of(world: "World", partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
+    """Of each what an answer to who asks now must know: a high watermark, and up to where records were deleted."""
+    history = world.history
+    return {each: (history.high_watermark[each], history.deleted_to[each]) for each in partitions}
+
+
+def checked(world: "World", part: Any, position: int, floors: tuple[int, int]) -> Fetched:
+    """What a fetch at position gave of a partition, held against the rules."""
+    history, partition = world.history, part.partition_index
+    history.require(
+        part.error_code in (0, errors.OFFSET_OUT_OF_RANGE, *TRY_AGAIN),
+        "refused",
+        f"fetch of partition {partition} with {part.error_code}",
+    )
+    records: list[Record] = []
+    if part.error_code == 0:
+        high_watermark, deleted_to = floors
+        content = part.records.to_bytes()
+        records = records_from(world, content, position)
+        history.fetched(partition, position, records, part.high_watermark, high_watermark)
+        epochs = [(each.base_offset, each.leader_epoch) for each, _ in batches(content)]
+        history.epochs_read(partition, epochs)
+        history.log_start_seen(partition, part.log_start_offset, deleted_to)
+    return Fetched(partition, part.error_code, records)
 
 
 def find_start(world: "World", client: Client, partition: int, found: Callable[[int | None], None]) -> None:
@@ -255,14 +264,14 @@ def find_start(world: "World", client: Client, partition: int, found: Callable[[
     client.ask_leader(TOPIC, partition, 2, ask, answered)
 
 
-def records_from(content: bytes, offset: int) -> list[Record]:
+def records_from(world: "World", content: bytes, offset: int) -> list[Record]:
     """Records at or behind offset; a cut batch at the end is passed over."""
-    return [
-        record
-        for header, at in batches(content)
-        for record in records_of(content, header, at)
-        if record.offset >= offset
-    ]
+    found: list[Record] = []
+    for header, at in batches(content):
+        is_whole = check_crc(content, at, header.size, header.crc)
+        world.history.require(is_whole, "damaged", f"the batch at {header.base_offset} has another checksum")
+        found += [each for each in records_of(content, header, at) if each.offset >= offset]
+    return found
 
 
 class Deleter:

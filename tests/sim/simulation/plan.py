@@ -33,6 +33,11 @@ WORKER_FAULTS: Final = (
     "metadata is slow",
     "make",
     "make",
+    "change",
+    "change",
+    "freeze parent",
+    "suspend",
+    "full",
     "return",
 )
 """With workers: of one process, of several, or of all."""
@@ -46,6 +51,7 @@ class Plan(NamedTuple):
     pace_ms: int
     """Between two batches of a producer, at most."""
     readers: int
+    session_readers: int
     members: int
     instances: int
     """So many of the members are static."""
@@ -91,6 +97,7 @@ def plan_of(
         window=draw((1, 1, 3, 5)),
         pace_ms=draw((10, 40, 300)),
         readers=draw((0, 1, 2)),
+        session_readers=0,
         members=members,
         instances=0 if is_old else draw((0, 0, 1, 2)),
         solo_commits=draw((0, 2, 8)),
@@ -111,5 +118,8 @@ def workers_plan_of(chance: random.Random, focus: tuple[str, ...] = ()) -> Plan:
         "barnabas.workers.restart.ms": str(chance.choice((300, 3_000))),
     }
     return plan._replace(
-        partitions=chance.choice((2, 3, 4)), producers=chance.choice((2, 3, 4)), options=options
+        partitions=chance.choice((2, 3, 4)),
+        producers=chance.choice((2, 3, 4)),
+        session_readers=chance.choice((0, 1, 2)),
+        options=options,
     )

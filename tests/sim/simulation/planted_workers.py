@@ -1,5 +1,6 @@
 """Faults planted into what workers and their parent do together, one rule each, as in planted.py."""
 
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -8,16 +9,20 @@ from typing import Any, Final
 from barnabas import parent
 from barnabas.cluster import changes, placing
 from barnabas.cluster.image import PartitionImage
-from barnabas.log import recovery
+from barnabas.log import folder, recovery
 from barnabas.log.checkpoints import Offsets
+from barnabas.log.producer_state import ProducerState
 from barnabas.log.take_up import Taken
 from barnabas.parent import Parent
 from barnabas.partitions import owners
 from barnabas.partitions.data_folder import DataFolder
+from barnabas.partitions.fetch_session import Wanted
 from barnabas.partitions.open import Partitions
+from barnabas.partitions.partition import Partition
+from barnabas.ports import WorldError
 from barnabas.server.topics import TopicChanges
 from barnabas.supervisor import Supervisor, Worker
-from barnabas.testing.disk import VirtualDisk
+from barnabas.testing.disk import VirtualDisk, VirtualFile
 from simulation.planted import LOSES, Patch, Planted, caught_by
 
 WORKERS_PLANTED: Final[list[Planted]] = []
@@ -131,3 +136,77 @@ def every_start_of_workers_is_taken_for_clean(patch: Patch) -> None:
         real(self, node_id, True)
 
     patch.setattr(Parent, "_make_state_folder", make)
+
+
+# -- what changes while it runs
+
+
+@caught("settled", "lost", focus=("change",))
+def options_are_answered_before_all_brokers_have_them(patch: Patch) -> None:
+    patch.setattr(TopicChanges, "when_all_settled", lambda self, timeout_ms, done: True)
+
+
+@caught("lost", focus=("change", "change", "power"))
+def what_was_answered_from_the_cache_is_not_synced_first(patch: Patch) -> None:
+    """A topic goes from `cache` to `sync`: a crash leaves a hole before what is durable."""
+
+    def switch(self: Partition, _: int) -> None:
+        self._committer = self._wanted
+
+    patch.setattr(Partition, "_switch", switch)
+
+
+@caught("settled", "waits", focus=("change",))
+def a_topic_that_grows_is_not_opened_further(patch: Patch) -> None:
+    real = Partitions.opening
+
+    def opening(self: Partitions, topic: Any) -> Iterator[None]:
+        known = self.by_name(topic.name)
+        if known:
+            return real(self, replace(topic, partitions=topic.partitions[: len(known)]))
+        return real(self, topic)
+
+    patch.setattr(Partitions, "opening", opening)
+
+
+@caught("namesake", "two writers", *LOSES, focus=("make", "crash loop", "freeze", "slow", "kill"))
+def any_folder_of_that_name_is_taken(patch: Patch) -> None:
+    """A topic that was deleted while its leader was away, and made anew."""
+    patch.setattr(folder, "is_of", lambda files, path, topic_id: True)
+
+
+@caught("damaged", *LOSES, focus=("full",))
+def what_did_not_fit_is_answered(patch: Patch) -> None:
+    real = VirtualFile.write
+
+    def write(self: VirtualFile, position: int, chunks: Any) -> int:
+        try:
+            return real(self, position, chunks)
+        except WorldError as error:
+            if error.errno == errno.ENOSPC and self.path.endswith(".log"):
+                return sum(map(len, chunks))
+            raise
+
+    patch.setattr(VirtualFile, "write", write)
+
+
+@caught("waits", focus=("cut", "kill"))
+def a_fetch_session_tells_of_a_partition_once(patch: Patch) -> None:
+    def is_news(self: Wanted, *_: Any) -> bool:
+        was_told, self.told = self.told, True
+        return not was_told
+
+    patch.setattr(Wanted, "is_news", is_news)
+
+
+@caught("twice", "order", "refused", focus=("crash loop", "slow"))
+def heirs_forget_producers(patch: Patch) -> None:
+    real = Partitions._open
+
+    def opened(self: Partitions, *rest: Any) -> Partition:
+        partition = real(self, *rest)
+        if self.taken_up:
+            partition.log.producers = ProducerState()
+        return partition
+
+    patch.setattr(Partitions, "_open", opened)

@@ -45,6 +45,9 @@ VERSIONS: Final = {
     20: 4,
     21: 2,
     22: 4,
+    32: 4,
+    37: 3,
+    44: 1,
 }
 OLD_VERSIONS: Final = {**VERSIONS, 0: 3, 1: 5, 3: 4, 8: 3, 9: 5, 11: 2, 12: 1, 13: 1, 14: 1}
 """Before flexible versions, static members, and member ids that the coordinator gives out first."""

@@ -1,6 +1,7 @@
 """The world of one seed with workers: a parent and its brokers on one disk. `WorkersWorld(seed).run()` is one history."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from barnabas.node import StartFailed
@@ -8,8 +9,10 @@ from barnabas.partitions.data_folder import FolderRefused
 from barnabas.ports import WorldError
 from barnabas.testing.disk import VirtualDisk
 from barnabas.testing.workers import VirtualWorkers
+from simulation.changers import Changer
 from simulation.makers import Maker
 from simulation.plan import Plan, workers_plan_of
+from simulation.session_reader import SINCE, SessionReader
 from simulation.world import Machine, World
 
 COUNTS: Final = (2, 2, 3, 3)
@@ -29,10 +32,15 @@ class WorkersWorld(World):
     def __init__(self, seed: int, focus: tuple[str, ...] = ()) -> None:
         super().__init__(seed, focus)
         self._makers: list[Maker] = []
+        self._changers: list[Changer] = []
+        self._session_readers: list[SessionReader] = []
+        self.disk_failed = False
+        """What was answered from the page cache may go at any time."""
         self._faults.update(
             {
+                **{name: partial(self._fail_some_disk, self._faults[name]) for name in ("disk", "sync")},
                 "kill parent": lambda: self._restart(self._workers.kill),
-                "kill": lambda: self._workers.kill_worker(self._some_worker()),
+                "kill": self._kill_one,
                 "kill some": self._kill_some,
                 "crash loop": self._crash_loop,
                 "slow": self._start_slowly,
@@ -41,10 +49,20 @@ class WorkersWorld(World):
                 "metadata is slow": self._slow_metadata,
                 "make": lambda: self._makers.append(Maker(self, f"made{len(self._makers)}")),
                 "return": lambda: self.time.run_for(RETURN_MS),
+                "change": lambda: self._changers.append(Changer(self, f"changed{len(self._changers)}")),
+                "freeze parent": self._freeze_parent,
+                "suspend": self._suspend,
+                "full": self._fill_disk,
             }
         )
 
     # -- what runs in it
+
+    def _make_clients(self) -> None:
+        super()._make_clients()
+        if self.versions[1] >= SINCE:
+            for number in range(self.plan.session_readers):
+                self._session_readers.append(SessionReader(self, f"s{number}"))
 
     def _draw(self, focus: tuple[str, ...]) -> Plan:
         return workers_plan_of(self.time.random, focus)
@@ -68,7 +86,7 @@ class WorkersWorld(World):
         try:
             self._workers.boot(self._count)
         except (FolderRefused, StartFailed, WorldError):
-            self._workers.crash()
+            self._crash()
             self._heal()
             self._workers.on_store = lambda store: None
             self._workers.boot(self._count)
@@ -78,11 +96,32 @@ class WorkersWorld(World):
             self._count = self.time.random.choice(OTHER_COUNTS)
         super()._restart(end)
 
+    def _crash(self) -> None:
+        super()._crash()
+        for own in self._own_topics():
+            own.lose_cache()
+
+    def _fail_some_disk(self, fail: Callable[[], None]) -> None:
+        self.disk_failed = True
+        fail()
+
     def calm_at(self) -> int | None:
         """None while a broker that clients are told of does not serve; else a number that another death makes another."""
         return self._workers.deaths if self._workers.all_serve else None
 
+    def lose_some_worker(self) -> None:
+        """At a moment that a client chooses, perhaps after all faults: nobody hangs for ever then."""
+        if self.calm_at() is None:
+            return
+        if self.is_over:
+            self._kill_one()
+            return
+        self.time.random.choice((self._crash_loop, self._start_slowly, self._freeze, self._kill_one))()
+
     # -- faults
+
+    def _kill_one(self) -> None:
+        self._workers.kill_worker(self._some_worker())
 
     def _kill_some(self) -> None:
         for node_id in self._workers.living():
@@ -103,11 +142,45 @@ class WorkersWorld(World):
         self._workers.kill_worker(node_id)
 
     def _freeze(self) -> None:
-        """And killed or let go on, some time later."""
+        """And killed or let go on, some time later, or nobody comes until all is healed."""
         node_id = self._some_worker()
         self._workers.freeze(node_id)
-        end = self.time.random.choice((self._workers.kill_worker, self._workers.thaw))
-        self.time.after(self._long_or_short_ms(), lambda: end(node_id))
+        end = self.time.random.choice((self._workers.kill_worker, self._workers.thaw, None))
+        if end is not None:
+            self.time.after(self._long_or_short_ms(), lambda: end(node_id))
+
+    def _freeze_parent(self) -> None:
+        """Until somebody lets it go on, or kills it."""
+        self._workers.freeze_parent()
+        if self.time.random.random() < 0.6:
+            self.time.after(self._long_or_short_ms(), self._workers.thaw_parent)
+
+    def _suspend(self) -> None:
+        """All of them, as with a lid that is closed."""
+        living = self._workers.living()
+        self._workers.freeze_parent()
+        for node_id in living:
+            self._workers.freeze(node_id)
+
+        def go_on() -> None:
+            for thaw in self.time.random.sample(thaws, len(thaws)):
+                thaw()
+
+        thaws: list[Callable[[], None]] = [self._workers.thaw_parent]
+        thaws += [partial(self._workers.thaw, node_id) for node_id in living]
+        self.time.after(self._long_or_short_ms(), go_on)
+
+    def _fill_disk(self) -> None:
+        self._workers.fill_disk()
+        if self.time.random.random() < 0.6:
+            self.time.after(self._long_or_short_ms(), self._workers.free_disk)
+
+    def _stop(self) -> None:
+        """Who stops a parent that hangs kills it."""
+        if self._workers.parent_is_frozen:
+            self._workers.kill()
+        else:
+            super()._stop()
 
     def _fail_metadata(self) -> None:
         store = self.time.random.choice(self._workers.stores())
@@ -126,16 +199,24 @@ class WorkersWorld(World):
     # -- the end
 
     def _told(self) -> str:
-        return f"{super()._told()}, {self._workers.told()}, makers {[each.name for each in self._makers if not each.done]}"
+        waiting = [each.name for each in self._own_topics() if not each.done]
+        return f"{super()._told()}, {self._workers.told()}, topics {waiting}"
+
+    def _own_topics(self) -> list[Maker | Changer]:
+        return [*self._makers, *self._changers]
 
     def _is_settled(self) -> bool:
-        return all(maker.done for maker in self._makers) and super()._is_settled()
+        return (
+            all(each.done for each in self._own_topics())
+            and super()._is_settled()
+            and all(reader.has_read_all for reader in self._session_readers)
+        )
 
     def _check_all(self) -> None:
         super()._check_all()
-        for maker in self._makers:
+        for each in self._own_topics():
             checked: list[bool] = []
-            maker.check(lambda checked=checked: checked.append(True))  # type: ignore[misc]
+            each.check(lambda checked=checked: checked.append(True))  # type: ignore[misc]
             self._wait(lambda checked=checked: bool(checked))  # type: ignore[misc]
 
     def run(self) -> None:

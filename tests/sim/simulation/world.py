@@ -63,6 +63,8 @@ class World:
         self.wire = Wire(self.time, cut_one_in=self.plan.cut_one_in)
         self.machine = self._make_machine()
         self.history = History(seed, self.plan.partitions, self.plan.has_retention, self.HOW)
+        self.is_over = False
+        """No more faults come: now all must get what is due to them."""
         self.members: list[Member] = []
         self._producers: list[Producer] = []
         self._solos: list[Solo] = []
@@ -70,7 +72,7 @@ class World:
         self._instances: dict[str, int] = {}
         self._deleter = Deleter(self, "deleter")
         self._faults: dict[str, Callable[[], None]] = {
-            "power": lambda: self._restart(self.machine.crash),
+            "power": lambda: self._restart(self._crash),
             "kill": lambda: self._restart(self.machine.kill),
             "restart": lambda: self._restart(self._stop),
             "cut": self.wire.cut,
@@ -109,6 +111,19 @@ class World:
         disk.open(f"{ROOT}/{BALLAST}", create=True)  # an empty one is quicker, and no history needs its bytes
         self._boot()
         self._make_topic()
+        self._make_clients()
+        for fault in plan.faults:
+            self.time.run_for(self.time.random.randint(0, self.time.random.choice(PAUSES_MS)))
+            self._faults[fault]()
+        self.is_over = True
+        self._heal()
+        self._wait(self._is_settled)
+        self.time.run_for(self.time.random.choice((0, 2_500)))  # time for retention and compaction
+        self._restart(self.time.random.choice((self._crash, self.machine.kill, self._stop)))
+        self._check_all()
+
+    def _make_clients(self) -> None:
+        plan = self.plan
         for number in range(plan.producers):
             partition = number % plan.partitions
             self._producers.append(Producer(self, f"p{number}", partition, plan.batches, plan.window))
@@ -118,14 +133,6 @@ class World:
             self._enter(f"i{number}" if number < plan.instances else None)
         if plan.solo_commits:
             self._solos.append(Solo(self, "solo", plan.solo_commits))
-        for fault in plan.faults:
-            self.time.run_for(self.time.random.randint(0, self.time.random.choice(PAUSES_MS)))
-            self._faults[fault]()
-        self._heal()
-        self._wait(self._is_settled)
-        self.time.run_for(self.time.random.choice((0, 2_500)))  # time for retention and compaction
-        self._restart(self.time.random.choice((self.machine.crash, self.machine.kill, self._stop)))
-        self._check_all()
 
     # -- faults
 
@@ -151,6 +158,9 @@ class World:
 
     def _stop(self) -> None:
         self.machine.stop()
+
+    def _crash(self) -> None:
+        self.machine.crash()
 
     def _fail_disk(self) -> None:
         random = self.time.random
