@@ -4,6 +4,7 @@ In CI (CI=true, set by .ci/run) everything that a test needs is there.
 """
 
 import os
+import sys
 from collections.abc import Generator
 from typing import Final
 
@@ -16,6 +17,10 @@ from barnabas.wire import primitives
 # How fast examples are made depends on what else the machine does: no reason to fail.
 settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("calm")
+
+# Hundreds of processes are started: each would compile the whole package for itself.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 IN_CI: Final = os.environ.get("CI") == "true"
 IS_COMPILED: Final = not primitives.__file__.endswith(".py")

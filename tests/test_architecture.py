@@ -1,6 +1,7 @@
 """The shape of the project, held by tests: layers, sizes, one file per API, no machine's path."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -24,6 +25,7 @@ REGISTRIES = re.compile(
 )
 
 
+@functools.cache
 def tracked() -> list[str]:
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
@@ -40,6 +42,12 @@ def hand_written() -> list[str]:
     ]
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@functools.cache
 def text_of(name: str) -> str | None:
     try:
         return (ROOT / name).read_text(encoding="utf-8")
@@ -61,7 +69,7 @@ def test_no_file_is_long():
 def long_functions(name: str) -> list[str]:
     return [
         f"{name}:{node.lineno} {node.name}"
-        for node in ast.walk(ast.parse((ROOT / name).read_text()))
+        for node in ast.walk(tree_of(ROOT / name))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (node.end_lineno or 0) - node.lineno + 1 > FUNCTION_LINES_MAX
     ]
@@ -79,7 +87,7 @@ def compiled_modules():
 @pytest.mark.parametrize("module", compiled_modules(), ids=lambda path: path.stem)
 def test_a_name_catches_one_kind_of_exception_in_a_compiled_function(module):
     """It has the type of the first there: the second would raise TypeError (docs/decisions/0007)."""
-    for function in ast.walk(ast.parse(module.read_text())):
+    for function in ast.walk(tree_of(module)):
         if not isinstance(function, ast.FunctionDef):
             continue
         kinds = {}
@@ -94,7 +102,7 @@ def final_when_compiled():
     found = set()
     for module in compiled_modules():
         name = ".".join(module.relative_to(ROOT / "src").with_suffix("").parts)
-        for node in ast.walk(ast.parse(module.read_text())):
+        for node in ast.walk(tree_of(module)):
             if isinstance(node, ast.ClassDef):
                 told = " ".join(map(ast.unparse, [*node.decorator_list, *node.bases]))
                 if "allow_interpreted_subclasses" not in told and "Protocol" not in told:
@@ -109,7 +117,7 @@ def test_no_interpreted_class_extends_a_compiled_one():
     for name in hand_written():
         if not name.startswith("src/") or ROOT / name in compiled:
             continue
-        tree = ast.parse((ROOT / name).read_text())
+        tree = tree_of(ROOT / name)
         known = {
             alias.asname or alias.name: f"{node.module}.{alias.name}"
             for node in ast.walk(tree)
@@ -126,7 +134,7 @@ def test_no_interpreted_class_extends_a_compiled_one():
 
 
 def test_every_module_says_why_it_exists():
-    silent = [name for name in hand_written() if not ast.get_docstring(ast.parse((ROOT / name).read_text()))]
+    silent = [name for name in hand_written() if not ast.get_docstring(tree_of(ROOT / name))]
     assert [name for name in silent if (ROOT / name).read_text().strip()] == []
 
 

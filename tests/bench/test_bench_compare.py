@@ -25,7 +25,7 @@ def measured(out: Path) -> list[tuple[str, str, int]]:
     return [(run["line"], run["mode"], run["number"]) for run in content["runs"]]
 
 
-def test_a_line_is_measured_in_its_modes_and_the_page_has_it(tmp_path: Path) -> None:
+def test_a_line_is_measured_in_its_modes_the_page_has_it_and_a_plan_forgets_nothing(tmp_path: Path) -> None:
     first = compare(tmp_path, "--only", "commits")
     assert first.wait(60) == 0
     assert measured(tmp_path) == [("commits", "cache", 0), ("commits", "sync", 0)]
@@ -35,6 +35,11 @@ def test_a_line_is_measured_in_its_modes_and_the_page_has_it(tmp_path: Path) -> 
     again = compare(tmp_path, "--only", "commits", "--resume", "--rounds", "2", "--mode", "sync")
     assert again.wait(60) == 0
     assert measured(tmp_path) == [("commits", "cache", 0), ("commits", "sync", 0), ("commits", "sync", 1)]
+
+    before = measured(tmp_path)
+    plan = compare(tmp_path, "--only", "commits", "--plan")
+    assert plan.stdout is not None and "commits" in plan.stdout.read() and plan.wait(60) == 0
+    assert measured(tmp_path) == before
 
 
 def test_an_interrupted_run_ends_its_broker_and_keeps_what_it_has(tmp_path: Path) -> None:
@@ -49,11 +54,3 @@ def test_an_interrupted_run_ends_its_broker_and_keeps_what_it_has(tmp_path: Path
     assert run.wait(30) == 130 and "interrupted; --resume goes on" in said
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
     assert measured(tmp_path)[0] == ("produce-10", "cache", 0)
-
-
-def test_a_plan_measures_nothing_and_forgets_nothing(tmp_path: Path) -> None:
-    first = compare(tmp_path, "--only", "commits", "--mode", "cache")
-    assert first.wait(60) == 0
-    plan = compare(tmp_path, "--only", "commits", "--plan")
-    assert plan.stdout is not None and "commits" in plan.stdout.read() and plan.wait(60) == 0
-    assert measured(tmp_path) == [("commits", "cache", 0)]

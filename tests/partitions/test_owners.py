@@ -219,8 +219,13 @@ def test_consolidate_brings_together_what_workers_left(seed: int, node_before: b
     assert not folder.disk.exists(f"{ROOT}/{OWNERS}")
 
 
-@pytest.mark.parametrize("calls", range(130))
-def test_a_crash_at_any_call_of_consolidate_loses_nothing(calls: int) -> None:
+@pytest.mark.parametrize("tens", range(13))
+def test_a_crash_at_any_call_of_consolidate_loses_nothing(tens: int) -> None:
+    for calls in range(10 * tens, 10 * tens + 10):
+        consolidate_with_a_crash(calls)
+
+
+def consolidate_with_a_crash(calls: int) -> None:
     folder = two_dead_workers(calls, node_before=calls % 2 == 0)
     crashes = with_crashes(folder, calls, folder.consolidate)
     assert crashes or calls > 60
@@ -228,9 +233,14 @@ def test_a_crash_at_any_call_of_consolidate_loses_nothing(calls: int) -> None:
     folder.check()
 
 
-@pytest.mark.parametrize("calls", range(190))
-def test_a_crash_at_any_call_of_bury_loses_nothing(calls: int) -> None:
+@pytest.mark.parametrize("tens", range(19))
+def test_a_crash_at_any_call_of_bury_loses_nothing(tens: int) -> None:
     """The parent is gone with it: the next one consolidates, or buries again."""
+    for calls in range(10 * tens, 10 * tens + 10):
+        bury_with_a_crash(calls)
+
+
+def bury_with_a_crash(calls: int) -> None:
     folder = two_dead_workers(calls, node_before=calls % 2 == 0)
     led = [(T, 0), (T, 2), (U, 0), (U, 2)]
     again = folder.consolidate if calls % 3 == 0 else lambda: folder.bury(1, led)

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-import pytest
 from kio.index import load_request_schema, load_response_schema
 from kio.schema.errors import ErrorCode
 from kio.serial import entity_reader, entity_writer
-from wire_samples import KINDS, Kind, Sampler, leaves
+from wire_samples import KINDS, Kind, Sampler, for_each, leaves
 
 from barnabas.wire.primitives import Records
 
@@ -56,7 +55,7 @@ def same(ours: Any, theirs: Any) -> bool:
     return ours == theirs or (theirs is None and ours == bytes(16))
 
 
-@pytest.mark.parametrize("kind", API_KINDS, ids=str)
+@for_each(API_KINDS)
 def test_kio_reads_and_writes_the_same(kind: Kind) -> None:
     load = load_request_schema if kind.message.kind == "request" else load_response_schema
     schema = load(kind.definition.key, kind.version)

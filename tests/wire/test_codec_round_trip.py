@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from librt.strings import BytesWriter
-from wire_samples import KINDS, ROOT, Kind, Sampler
+from wire_samples import KINDS, Kind, Sampler, for_each
 
 from barnabas.wire.primitives import Malformed
 
 MEMORY_BYTES_MAX = 200_000
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@for_each(KINDS)
 def test_a_message_survives_its_encoding(kind: Kind) -> None:
     for seed in range(3):
         message = Sampler(seed).message(kind)
@@ -33,7 +33,7 @@ def test_any_message_survives_its_encoding(kind: Kind, seed: int) -> None:
     assert kind.decode(kind.encode(message)) == message
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@for_each(KINDS)
 def test_a_message_cut_at_any_byte_is_malformed(kind: Kind) -> None:
     encoded = kind.encode(Sampler(1).message(kind))
     step = max(1, len(encoded) // 24)
@@ -107,7 +107,7 @@ def test_a_damaged_message_is_decoded_or_malformed(kind: Kind, seed: int, data: 
         return
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@for_each(KINDS)
 def test_an_absurd_length_costs_no_memory(kind: Kind) -> None:
     encoded = kind.encode(Sampler(2).message(kind))
     kind.decode(encoded)
@@ -123,12 +123,6 @@ def test_an_absurd_length_costs_no_memory(kind: Kind) -> None:
         assert tracemalloc.get_traced_memory()[1] < MEMORY_BYTES_MAX
     finally:
         tracemalloc.stop()
-
-
-def test_generating_again_changes_nothing() -> None:
-    asked = [sys.executable, str(ROOT / "codegen" / "generate.py"), "--check"]
-    answer = subprocess.run(asked, capture_output=True, text=True, check=False)
-    assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
 def test_the_table_of_apis_loads_no_message() -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from wire_samples import KINDS, Kind
+from wire_samples import KINDS, Kind, for_each
 
 from barnabas.ports import FileRange
 from barnabas.wire.messages import (
@@ -31,13 +31,13 @@ def bare(kind: Kind) -> bytes:
     return encoded
 
 
-@pytest.mark.parametrize("kind", FLEXIBLE, ids=str)
+@for_each(FLEXIBLE)
 def test_an_unknown_tagged_field_is_skipped(kind: Kind) -> None:
     encoded = bare(kind)
     assert kind.decode(encoded[:-1] + UNKNOWN_TAG) == kind.decode(encoded)
 
 
-@pytest.mark.parametrize("kind", FLEXIBLE, ids=str)
+@for_each(FLEXIBLE)
 def test_a_tag_that_runs_past_the_end_is_malformed(kind: Kind) -> None:
     closed = bare(kind)
     with pytest.raises(Malformed):

@@ -2,11 +2,13 @@
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "codegen"))
@@ -34,6 +36,8 @@ class Kind:
 
     def __str__(self) -> str:
         return f"{self.message.name}-v{self.version}"
+
+    __repr__ = __str__
 
     @property
     def module(self) -> ModuleType:
@@ -78,6 +82,26 @@ def kinds() -> list[Kind]:
 
 
 KINDS = kinds()
+
+
+def for_each(kinds: list[Kind]) -> Callable[[Callable[[Kind], None]], Callable[[list[Kind]], None]]:
+    """A check of one kind as a test of each definition: of its messages in all their versions.
+
+    A test for each version costs more than what it checks. The traceback of a failure shows the kind.
+    """
+    defined: dict[str, list[Kind]] = {}
+    for kind in kinds:
+        defined.setdefault(kind.definition.path.stem, []).append(kind)
+
+    def make(check: Callable[[Kind], None]) -> Callable[[list[Kind]], None]:
+        @pytest.mark.parametrize("messages", defined.values(), ids=defined)
+        def test(messages: list[Kind]) -> None:
+            for kind in messages:
+                check(kind)
+
+        return test
+
+    return make
 
 
 class Sampler:
@@ -162,4 +186,4 @@ def leaves(value: Any, kind: Kind, name: str) -> Iterator[Any]:
             yield len(field)
 
 
-__all__ = ["KINDS", "ROOT", "Field", "Kind", "Sampler", "attribute", "leaves", "within"]
+__all__ = ["KINDS", "ROOT", "Field", "Kind", "Sampler", "attribute", "for_each", "leaves", "within"]
