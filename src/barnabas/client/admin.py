@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from barnabas import errors
-from barnabas.client.cluster import TRIES_MAX, Cluster, Refused
+from barnabas.client.cluster import RETRY_WAIT_MS, TRIES_MAX, Cluster, Refused, Unreachable
 
 TIMEOUT_MS: Final = 30_000
 TOPIC_RESOURCE: Final = 2
@@ -12,18 +12,27 @@ SET: Final = 0
 DELETE: Final = 1
 
 
-def settled(cluster: Cluster, what: str, attempt: Callable[[], Any]) -> Any:
-    """The first result whose error_code is none; tried again while the code is one that passes. Raises Refused."""
-    for tried in range(TRIES_MAX):
-        result = attempt()
+def settled(cluster: Cluster, what: str, attempt: Callable[[], Any], done_code: int = errors.NONE) -> Any:
+    """The first result whose error_code is none; tried again while the code is one that passes, and while a broker of a
+    cluster that has answered does not. Raises Refused and Unreachable.
+
+    done_code: what a broker says to a change that is done already. It is no error behind a try whose answer did not come.
+    """
+    until_ms = cluster.transport.wall_ms() + TRIES_MAX * RETRY_WAIT_MS
+    unsure = False
+    for tries_left in reversed(range(TRIES_MAX)):
+        try:
+            result = attempt()
+        except Unreachable as error:
+            if not (cluster.has_answered and tries_left and cluster.transport.wall_ms() <= until_ms):
+                raise
+            unsure = unsure or error.sent
+            cluster.pause()
+            continue
         code = result.error_code
-        if code == errors.NONE:
+        if code == errors.NONE or (unsure and code == done_code):
             return result
-        if (
-            code not in errors.RETRIABLE
-            or code == errors.UNKNOWN_TOPIC_OR_PARTITION
-            or tried == TRIES_MAX - 1
-        ):
+        if code not in errors.RETRIABLE or code == errors.UNKNOWN_TOPIC_OR_PARTITION or not tries_left:
             raise Refused(code, what, getattr(result, "error_message", None))
         cluster.pause()
     raise AssertionError("the last try returns or raises")
@@ -48,14 +57,24 @@ def create_topic(
         configs=[api.CreatableTopicConfig(name=key, value=value) for key, value in configs.items()],
     )
     ask = api.CreateTopicsRequest(topics=[topic], timeout_ms=TIMEOUT_MS, validate_only=validate_only)
-    settled(cluster, f"topic {name}", lambda: cluster.ask(19, ask, cluster.controller()).topics[0])
+    settled(
+        cluster,
+        f"topic {name}",
+        lambda: cluster.ask(19, ask, cluster.controller()).topics[0],
+        errors.TOPIC_ALREADY_EXISTS,
+    )
 
 
 def delete_topic(cluster: Cluster, name: str) -> None:
     from barnabas.wire.messages.delete_topics import DeleteTopicsRequest
 
     ask = DeleteTopicsRequest(topic_names=[name], timeout_ms=TIMEOUT_MS)
-    settled(cluster, f"topic {name}", lambda: cluster.ask(20, ask, cluster.controller()).responses[0])
+    settled(
+        cluster,
+        f"topic {name}",
+        lambda: cluster.ask(20, ask, cluster.controller()).responses[0],
+        errors.UNKNOWN_TOPIC_OR_PARTITION,
+    )
     cluster.stale(name)
 
 
@@ -65,7 +84,12 @@ def add_partitions(cluster: Cluster, name: str, total: int, *, validate_only: bo
 
     row = api.CreatePartitionsTopic(name=name, count=total, assignments=None)
     ask = api.CreatePartitionsRequest(topics=[row], timeout_ms=TIMEOUT_MS, validate_only=validate_only)
-    settled(cluster, f"topic {name}", lambda: cluster.ask(37, ask, cluster.controller()).results[0])
+    settled(
+        cluster,
+        f"topic {name}",
+        lambda: cluster.ask(37, ask, cluster.controller()).results[0],
+        errors.INVALID_PARTITIONS,
+    )
     cluster.stale(name)
 
 

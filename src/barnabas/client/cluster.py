@@ -64,6 +64,8 @@ class Cluster:
         self._brokers: dict[int, Address] = {}
         self._leaders: dict[str, list[int]] = {}
         self._correlation_id = 0
+        self.has_answered = False
+        """Some broker has: one that does not answer now is away, and another leads in its place soon."""
 
     # -- one request
 
@@ -90,6 +92,7 @@ class Cluster:
         reply = self.transport.exchange(address, head + body, answered)
         if not answered:
             return None
+        self.has_answered = True
         if len(reply) < 4 or int.from_bytes(reply[:4], "big") != self._correlation_id:
             self.transport.forget(address)
             raise Unreachable(address, "its answer belongs to another request")

@@ -1,12 +1,11 @@
 """Consumer groups seen from outside: list and describe them, read and move what they have committed."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Final, NamedTuple
 
 from barnabas import errors
 from barnabas.client.admin import settled
-from barnabas.client.cluster import TRIES_MAX, Cluster, Refused
+from barnabas.client.cluster import Cluster, Refused
 from barnabas.client.fetch import Place
 from barnabas.wire.internal import consumer_protocol_assignment as assignments
 from barnabas.wire.messages import offset_commit, offset_fetch
@@ -25,6 +24,12 @@ class Described:
         self.members = members
 
 
+class Outcome(NamedTuple):
+    """What became of a request of many parts: the code that counts most."""
+
+    error_code: int
+
+
 class DescribedMember(NamedTuple):
     """A member and what it reads."""
 
@@ -39,10 +44,17 @@ def list_groups(cluster: Cluster) -> list[Any]:
     from barnabas.wire.messages.list_groups import ListGroupsRequest
 
     found: dict[str, Any] = {}
-    for broker in cluster.metadata([]).brokers:
-        ask = partial(cluster.ask, 16, ListGroupsRequest(), (broker.host, broker.port))
-        reply = settled(cluster, "groups", ask)
-        found.update({row.group_id: row for row in reply.groups})
+
+    def ask_all() -> Any:
+        """The first refusal, or else the last reply. Each time of those that there are by now."""
+        for broker in cluster.metadata([]).brokers:
+            reply = cluster.ask(16, ListGroupsRequest(), (broker.host, broker.port))
+            if reply.error_code:
+                break
+            found.update({row.group_id: row for row in reply.groups})
+        return reply
+
+    settled(cluster, "groups", ask_all)
     return [found[name] for name in sorted(found)]
 
 
@@ -143,18 +155,13 @@ def commit(
             for name, rows in topics.items()
         ],
     )
-    code = errors.NONE
-    for _ in range(TRIES_MAX):
+
+    def attempt() -> Outcome:
         reply = cluster.ask(8, ask, cluster.coordinator(group))
         codes = {part.error_code for topic in reply.topics for part in topic.partitions} - {errors.NONE}
-        if not codes:
-            return
-        code = min(codes - errors.RETRIABLE, default=errors.NONE)
-        if code:
-            break
-        code = min(codes)
-        cluster.pause()
-    raise Refused(code, f"group {group}")
+        return Outcome(min(codes - errors.RETRIABLE, default=min(codes, default=errors.NONE)))
+
+    settled(cluster, f"group {group}", attempt)
 
 
 def places_of(content: bytes) -> list[Place]:
