@@ -6,7 +6,7 @@ import pytest
 from canned import CannedTransport
 
 from barnabas import errors
-from barnabas.client.cluster import Address, Cluster, Refused
+from barnabas.client.cluster import TRIES_MAX, Address, Cluster, Refused, Unreachable
 from barnabas.client.fetch import LATEST, offsets_at
 from barnabas.wire.messages import list_offsets, metadata
 
@@ -20,11 +20,16 @@ class TwoBrokers(CannedTransport):
         super().__init__()
         self.codes = codes
         self.asked: list[tuple[int, list[tuple[str, int]]]] = []
+        self.dead_for = 0
+        """So many requests find the second broker away."""
 
     def answer(self, key: int, ask: object, address: Address) -> object:
         if key == 3:
             return self._metadata()
         assert isinstance(ask, list_offsets.ListOffsetsRequest)
+        if address[1] == 2 and self.dead_for:
+            self.dead_for -= 1
+            raise Unreachable(address, "it is dead")
         self.asked.append(
             (
                 address[1],
@@ -75,6 +80,20 @@ def test_what_passes_is_asked_again_alone() -> None:
     brokers = TwoBrokers({("t", 2): passing})
     assert offsets_at(Cluster(brokers, [("b", 1)]), LEADERS, LATEST)["t", 2] == 12
     assert brokers.asked[2:] == [(1, [("t", 2)]), (1, [("t", 2)])]
+
+
+def test_a_leader_that_is_away_is_asked_again_alone() -> None:
+    brokers = TwoBrokers({})
+    brokers.dead_for = 3
+    assert offsets_at(Cluster(brokers, [("b", 1)]), LEADERS, LATEST)["t", 1] == 11
+    assert brokers.asked == [(1, [("t", 0), ("t", 2), ("u", 0)]), (2, [("t", 1)])]
+
+
+def test_a_leader_that_stays_away_is_an_error() -> None:
+    brokers = TwoBrokers({})
+    brokers.dead_for = 2 * TRIES_MAX
+    with pytest.raises(Unreachable):
+        offsets_at(Cluster(brokers, [("b", 1)]), LEADERS, LATEST)
 
 
 @pytest.mark.parametrize("codes", [[errors.TOPIC_AUTHORIZATION_FAILED], [errors.OFFSET_NOT_AVAILABLE] * 1000])

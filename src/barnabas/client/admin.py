@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from barnabas import errors
-from barnabas.client.cluster import RETRY_WAIT_MS, TRIES_MAX, Cluster, Refused, Unreachable
+from barnabas.client.cluster import TRIES_MAX, Cluster, Patience, Refused, Unreachable
 
 TIMEOUT_MS: Final = 30_000
 TOPIC_RESOURCE: Final = 2
@@ -18,16 +18,16 @@ def settled(cluster: Cluster, what: str, attempt: Callable[[], Any], done_code: 
 
     done_code: what a broker says to a change that is done already. It is no error behind a try whose answer did not come.
     """
-    until_ms = cluster.transport.wall_ms() + TRIES_MAX * RETRY_WAIT_MS
+    patience = Patience(cluster)
     unsure = False
     for tries_left in reversed(range(TRIES_MAX)):
         try:
             result = attempt()
         except Unreachable as error:
-            if not (cluster.has_answered and tries_left and cluster.transport.wall_ms() <= until_ms):
+            if not tries_left:
                 raise
+            patience.take(error)
             unsure = unsure or error.sent
-            cluster.pause()
             continue
         code = result.error_code
         if code == errors.NONE or (unsure and code == done_code):

@@ -192,3 +192,20 @@ class Cluster:
                 break
             self.pause()
         raise Refused(code, f"group {group}")
+
+
+class Patience:
+    """For one question: how long it is asked again while a broker of a cluster that has answered does not."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._tries_left = TRIES_MAX
+        self._until_ms = cluster.transport.wall_ms() + TRIES_MAX * RETRY_WAIT_MS
+
+    def take(self, error: Unreachable) -> None:
+        """Waits before the next try. Raises error when it is over, or no broker has ever answered."""
+        self._tries_left -= 1
+        is_over = self._tries_left == 0 or self._cluster.transport.wall_ms() > self._until_ms
+        if is_over or not self._cluster.has_answered:
+            raise error
+        self._cluster.pause()

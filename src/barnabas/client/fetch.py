@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from barnabas import errors
-from barnabas.client.cluster import TRIES_MAX, Address, Cluster, Refused, Unreachable
+from barnabas.client.cluster import TRIES_MAX, Address, Cluster, Patience, Refused, Unreachable
 from barnabas.records.batch import BatchHeader
 from barnabas.records.record import Record, batches, records_of
 from barnabas.wire.messages import fetch, list_offsets
@@ -24,15 +24,16 @@ Place = tuple[str, int]
 def offsets_at(cluster: Cluster, places: Iterable[Place], timestamp: int) -> dict[Place, int]:
     """The offset at a time (ms), LATEST or EARLIEST for each place; -1 where no record is that late.
 
-    One request per leader. Raises Refused with the first code that does not pass.
+    One request per leader. Raises Refused with the first code that does not pass, and Unreachable.
     """
+    patience = Patience(cluster)
     wanted = list(places)
     found: dict[Place, int] = {}
     left, code = wanted, errors.NONE
     for tried in range(TRIES_MAX):
         if tried:
             cluster.pause()
-        for place, row in _rows_of(cluster, left, timestamp):
+        for place, row in _rows_of(cluster, left, timestamp, patience):
             if row.error_code == errors.NONE:
                 found[place] = row.offset
                 continue
@@ -46,7 +47,10 @@ def offsets_at(cluster: Cluster, places: Iterable[Place], timestamp: int) -> dic
     raise Refused(code, f"{left[0][0]}[{left[0][1]}]")
 
 
-def _rows_of(cluster: Cluster, places: list[Place], timestamp: int) -> Iterator[tuple[Place, Any]]:
+def _rows_of(
+    cluster: Cluster, places: list[Place], timestamp: int, patience: Patience
+) -> Iterator[tuple[Place, Any]]:
+    """Without those whose leader does not answer."""
     for leader, own in by_leader(cluster, places).items():
         topics: dict[str, list[list_offsets.ListOffsetsPartition]] = {}
         for topic, partition in own:
@@ -59,7 +63,14 @@ def _rows_of(cluster: Cluster, places: list[Place], timestamp: int) -> Iterator[
                 list_offsets.ListOffsetsTopic(name=name, partitions=rows) for name, rows in topics.items()
             ],
         )
-        for answer in cluster.ask(2, ask, leader).topics:
+        try:
+            reply = cluster.ask(2, ask, leader)
+        except Unreachable as error:
+            patience.take(error)
+            for name in topics:
+                cluster.stale(name)
+            continue
+        for answer in reply.topics:
             for part in answer.partitions:
                 yield (answer.name, part.partition_index), part
 
