@@ -18,6 +18,7 @@ epochs        the leader epochs of batches rise with their offsets, and a batch 
 settled       a topic that is made, grows or gets another option is so for all brokers at once, unless one dies meanwhile
 namesake      a topic that is made anew has no record of the one before
 waits         when faults stop, everybody gets what is due to it in bounded time
+mute          while no process, disk or wire is held up, each request is answered, or its connection ends
 two writers   of two processes that live only one changes the files of a partition
 refused       no answer that the protocol does not allow here
 

@@ -148,6 +148,11 @@ def reopened_without_truncating(patch: Patch) -> None:
     )
 
 
+@caught_by("mute", focus=("sync", "disk"))
+def who_waits_for_a_write_that_fails_is_forgotten(patch: Patch) -> None:
+    patch.setattr(Partition, "_give_up", lambda self, code: setattr(self, "_waiting", None))
+
+
 @caught_by("log start", focus=("delete", "power"))
 def deleting_is_answered_before_it_is_durable(patch: Patch) -> None:
     real = Upkeep.write_checkpoints

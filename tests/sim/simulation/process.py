@@ -27,6 +27,8 @@ MOVED: Final = frozenset(
     (errors.UNKNOWN_TOPIC_OR_PARTITION, errors.NOT_LEADER_OR_FOLLOWER, errors.LEADER_NOT_AVAILABLE)
 )
 EPOCHS_SINCE: Final = 7
+MAY_WAIT_LONG: Final = (11, 14)
+"""JoinGroup and SyncGroup, for who else is in the group."""
 RETRY_MS: Final = 50
 PATIENCE_MS: Final = 2_000
 VERSIONS: Final = {
@@ -250,12 +252,21 @@ class _Link:
         self._correlation += 1
         number = self._correlation
         self._waiting[number] = key, message, answered
-        self._process.after(patience_ms, lambda: self._lose() if number in self._waiting else None)
+        self._process.after(patience_ms, lambda: self._give_up(number, key))
         if self._stream is not None:
             self._send(self._stream, number)
         elif not self._connecting:
             self._connecting = True
             self._process.network.connect(*self._address, self._connected)
+
+    def _give_up(self, number: int, key: int) -> None:
+        """Nobody has answered in the time that the request gives, and more."""
+        if number in self._waiting:
+            world = self._process.world
+            may_be_mute = key in MAY_WAIT_LONG or world.may_be_mute
+            what = f"{apis.BY_KEY[key].name} of {self._process.name} is not answered"
+            world.history.require(may_be_mute, "mute", what)
+            self._lose()
 
     def _connected(self, connection: Connection | None, error: WorldError | None) -> "_Stream | None":
         self._connecting = False

@@ -134,6 +134,7 @@ class WorkersWorld(World):
         self._workers.kill_worker(node_id)
 
     def _start_slowly(self) -> None:
+        self.may_be_mute = True
         node_id = self._some_worker()
         if self.time.random.random() < 0.5:
             self._workers.delay_start(node_id, [SLOW_START_MS])
@@ -143,6 +144,7 @@ class WorkersWorld(World):
 
     def _freeze(self) -> None:
         """And killed or let go on, some time later, or nobody comes until all is healed."""
+        self.may_be_mute = True
         node_id = self._some_worker()
         self._workers.freeze(node_id)
         end = self.time.random.choice((self._workers.kill_worker, self._workers.thaw, None))
@@ -151,12 +153,14 @@ class WorkersWorld(World):
 
     def _freeze_parent(self) -> None:
         """Until somebody lets it go on, or kills it."""
+        self.may_be_mute = True
         self._workers.freeze_parent()
         if self.time.random.random() < 0.6:
             self.time.after(self._long_or_short_ms(), self._workers.thaw_parent)
 
     def _suspend(self) -> None:
         """All of them, as with a lid that is closed."""
+        self.may_be_mute = True
         living = self._workers.living()
         self._workers.freeze_parent()
         for node_id in living:
@@ -188,6 +192,7 @@ class WorkersWorld(World):
             store.fail_next(happened=self.time.random.random() < 0.5)
 
     def _slow_metadata(self) -> None:
+        self.may_be_mute = True
         loop = self.time.random.choice(self._workers.processes()).loop
         loop.slow("metadata", SLOW_METADATA_MS)
         self.time.after(2 * SLOW_METADATA_MS, lambda: loop.slow("metadata", None) if loop.alive else None)

@@ -63,6 +63,8 @@ class World:
         self.wire = Wire(self.time, cut_one_in=self.plan.cut_one_in)
         self.machine = self._make_machine()
         self.history = History(seed, self.plan.partitions, self.plan.has_retention, self.HOW)
+        self.may_be_mute = False
+        """Somebody was held up once, so a request may be left without an answer."""
         self.is_over = False
         """No more faults come: now all must get what is due to them."""
         self.members: list[Member] = []
@@ -80,7 +82,7 @@ class World:
             "sync": lambda: self._some_disk().fail("sync", errno.EIO, after=self.time.random.randint(0, 2)),
             "stall": self._stall,
             "clock": lambda: self.time.step_wall(self.time.random.choice((-600_000, 600_000))),
-            "pause": lambda: self._some_member(lambda it: it.process.pause(self._long_or_short_ms())),
+            "pause": lambda: self._some_member(self._pause),
             "die": lambda: self._some_member(lambda it: it.process.kill()),
             "leave": lambda: self._some_member(Member.leave),
             "enter": lambda: self._enter(None),
@@ -172,6 +174,7 @@ class World:
 
     def _stall(self) -> None:
         """Nothing passes between the machine and one client for a while."""
+        self.may_be_mute = True
         hosts = [member.process.host for member in self.members if member.alive]
         host = self.time.random.choice([*hosts, "host-p0", "host-solo"])
         self.wire.stall(host, self.machine.host)
@@ -194,9 +197,13 @@ class World:
     def has_rivals(self, instance: str | None) -> bool:
         return self._instances.get(instance or "", 0) > 1
 
+    def _pause(self, member: Member) -> None:
+        self.may_be_mute = True
+        member.process.pause(self._long_or_short_ms())
+
     def _replace(self, member: Member) -> None:
         """Another process comes with the same group.instance.id while the old one hangs, as an orchestrator does it."""
-        member.process.pause(self._long_or_short_ms())
+        self._pause(member)
         self._enter(member.instance)
 
     def _heal(self) -> None:
