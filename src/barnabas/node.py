@@ -338,7 +338,9 @@ class Node:
         self._drain(self._world.clock.mono_ms() + DRAIN_MS, done)
 
     def _drain(self, deadline_ms: int, done: Callable[[bool], None]) -> None:
-        busy = any(partition.is_committing for partition in self.partitions.all())
+        busy = self.partitions.journal.is_renewing or any(
+            partition.is_committing for partition in self.partitions.all()
+        )
         if busy and self._world.clock.mono_ms() < deadline_ms:
             self.waits.call_after(DRAIN_CHECK_MS, lambda: self._drain(deadline_ms, done))
             return

@@ -1,16 +1,20 @@
 """The committer with a journal, on virtual time and a disk that forgets: H1-H4 of partitions/journal_committer.py."""
 
 import errno
+from collections.abc import Callable
 
 import pytest
 from journal_bench import ROUNDS_OF_A_HALF, TOPICS, Bench
 
-from barnabas.log.journal import JOURNAL
-from barnabas.partitions.journal_committer import SMALL_BYTES
-from barnabas.ports import WorldError
+from barnabas.log.journal import JOURNAL, prepare, read_rounds, read_run_id
+from barnabas.partitions import journal_committer
+from barnabas.partitions.journal_committer import SMALL_BYTES, THAW_AFTER_MS
+from barnabas.ports import Files, RingFile, WorldError
 from barnabas.records.record import Record, build_batch
 from barnabas.testing.disk import Kind
 from barnabas.testing.machine import ROOT
+
+Prepare = Callable[[Files, str, bytes, int], RingFile | None]
 
 
 @pytest.fixture
@@ -259,3 +263,193 @@ def test_what_is_appended_after_a_change_to_sync_waits_for_a_sync(bench: Bench, 
     bench.machine.crash()
     bench.machine.boot()
     assert bench.stored("a")[-1] == b"synced"
+
+
+# -- H5
+
+
+def freeze(bench: Bench, *, times: int = 1) -> None:
+    """A checkpoint fails: the journal alone has what was answered of a; of b and c the files were not synced."""
+    bench.machine.disk.fail("sync", errno.EIO, path="a-0/0000", times=times)
+    for _ in range(2 * ROUNDS_OF_A_HALF):
+        bench.put(*TOPICS)
+    assert bench.journal.frozen
+
+
+def run_id(bench: Bench) -> bytes | None:
+    return read_run_id(bench.machine.disk.read_all(f"{ROOT}/{JOURNAL}"))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_frozen_journal_is_used_again_when_all_it_had_is_synced(seed: int) -> None:
+    bench = Bench(seed=seed)
+    freeze(bench)
+    before = run_id(bench)
+    bench.time.run_for(10_000)
+    assert bench.journal.usable
+    assert run_id(bench) != before
+    bench.put(*TOPICS)  # a's new file is made
+    syncs = bench.syncs()
+    bench.put(*TOPICS)
+    assert bench.syncs() == syncs + 1
+    bench.check()
+    bench.machine.crash()
+    bench.machine.boot()
+    bench.check()
+
+
+def in_the_old_run(files: Files, state: str, run_id: bytes, size: int) -> RingFile | None:
+    """Planted: the ring begins at its first place again, and block 0 stays as it was."""
+    found = read_run_id(files.read_all(f"{state}/{JOURNAL}"))
+    return prepare(files, state, found or run_id, size)
+
+
+def before_it_is_void(files: Files, state: str, run_id: bytes, size: int) -> RingFile | None:
+    """Planted: the new run is used, and a crash finds the old one in block 0."""
+    if read_run_id(files.read_all(f"{state}/{JOURNAL}")) is None:
+        return prepare(files, state, run_id, size)
+    return files.open_ring(f"{state}/{JOURNAL}", size)
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [None, *(pytest.param(each, marks=pytest.mark.patches) for each in (in_the_old_run, before_it_is_void))],
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_thawed_ring_keeps_what_comes_and_forgets_what_was(
+    seed: int, planted: Prepare | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After some laps, so that rounds of the old run lie behind those of the new one."""
+    bench = Bench(seed=seed)
+    for _ in range(5 * ROUNDS_OF_A_HALF):
+        bench.put(*TOPICS)
+    freeze(bench)
+    if planted is not None:
+        monkeypatch.setattr(journal_committer, "prepare", planted)
+    bench.time.run_for(10_000)
+    assert bench.journal.usable
+    for _ in range(3):
+        bench.put(*TOPICS)
+    bench.machine.crash()
+    bench.machine.boot()
+    has_all = all(bench.stored(name) == bench.answered[name] for name in TOPICS)
+    assert has_all == (planted is None)
+
+
+def test_a_file_that_nobody_writes_any_more_is_synced_before_the_ring_thaws(bench: Bench) -> None:
+    bench.put(*TOPICS)  # a first batch goes to its file, which is made
+    bench.put("c")
+    bench.machine.disk.fail("write", errno.EIO, path=JOURNAL)
+    bench.put("a")
+    bench.time.run_for(10_000)
+    assert bench.journal.usable
+    bench.machine.crash()
+    bench.machine.boot()
+    bench.check()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_power_failure_at_any_moment_of_a_thaw_loses_nothing(seed: int) -> None:
+    for after_ms in range(0, 6_000, 250):
+        bench = Bench(seed=seed)
+        freeze(bench)
+        bench.time.run_for(after_ms)
+        bench.put("b")
+        bench.machine.crash()
+        bench.machine.boot()
+        for name in TOPICS:  # of a, one that nobody was told of may be there too
+            answered = bench.answered[name]
+            assert [value for value in bench.stored(name) if value in answered] == answered
+
+
+def test_after_a_failed_write_of_the_ring_too(bench: Bench) -> None:
+    bench.put(*TOPICS)
+    bench.machine.disk.fail("write", errno.EIO, path=JOURNAL, times=2)
+    bench.put(*TOPICS)
+    assert bench.journal.frozen
+    bench.time.run_for(10_000)
+    assert bench.journal.usable, "the second failure was that of block 0"
+    bench.put(*TOPICS)
+    bench.machine.crash()
+    bench.machine.boot()
+    bench.check()
+
+
+def test_it_stays_frozen_while_a_partition_waits_to_be_restored_from_it(bench: Bench) -> None:
+    bench.machine.disk.fail("read", errno.EIO, path=JOURNAL, times=10_000)
+    freeze(bench)
+    bench.time.run_for(60_000)
+    assert bench.journal.frozen and bench.partition("a").offline
+    bench.machine.disk.heal()
+    bench.time.run_for(120_000)
+    assert bench.journal.usable and not bench.partition("a").offline
+    bench.check()
+    bench.machine.crash()
+    bench.machine.boot()
+    bench.check()
+
+
+def test_it_stays_frozen_while_one_of_its_files_is_not_synced(bench: Bench) -> None:
+    """No partition is in doubt: it was the ring that could not be written."""
+    bench.put(*TOPICS)
+    bench.machine.disk.fail("write", errno.EIO, path=JOURNAL)
+    bench.put("a")
+    bench.machine.loop.slow("commit", 3_600_000)
+    bench.time.run_for(20_000)
+    assert bench.journal.frozen and not any(bench.partition(name).offline for name in TOPICS)
+    bench.machine.crash()
+    bench.machine.boot()
+    bench.check()
+
+
+def test_a_partition_that_is_deleted_holds_up_no_thaw(bench: Bench) -> None:
+    bench.machine.disk.fail("read", errno.EIO, path=JOURNAL, times=10_000)
+    freeze(bench)
+    bench.time.run_for(5_000)
+    assert bench.journal.frozen
+    partition = bench.partition("a")
+    for _ in bench.machine.node.partitions.closing("a", partition.topic_id):
+        pass
+    bench.time.run_for(60_000)
+    assert bench.journal.usable
+
+
+def test_each_failure_makes_the_next_wait_longer(bench: Bench) -> None:
+    waits_ms = []
+    for _ in range(4):
+        freeze(bench)
+        frozen_ms = bench.time.mono_ms()
+        bench.time.run_until(lambda: bench.journal.usable)
+        waits_ms.append(bench.time.mono_ms() - frozen_ms)
+        bench.put(*TOPICS)
+    assert waits_ms[0] < THAW_AFTER_MS + 5_000
+    for number, wait_ms in enumerate(waits_ms):
+        assert wait_ms >= THAW_AFTER_MS * 2**number
+    bench.check()
+
+
+def test_a_node_that_stops_waits_for_the_write_that_begins_a_run(bench: Bench) -> None:
+    """It would come after the folder was given to another process, and void that one's journal."""
+    freeze(bench)
+    bench.machine.loop.slow("read", 4_000)
+    journal = bench.journal
+    bench.time.run_until(lambda: journal.is_renewing)
+    assert bench.machine.stop()
+    assert not journal.is_renewing
+    bench.machine.boot()
+    bench.check()
+
+
+def test_when_a_node_stops_no_run_begins_any_more(bench: Bench) -> None:
+    freeze(bench)
+    bench.time.run_until(lambda: not bench.journal.is_needed())
+    before = run_id(bench)
+    bench.machine.loop.slow("commit", 60_000)  # the checkpoints take that long
+    assert bench.machine.stop()
+    assert run_id(bench) == before
+
+
+def test_what_was_frozen_is_not_read_any_more(bench: Bench) -> None:
+    freeze(bench)
+    bench.time.run_for(10_000)
+    assert read_rounds(bench.machine.disk.open(f"{ROOT}/{JOURNAL}")) == []

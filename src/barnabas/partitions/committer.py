@@ -38,10 +38,10 @@ class Committed(Protocol):
         """What unsynced_files() named has been synced."""
 
 
-class Freezes(Protocol):
+class Keeps(Protocol):
     """A journal, as far as those know it who must keep it as it is."""
 
-    def freeze(self, error: WorldError) -> None: ...
+    def keep(self, lane: "Lane", error: WorldError) -> None: ...
 
 
 class Lane:
@@ -71,7 +71,7 @@ class Lane:
         self.syncing = 0
         """Syncs of its file that others have begun: a write by the loop would wait for them (C4)."""
         self.failed = False
-        self.journal: Freezes | None = None
+        self.journal: Keeps | None = None
         """Some of its records were answered when this journal had them."""
         self.behind = False
         """Its answers waited for no sync until now: the next one must cover what lies before it too, or a crash leaves

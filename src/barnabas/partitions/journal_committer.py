@@ -10,11 +10,14 @@ H2  A partition is told when its bytes are durable in the ring and its readers f
 H3  When a half of the ring is full, the files named in it are synced in the background (the checkpoint) before that half is
     used again; until then rounds go the other way, by a job each: the disk decides, nobody waits for a ring.
 H4  A sync that fails leaves records that were answered in the ring alone. The ring is frozen: nothing is written to it
-    any more until the next start, the partition is restored from it, and all go on by jobs.
-Crash   the next start takes up what the ring has (log/journal.py).
+    any more, the partition is restored from it, and all go on by jobs.
+H5  It thaws when it is nobody's only copy: every file named in it has been synced, every partition in doubt restored. A new
+    run begins then, by the one write that makes the old one void. Each failure doubles the wait before that.
+Crash   the next start takes up what the ring has (log/journal.py). Between the last sync and the new run: what lies in the
+        files already. In the write of block 0: of either run, or of none if it is torn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from barnabas.log.journal import Ring, Round, prepare
@@ -30,6 +33,8 @@ ROUND_BYTES_MAX: Final = 4 * 1024 * 1024
 JOB_WORTH_BYTES: Final = 1024 * 1024
 FILES_OWED_MAX: Final = 1024
 """Files named in one half of the ring: they stay open until its checkpoint."""
+THAW_AFTER_MS: Final = 1_000
+THAW_AFTER_MS_MAX: Final = 600_000
 
 JOBS_MAX: Final = 64
 """Begun in one go: recovery points and first appends of thousands of partitions may meet, and others wait for the loop."""
@@ -47,22 +52,41 @@ def written_now(file: RingFile, position: int, chunks: Sequence[bytes | memoryvi
 
 
 class Journal:
-    """The ring of one node: a file to write to, or none (yet, or any more). size 0: never one."""
+    """The ring of one node: a file to write to, or none (yet). size 0: never one."""
 
     def __init__(
-        self, files: Files, loop: Loop, state: str, root: str, size: int, run_id: bytes, lines: Lines
+        self,
+        files: Files,
+        loop: Loop,
+        state: str,
+        root: str,
+        size: int,
+        new_run_id: Callable[[], bytes],
+        lines: Lines,
     ) -> None:
         """The ring is in the folder state; root has the partitions' folders."""
         self._files = files
         self._loop = loop
         self._state = state
         self._size = size
-        self._run_id = run_id
+        self._new_run_id = new_run_id
         self._lines = lines
         self.root = root
         self.file: RingFile | None = None
         self.ring: Ring | None = None
         self.frozen = False
+        self.is_renewing = False
+        """A thread is writing block 0 of the file: nobody else may have the folder until it has ended."""
+        self.owed: list[dict[File, Lane]] = [{}, {}]
+        """Files named in each half and not synced since, and whose they are."""
+        self.due: list[dict[File, Lane]] = [{}, {}]
+        """Of these, what the checkpoint of a half that was left has still to sync."""
+        self._doubtful: set[Lane] = set()
+        self._is_closed = False
+        self._failures = 0
+        self._failures_seen = 0
+        self._thaw_after_ms = 0
+        self._thaw_at_ms = 0
         self.jobs_first = max(size // JOB_WORTH_BYTES, 1) if size else 0
         """The ring is made when so many partitions have been synced by themselves: an idle broker needs none."""
 
@@ -71,30 +95,85 @@ class Journal:
         return self.file is not None and not self.frozen
 
     def prepare(self) -> None:
-        """In a pool; usable some time later, or never where the system has no such file."""
+        """In a pool; usable some time later, or never where the system has no such file. H5: all that it had is void."""
+        run_id, failures = self._new_run_id(), self._failures
+        self.is_renewing = self.file is not None
 
         def prepared(file: object | None, error: BaseException | None) -> None:
+            self.is_renewing = False
             if error is not None:
                 self._lines.warning("no journal: every partition is synced by itself", reason=str(error))
-            elif file is not None:
-                self.file = cast(RingFile, file)
-                self.ring = Ring(self._run_id, self._size)
+            if file is None:
+                self._failures += 1
+                return
+            if self.file is not None:
+                self.file.close()
+            self.file = cast(RingFile, file)
+            self.ring = Ring(run_id, self._size)
+            if self._is_closed:
+                self.file.close()
+            elif self.frozen and failures == self._failures:
+                self.frozen = False
+                self._lines.info("the journal is in use again")
 
-        self._loop.run_in(
-            "read", lambda: prepare(self._files, self._state, self._run_id, self._size), prepared
-        )
+        self._loop.run_in("read", lambda: prepare(self._files, self._state, run_id, self._size), prepared)
 
     def freeze(self, error: WorldError) -> None:
         """H4."""
+        self._failures += 1
         if not self.frozen:
             self.frozen = True
             self._lines.error(
-                "the journal is frozen: partitions are synced by themselves until a restart",
+                "the journal is frozen: partitions are synced by themselves until it is in use again",
                 reason=error.what,
             )
 
+    def keep(self, lane: Lane, error: WorldError) -> None:
+        """H4: the lane's partition is in doubt. Its files are synced by who restores it, and by nobody else: a second sync
+        of one that failed proves nothing.
+        """
+        self.freeze(error)
+        self._doubtful.add(lane)
+        self._forget_files(lane)
+
+    def restored(self, lane: Lane) -> None:
+        """What it has of the lane's partition is in synced files."""
+        self._doubtful.discard(lane)
+
+    def forget(self, lane: Lane) -> None:
+        """The topic was deleted: what it has of the lane's partition is nobody's."""
+        lane.journal = None
+        self._doubtful.discard(lane)
+        if self.frozen:  # else a checkpoint will come to them
+            self._forget_files(lane)
+
+    def _forget_files(self, lane: Lane) -> None:
+        for files in (*self.owed, *self.due):
+            for file in [file for file, whose in files.items() if whose.owner is lane.owner]:
+                del files[file]
+
+    def next_owed(self) -> dict[File, Lane] | None:
+        """Some of the files that are not synced yet, if there are any."""
+        return next((files for files in (*self.due, *self.owed) if files), None)
+
+    def is_needed(self) -> bool:
+        """Whether it may be somebody's only copy."""
+        return bool(self._doubtful) or self.next_owed() is not None
+
+    def may_thaw(self, now_ms: int) -> bool:
+        """Whether it is time to try (H5). Asked each second; after a failure the wait begins when this is asked."""
+        if not self.frozen or self._is_closed or self.is_renewing:
+            return False
+        if self._failures != self._failures_seen:
+            self._failures_seen = self._failures
+            has_held = now_ms - self._thaw_at_ms > THAW_AFTER_MS_MAX
+            longer_ms = min(2 * self._thaw_after_ms, THAW_AFTER_MS_MAX)
+            self._thaw_after_ms = THAW_AFTER_MS if has_held or not longer_ms else longer_ms
+            self._thaw_at_ms = now_ms + self._thaw_after_ms
+        return now_ms >= self._thaw_at_ms
+
     def close(self) -> None:
-        self.frozen = True
+        self.frozen = self._is_closed = True
         if self.file is not None:
             self.file.close()
 
@@ -117,8 +196,8 @@ class JournalCommitter:
         self._gathered: list[Lane] = []
         self._flying = False
         self._registered = False
-        self._owed: list[dict[File, Lane]] = [{}, {}]
-        """Files named in each half and not synced since, and whose they are."""
+        self._syncing = 0
+        """Files of checkpoints, and of a thaw, that are being synced."""
         self.rounds = 0
 
     def take(self, lane: Lane, write: Write) -> None:
@@ -205,7 +284,7 @@ class JournalCommitter:
 
     def _write_files(self, half: int, parts: list[Part]) -> None:
         """Readers will find the bytes in the files."""
-        owed = self._owed[half]
+        owed = self._journal.owed[half]
         for lane, writes, _ in parts:
             try:
                 for written in write_runs(writes):
@@ -228,7 +307,7 @@ class JournalCommitter:
         """H3: turn to the other half when this one is full, whose checkpoint the caller begins; False while that one's
         files are not synced yet.
         """
-        if ring.fits(size) and len(self._owed[ring.half]) <= FILES_OWED_MAX:
+        if ring.fits(size) and len(self._journal.owed[ring.half]) <= FILES_OWED_MAX:
             return True
         return ring.turn() and ring.fits(size)
 
@@ -253,31 +332,52 @@ class JournalCommitter:
         if self._gathered and not self._registered:
             self._begin()
 
-    # -- H3, H4
+    # -- H3, H4, H5
 
     def _checkpoint(self, half: int) -> None:
-        owed, self._owed[half] = self._owed[half], {}
-        self._sync_next(half, list(owed.items()))
+        journal = self._journal
+        journal.due[half], journal.owed[half] = journal.owed[half], {}
+        self._sync_next(half)
 
-    def _sync_next(self, half: int, owed: list[tuple[File, Lane]]) -> None:
-        """One file after the other; meanwhile its partition goes by jobs, for a write would wait for the sync."""
-        ring = self._journal.ring
+    def _sync_next(self, half: int) -> None:
+        ring, due = self._journal.ring, self._journal.due[half]
         assert ring is not None, "there is a half to check"
-        if not owed:
+        if due:
+            self._sync_one(due, lambda: self._sync_next(half))
+        else:
             ring.paid(half)
-            return
-        file, lane = owed.pop()
+
+    def _sync_one(self, due: dict[File, Lane], go_on: Callable[[], None]) -> None:
+        """One file after the other; meanwhile its partition goes by jobs, for a write would wait for the sync."""
+        file, lane = due.popitem()
         lane.syncing += 1
+        self._syncing += 1
 
         def synced(_: object | None, error: BaseException | None) -> None:
             lane.syncing -= 1
+            self._syncing -= 1
             if error is None:
-                self._sync_next(half, owed)
+                go_on()
                 return
             self._journal.freeze(as_world(error))
             lane.owner.sync_failed(as_world(error))
 
         self._loop.run_in("commit", file.sync, synced)
+
+    def thaw(self, now_ms: int) -> None:
+        """H5, each second: the next step, if it is time for one."""
+        journal = self._journal
+        if self._flying or self._syncing or not journal.may_thaw(now_ms):
+            return
+        if journal.next_owed() is not None:
+            self._pay()
+        elif not journal.is_needed():
+            journal.prepare()
+
+    def _pay(self) -> None:
+        owed = self._journal.next_owed()
+        if owed is not None:
+            self._sync_one(owed, self._pay)
 
     # -- jobs of single partitions
 

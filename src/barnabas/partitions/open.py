@@ -79,7 +79,7 @@ class Partitions:
             folder.state,
             folder.root,
             options.get_int("barnabas.journal.bytes"),
-            entropy.uuid(),
+            entropy.uuid,
             lines,
         )
         self._sync = JournalCommitter(turn, loop, self.uncommitted, self.journal)
@@ -250,6 +250,10 @@ class Partitions:
             return self._sync
         return self._cache
 
+    def thaw_journal(self, now_ms: int) -> None:
+        """Each second: a frozen journal comes back when it can."""
+        self._sync.thaw(now_ms)
+
     def reconfigure(self, topic: Topic) -> None:
         """The topic's options changed: they act from the next batch on."""
         options = topic_options(topic.overrides, self._options)
@@ -266,6 +270,7 @@ class Partitions:
         self._by_id.pop(topic_id, None)
         for partition in partitions:
             self._leave(partition)
+            self.journal.forget(partition.lane)
             self._delete(partition)
             yield
 
@@ -344,6 +349,7 @@ class Partitions:
                 self._reopen_later(partition, min(after_ms * 2, REOPEN_AFTER_MS_MAX))
                 return
             partition.lane.in_doubt = False
+            self.journal.restored(partition.lane)
             self._reopen(partition, after_ms)
 
         self._loop.run_in(

@@ -243,7 +243,7 @@ class Partition:
     def doubt(self, error: WorldError) -> None:
         """A sync failed: what a journal has is restored from it, and what the page cache alone had is given up."""
         if self.lane.journal is not None:
-            self.lane.journal.freeze(error)
+            self.lane.journal.keep(self.lane, error)
             self.lane.in_doubt = True
         if self.cached_from is not None:
             durable = max(self.cached_from, self.log.recovery_point)

@@ -82,6 +82,7 @@ class Upkeep:
             return
         now_ms = self._clock.mono_ms()
         self._watch_wall_clock(now_ms)
+        self._partitions.thaw_journal(now_ms)
         if now_ms >= self._next_compaction_ms:
             self._next_compaction_ms = now_ms + self._options.get_int("log.cleaner.backoff.ms")
             self._compact_internal()

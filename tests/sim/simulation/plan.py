@@ -6,7 +6,21 @@ from typing import Final, NamedTuple
 
 from simulation.process import OLD_VERSIONS, VERSIONS
 
-MACHINE_FAULTS: Final = ("power", "power", "kill", "kill", "restart", "cut", "disk", "sync", "stall", "clock")
+MACHINE_FAULTS: Final = (
+    "power",
+    "power",
+    "kill",
+    "kill",
+    "restart",
+    "cut",
+    "disk",
+    "sync",
+    "ring",
+    "calm",
+    "thaw",
+    "stall",
+    "clock",
+)
 CLIENT_FAULTS: Final = ("pause", "pause", "die", "leave", "enter", "replace", "delete")
 FAULTS_MAX: Final = 8
 LONG_MS: Final = 2_500
@@ -27,6 +41,9 @@ WORKER_FAULTS: Final = (
     "cut",
     "disk",
     "sync",
+    "ring",
+    "calm",
+    "thaw",
     "stall",
     "clock",
     "metadata fails",

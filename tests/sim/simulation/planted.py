@@ -17,7 +17,7 @@ from barnabas.log import compaction, log, recovery, take_up
 from barnabas.log.log import Log
 from barnabas.log.producer_state import ProducerState
 from barnabas.partitions import committer, journal_committer
-from barnabas.partitions.journal_committer import JournalCommitter
+from barnabas.partitions.journal_committer import Journal, JournalCommitter
 from barnabas.partitions.partition import Partition
 from barnabas.partitions.upkeep import Upkeep
 from barnabas.ports import WorldError
@@ -100,6 +100,42 @@ def the_journal_is_not_taken_up(patch: Patch) -> None:
 @caught_by(*LOSES, rare=True)
 def a_half_of_the_ring_is_used_again_too_early(patch: Patch) -> None:
     patch.setattr(JournalCommitter, "_checkpoint", lambda self, half: self._journal.ring.paid(half))
+
+
+THAWS: Final = ("ring", "thaw", "power")
+"""The ring freezes, it thaws, the files lose what was not synced."""
+
+
+@caught_by(*LOSES, focus=THAWS)
+def the_ring_thaws_before_its_files_are_synced(patch: Patch) -> None:
+    patch.setattr(Journal, "next_owed", lambda self: None)
+
+
+@caught_by(*LOSES, focus=("sync", "sync", "power"), rare=True)
+def the_ring_thaws_before_a_partition_is_restored(patch: Patch) -> None:
+    """At the next tick, with all that is owed synced: that is sooner than the partition is opened anew."""
+
+    def thaw(self: JournalCommitter, now_ms: int) -> None:
+        journal = self._journal
+        if journal.frozen and not journal.is_renewing:
+            while (owed := journal.next_owed()) is not None:
+                Believing(owed.popitem()[0]).sync()
+            journal.prepare()
+
+    patch.setattr(JournalCommitter, "thaw", thaw)
+
+
+@caught_by(*LOSES, focus=("sync", "power"), rare=True)
+def a_file_whose_sync_failed_is_synced_once_more_and_believed(patch: Patch) -> None:
+    patch.setattr(
+        Partition, "doubt", lambda self, error: self.lane.journal and self.lane.journal.freeze(error)
+    )
+
+
+@caught_by(*LOSES, "twice", focus=("sync", "disk", "power"), rare=True)
+def what_was_cut_off_is_taken_up_again(patch: Patch) -> None:
+    """Old entries are written over new ones."""
+    patch.setattr(Log, "begin_epoch", lambda self, epoch: None)
 
 
 class Believing:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from barnabas.node import StartFailed
+from barnabas.node import Node, StartFailed
 from barnabas.partitions.data_folder import FolderRefused
 from barnabas.ports import WorldError
 from barnabas.testing.disk import VirtualDisk
@@ -74,6 +74,12 @@ class WorkersWorld(World):
 
     def _disks(self) -> list[VirtualDisk]:
         return [self._workers.disk, *(each.disk for each in self._workers.processes()[1:])]
+
+    def _nodes(self) -> list[Node]:
+        living = [each.process for each in self._workers.workers.values() if each.child.lives]
+        if self._workers.single is not None:
+            living.append(self._workers.single)
+        return [each.node for each in living if each.node and each.node.health.ready and not each.loop.frozen]
 
     def _some_worker(self) -> int:
         return self.time.random.choice(self._workers.living() or [0])

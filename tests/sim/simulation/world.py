@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from barnabas import errors
-from barnabas.node import StartFailed
+from barnabas.log.journal import JOURNAL
+from barnabas.node import Node, StartFailed
 from barnabas.partitions.data_folder import BALLAST, FolderRefused
 from barnabas.ports import WorldError
 from barnabas.records.record import Record
@@ -24,6 +25,10 @@ LIMIT_MS: Final = 400_000
 """After the last fault: longer than a partition stays closed (60 s) and a join may wait (300 s)."""
 PAUSES_MS: Final = (5, 30, 30, 300, 1_500)
 """Between two faults: most of what goes wrong needs the second while work of the first is under way."""
+CALM_MS: Final = 3_500
+"""A journal that is frozen has thawed by then, if nothing else is wrong."""
+THAW_STEP_MS: Final = 30_000
+THAW_TAKES_MS: Final = 30
 DISK_FAULTS: Final[tuple[tuple[Kind, int], ...]] = (
     ("write", errno.ENOSPC),
     ("write", errno.EIO),
@@ -80,6 +85,9 @@ class World:
             "cut": self.wire.cut,
             "disk": self._fail_disk,
             "sync": lambda: self._some_disk().fail("sync", errno.EIO, after=self.time.random.randint(0, 2)),
+            "ring": lambda: self._some_disk().fail("write", errno.EIO, path=f"/{JOURNAL}"),
+            "calm": lambda: self.time.run_for(CALM_MS),
+            "thaw": self._thaw,
             "stall": self._stall,
             "clock": lambda: self.time.step_wall(self.time.random.choice((-600_000, 600_000))),
             "pause": lambda: self._some_member(self._pause),
@@ -102,6 +110,10 @@ class World:
     def _disks(self) -> list[VirtualDisk]:
         """Of the processes that run."""
         return [self._node.disk]
+
+    def _nodes(self) -> list[Node]:
+        """Those that serve, and do not hang."""
+        return [self._node.node]
 
     def _some_disk(self) -> VirtualDisk:
         return self.time.random.choice(self._disks())
@@ -171,6 +183,13 @@ class World:
         self._some_disk().fail(
             kind, number, after=random.randint(0, 4), times=random.choice((1, 1, 2, 20)), path=path
         )
+
+    def _thaw(self) -> None:
+        """What the next seconds bring to a frozen journal, while its clients have not come far: three steps of it."""
+        for step in range(1, 4):
+            for node in self._nodes():
+                node.partitions.thaw_journal(self.time.mono_ms() + step * THAW_STEP_MS)
+            self.time.run_for(THAW_TAKES_MS)
 
     def _stall(self) -> None:
         """Nothing passes between the machine and one client for a while."""
