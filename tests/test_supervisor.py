@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from barnabas.config.effective import BrokerOptions
 from barnabas.node import StartFailed
 from barnabas.partitions.waits import Waits
 from barnabas.ports import Child, Event, WorldError
@@ -16,17 +17,27 @@ from barnabas.testing.virtual import VirtualLoop, VirtualTime
 
 RESTART_MS = 3_000
 BURIAL_MS = 200
+HEARTBEAT_MS = 500
+SESSION_MS = 2_000
 Act = Callable[[VirtualChild], None]
 
 
-def ready_in(delay_ms: int) -> Act:
+def ready_in(delay_ms: int, silent_after_ms: int | None = None) -> Act:
+    """silent_after_ms: so long after it was ready it says nothing any more, as with a SIGSTOP."""
+
     def act(child: VirtualChild) -> None:
-        child.after(
-            delay_ms,
-            lambda: child.say(
-                {"event": "ready", "bound": {"PLAINTEXT": ["h", child.pid]}, "metrics_port": -1}
-            ),
-        )
+        def serve() -> None:
+            child.say({"event": "ready", "bound": {"PLAINTEXT": ["h", child.pid]}, "metrics_port": -1})
+            beat(silent_after_ms)
+
+        def beat(left_ms: int | None) -> None:
+            if left_ms is not None:
+                left_ms -= HEARTBEAT_MS
+            if left_ms is None or left_ms > 0:
+                child.say({"event": "alive"})
+                child.after(HEARTBEAT_MS, lambda: beat(left_ms))
+
+        child.after(delay_ms, serve)
 
     return act
 
@@ -65,7 +76,14 @@ class Stage:
         log = Log(lambda level, text, fields: self.lines.append(f"{text} {fields}"), self.time.mono_ms)
         setups = {node: {"node": node} for node in self.acts}
         waits = Waits(self.time, self.loop)
-        self.supervisor = Supervisor(self.time, waits, self, self._take_over, setups, restart_ms, log)
+        options = BrokerOptions(
+            {
+                "barnabas.workers.restart.ms": str(restart_ms),
+                "broker.heartbeat.interval.ms": str(HEARTBEAT_MS),
+                "broker.session.timeout.ms": str(SESSION_MS),
+            }
+        )
+        self.supervisor = Supervisor(self.time, waits, self, self._take_over, setups, options, log)
 
     # -- the world
 
@@ -350,6 +368,51 @@ def test_a_second_thought_kills_at_once() -> None:
     stage.supervisor.kill()
     stage.time.run_for(10)
     assert stage.stopped == [False]
+
+
+def test_one_that_hangs_is_killed_and_back_at_once() -> None:
+    stage = Stage()
+    stage.acts[2] = [ready_in(100, silent_after_ms=60_000)]
+    stage.begin()
+    stage.time.run_for(59_000)
+    assert len(stage.starts) == 3
+    stage.time.run_for(1_000 + SESSION_MS + 2 * HEARTBEAT_MS)
+    assert len(stage.starts_of(2)) == 2 and len(stage.starts) == 4 and not stage.burials
+    assert any("hangs" in line and "'worker': 2" in line for line in stage.lines)
+    stage.time.run_for(1_000)
+    assert stage.states() == "serving serving serving"
+    assert stage.end() is True
+
+
+def test_one_that_hangs_again_and_again_is_buried() -> None:
+    stage = Stage()
+    stage.acts[2] = [ready_in(100, silent_after_ms=1)] * 3
+    stage.begin()
+    stage.time.run_for(20_000)
+    assert [node for node, _ in stage.burials] == [2]
+    assert stage.end() is True
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_machine_that_slept_finds_nobody_hanging(seed: int) -> None:
+    """Parent and workers were stopped together, and the clock went on."""
+    stage = Stage(seed=seed).begin()
+    for _ in range(5):
+        stage.loop.freeze()
+        stage.time.run_for(10 * SESSION_MS)
+        stage.loop.thaw()
+        stage.time.run_for(HEARTBEAT_MS)
+    stage.time.run_for(SESSION_MS)
+    assert len(stage.starts) == 3 and stage.states() == "serving serving serving"
+    assert stage.end() is True
+
+
+def test_a_start_that_takes_long_is_no_silence() -> None:
+    stage = Stage()
+    stage.acts[1] = [ready_in(20 * SESSION_MS)]
+    stage.begin()
+    assert len(stage.starts) == 3
+    assert stage.end() is True
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -225,7 +225,7 @@ class Parent:
             world.processes,
             self._take_over,
             {node_id: {**self._setup, "options": options} for node_id, options in settings.items()},
-            self._options.get_int("barnabas.workers.restart.ms"),
+            self._options,
             self._log,
         )
         self._supervisor.start(self._supervised)

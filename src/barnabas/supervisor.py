@@ -17,6 +17,9 @@ W6  The first start is all or nothing: one that does not come up ends the others
     as long as it needs: nobody waits for its partitions yet.
 W7  A stop asks all that run to end, waits, and kills what is left after STOP_MS. It is clean when each worker ended cleanly
     or was buried.
+W8  A worker that serves says each heartbeat that it lives. One that says nothing for the time of a session is killed, and is
+    then as any that died. That time is counted in looks of this process, one a heartbeat: where all of them are stopped and go on
+    together (a container that is paused, a laptop's lid), it has not looked meanwhile.
 Crash   of this process: the input of each worker ends, and it stops by itself (worker.py).
 """
 
@@ -25,6 +28,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
+from barnabas.config.effective import BrokerOptions
 from barnabas.node import StartFailed
 from barnabas.partitions.waits import Timer, Waits
 from barnabas.ports import Child, Clock, Event, Processes, WorldError
@@ -39,6 +43,9 @@ RETURN_READY_MS: Final = 30_000
 """A worker that comes back after a burial has nothing that anybody waits for: it may take longer than a restarted one."""
 AGAIN_MS: Final = 1_000
 STOP_MS: Final = 30_000
+HEARTBEAT_MS_MIN: Final = 100
+LOOKS_MIN: Final = 3
+"""A heartbeat may come just after a look: fewer would kill workers that live."""
 
 State: TypeAlias = Literal["starting", "serving", "burying", "waiting", "ended"]
 TakeOver: TypeAlias = Callable[[int, Callable[[WorldError | None], None]], None]
@@ -58,6 +65,8 @@ class Worker:
         self.metrics_port = -1
         self.is_buried = False
         self.is_clean = False
+        self.silent_looks = 0
+        """How often it was looked at since it said anything."""
         self.crashes_ms: list[int] = []
         self.serving_since_ms = 0
         self.down_since_ms = 0
@@ -86,7 +95,7 @@ class Supervisor:
         processes: Processes,
         take_over: TakeOver,
         setups: Mapping[int, Mapping[str, object]],
-        restart_ms: int,
+        options: BrokerOptions,
         log: Log,
     ) -> None:
         self.workers = {node_id: Worker(node_id, setup) for node_id, setup in setups.items()}
@@ -94,7 +103,9 @@ class Supervisor:
         self._waits = waits
         self._processes = processes
         self._take_over = take_over
-        self._restart_ms = restart_ms
+        self._restart_ms = options.get_int("barnabas.workers.restart.ms")
+        self._heartbeat_ms = heartbeat_ms(options)
+        self._looks_max = max(options.get_int("broker.session.timeout.ms") // self._heartbeat_ms, LOOKS_MIN)
         self._log = log
         self._graves: list[Worker] = []
         self._burying: Worker | None = None
@@ -109,6 +120,7 @@ class Supervisor:
         self._on_started = done
         for worker in self.workers.values():
             self._launch(worker)
+        self._waits.call_after(self._heartbeat_ms, self._look)
 
     def stop(self, done: Callable[[bool], None]) -> None:
         """done(clean) when no process is left. W7. Never inside this call."""
@@ -171,6 +183,7 @@ class Supervisor:
             worker.timer = self._waits.call_at(ready_ms, lambda: self._late(worker))
 
     def _heard(self, worker: Worker, event: Event) -> None:
+        worker.silent_looks = 0
         kind = event.get("event")
         if kind == "ready" and worker.state == "starting":
             self._ready(worker, event)
@@ -215,6 +228,24 @@ class Supervisor:
         done, self._on_started = self._on_started, None
         assert done is not None
         self.stop(lambda _: done(StartFailed(text)))
+
+    # -- W8
+
+    def _look(self) -> None:
+        if self._on_stopped is not None:
+            return
+        self._waits.call_after(self._heartbeat_ms, self._look)
+        for worker in self.workers.values():
+            if worker.state == "serving" and worker.child is not None:
+                worker.silent_looks += 1
+                if worker.silent_looks > self._looks_max:
+                    worker.silent_looks = 0
+                    self._log.error(
+                        "a worker hangs and is killed",
+                        worker=worker.node_id,
+                        silent_ms=self._looks_max * self._heartbeat_ms,
+                    )
+                    worker.child.kill()
 
     # -- W3
 
@@ -300,6 +331,11 @@ class Supervisor:
         """W5."""
         worker.state = "waiting"
         worker.timer = self._waits.call_after(AGAIN_MS, lambda: self._return(worker))
+
+
+def heartbeat_ms(options: BrokerOptions) -> int:
+    """Between two words of a worker that serves."""
+    return max(options.get_int("broker.heartbeat.interval.ms"), HEARTBEAT_MS_MIN)
 
 
 def told_status(status: int) -> str:

@@ -3,7 +3,8 @@
 Input   the first line is one JSON object: {"root": the data folder, "options": …, "defaults": …, "log": "text", "json" or
         null for no lines}. Nothing follows; the end of the input asks the worker to stop cleanly, and comes when the parent dies.
 Output  one JSON object a line: {"event": "ready", "bound": {listener: [host, port]}, "metrics_port": …} once clients can
-        connect; {"event": "refused", "reason": …} when that will never be; {"event": "stopped", "clean": …} as the last word.
+        connect, and from then on {"event": "alive"} each broker.heartbeat.interval.ms; {"event": "refused", "reason": …} when
+        that will never be; {"event": "stopped", "clean": …} as the last word.
         Log lines go to the error output, each with worker=<node id>.
 Exit    0 after a clean stop, else 1.
 """
@@ -19,15 +20,17 @@ from functools import partial
 from typing import Any, Final
 
 from barnabas.adapters.loop import new_event_loop
-from barnabas.node import StartFailed
+from barnabas.node import Node, StartFailed
 from barnabas.process import LineWriter, settle_memory, show_crashes
 from barnabas.running import RunningNode, Write
+from barnabas.supervisor import heartbeat_ms
 from barnabas.telemetry import silent
 
 INPUT: Final = 0
 OUTPUT: Final = 1
 ERROR_OUTPUT: Final = 2
 EXIT_ERROR: Final = 1
+ALIVE: Final = {"event": "alive"}
 
 Say = Callable[[Mapping[str, Any]], None]
 
@@ -44,6 +47,8 @@ def main() -> None:
 
 
 def _say(to_parent: int, event: Mapping[str, Any]) -> None:
+    if event is ALIVE and not select.select([], [to_parent], [], 0)[1]:
+        return  # a parent that hangs reads nothing: the pipe is full, and must not hold up this process too
     with contextlib.suppress(OSError):  # the parent is gone: nobody listens
         os.write(to_parent, json.dumps(event).encode() + b"\n")
 
@@ -78,11 +83,18 @@ async def _serve(running: RunningNode, say: Say) -> int:
     told = ", ".join(f"{name}://{host}:{port}" for name, (host, port) in node.bound.items())
     running.log.info("this worker serves", at=told, metrics=node.metrics_port, pid=os.getpid())
     say({"event": "ready", "bound": node.bound, "metrics_port": node.metrics_port})
+    node.waits.call_after(0, partial(_beat, node, heartbeat_ms(node.broker.options), say))
     reason = await asked
     running.log.info("stopping", reason=reason)
     clean = await running.stopped()
     say({"event": "stopped", "clean": clean})
     return 0 if clean else EXIT_ERROR
+
+
+def _beat(node: Node, each_ms: int, say: Say) -> None:
+    """From the loop that serves: whoever waits for it waits in vain when nothing more is said."""
+    say(ALIVE)
+    node.waits.call_after(each_ms, partial(_beat, node, each_ms, say))
 
 
 def _has_ended() -> bool:

@@ -12,6 +12,14 @@ SINCE: Final[dict[str, str]] = {}
 BROKER: Final[dict[str, tuple[str, str]]] = {
     "node.id": ("node.py", "This broker's id, a number that no other broker of the cluster has."),
     "broker.id": ("node.py", "Older name of node.id."),
+    "broker.heartbeat.interval.ms": (
+        "supervisor.py",
+        "How often a worker tells its parent that it lives; 100 at least.",
+    ),
+    "broker.session.timeout.ms": (
+        "supervisor.py",
+        "A worker of which its parent hears nothing for so long, three heartbeats at least, is killed and started again.",
+    ),
     "broker.rack": ("node.py", "Where this broker stands; shown in Metadata."),
     "listeners": ("config/load.py", "Addresses to listen on: NAME://host:port, several by comma."),
     "advertised.listeners": (
@@ -203,7 +211,7 @@ OWN_USES: Final[dict[str, tuple[str, str]]] = {
         "Port of the first worker's own listener, the next worker's is one more; 0: any free ones. All share listeners.",
     ),
     "barnabas.workers.restart.ms": (
-        "parent.py",
+        "supervisor.py",
         "A worker that died and is not back in this time is taken over by the others; 0: at once.",
     ),
     "barnabas.bootstrap.listeners": (

@@ -18,7 +18,7 @@ from barnabas.parent import Parent, ParentWorld
 from barnabas.partitions.data_folder import DataFolder, FolderRefused
 from barnabas.partitions.owners import owner_folder
 from barnabas.ports import WorldError
-from barnabas.supervisor import Supervisor
+from barnabas.supervisor import Supervisor, heartbeat_ms
 from barnabas.telemetry import Log, silent
 from barnabas.testing.broker_process import BrokerProcess, VirtualProcess, Write
 from barnabas.testing.disk import VirtualDisk
@@ -58,8 +58,13 @@ class VirtualWorker:
         assert node is not None
         self.is_serving = True
         self.child.say({"event": "ready", "bound": node.bound, "metrics_port": node.metrics_port})
+        self._beat(heartbeat_ms(node.broker.options))
         if self.child.is_asked_to_end:
             self._input_closed()
+
+    def _beat(self, each_ms: int) -> None:
+        self.child.say({"event": "alive"})
+        self.process.loop.after(each_ms, lambda: self._beat(each_ms))
 
     def _input_closed(self) -> None:
         """At once, or when it has started."""

@@ -133,6 +133,8 @@ def workers_plan_of(chance: random.Random, focus: tuple[str, ...] = ()) -> Plan:
         **plan.options,
         "offsets.topic.num.partitions": str(chance.choice((1, 2, 3))),
         "barnabas.workers.restart.ms": str(chance.choice((300, 3_000))),
+        "broker.heartbeat.interval.ms": "300",
+        "broker.session.timeout.ms": str(chance.choice((900, 9_000))),
     }
     return plan._replace(
         partitions=chance.choice((2, 3, 4)),
