@@ -9,10 +9,12 @@ from typing import Any, Final
 from barnabas import parent
 from barnabas.cluster import changes, placing
 from barnabas.cluster.image import PartitionImage
+from barnabas.coordinators.runtime import Shard
 from barnabas.log import folder, recovery
 from barnabas.log.checkpoints import Offsets
 from barnabas.log.producer_state import ProducerState
 from barnabas.log.take_up import Taken
+from barnabas.node import Node
 from barnabas.parent import Parent
 from barnabas.partitions import owners
 from barnabas.partitions.data_folder import DataFolder
@@ -210,3 +212,25 @@ def heirs_forget_producers(patch: Patch) -> None:
         return partition
 
     patch.setattr(Partitions, "_open", opened)
+
+
+@caught(
+    "committed", "generation", "one owner", "waits", "skipped", "fenced", focus=("crash loop", "slow", "kill")
+)
+def heirs_take_groups_for_empty(patch: Patch) -> None:
+    """The coordinator of a group died, and another broker has its log by now."""
+
+    def load(self: Shard) -> None:
+        self.loaded = True
+        self._seen_offset = self.partition.high_watermark
+        self.on_loaded()
+
+    real = Node._opened
+
+    def opened(self: Node, partition: Partition) -> None:
+        with patch.context() as there:
+            if self.partitions.taken_up:
+                there.setattr(Shard, "load", load)
+            real(self, partition)
+
+    patch.setattr(Node, "_opened", opened)
