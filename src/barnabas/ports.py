@@ -163,7 +163,7 @@ class Receiver(Protocol):
     """What the server gives for each connection; the connection calls it."""
 
     def received(self, content: memoryview) -> None:
-        """Bytes came. content is valid during the call only."""
+        """Bytes came. content is valid during the call only; its owner may be kept where that is bytes."""
 
     def closed(self, reason: str) -> None:
         """The last call: the peer closed, the network failed, or our own close finished."""
@@ -181,6 +181,9 @@ class Connection(Protocol):
         """Queue the pieces in order; they go out at the end of this turn at the latest, as fast as the peer reads."""
 
     def unsent_bytes(self) -> int: ...
+    def expect(self, size: int) -> None:
+        """From now on received() gets at most size bytes at a time, and owned ones; 0: again as many as there are."""
+
     def pause(self) -> None:
         """Stop reading from the peer."""
 

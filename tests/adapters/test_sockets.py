@@ -5,6 +5,7 @@ import errno
 import os
 import socket
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from barnabas.adapters import network as network_module
 from barnabas.adapters.files import OsFile, OsFiles
 from barnabas.adapters.loop import AsyncLoop, new_event_loop
 from barnabas.adapters.network import (
+    EXPECTED_BYTES_A_TURN,
+    EXPECTED_BYTES_MAX,
     SHARED_BYTES_MAX,
     SYSTEMS_OWN,
     TURN_BYTES,
@@ -108,6 +111,60 @@ def sends_of(connection: Connection) -> list[int]:
 
     connection._socket = Counting()  # type: ignore[assignment]
     return calls
+
+
+def reads_of(connection: Connection) -> list[int]:
+    """From now on, the sizes that the kernel was asked for, one entry a call."""
+    assert isinstance(connection, SocketConnection)
+    calls: list[int] = []
+    real = connection._socket
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def recv(self, size: int) -> bytes:
+            calls.append(size)
+            return real.recv(size)
+
+    connection._socket = Counting()  # type: ignore[assignment]
+    return calls
+
+
+def test_what_is_expected_is_read_as_long_as_all_of_it_comes(server: Server) -> None:
+    """Its size and then itself: the second of two calls needs no turn of the loop."""
+    peer, ear = server.peer()
+    ear.on_bytes = lambda: ear.connection.expect({4: 3000, 3004: 4}.get(len(ear.heard), 500))
+    ear.connection.expect(4)
+    calls = reads_of(ear.connection)
+    peer.sendall(b"1234" + bytes(3000) + b"12")
+    server.turn_until(lambda: len(ear.heard) == 3006)
+    assert calls == [4, 3000, 4]
+    peer.close()
+    server.turn_until(lambda: bool(ear.reasons))
+    assert ear.reasons == ["the peer closed"]
+
+
+def test_who_expects_much_yields_and_asks_for_no_more_than_a_megabyte(server: Server) -> None:
+    peer, ear = server.peer()
+    ear.connection.expect(100 * 1024 * 1024)
+    calls = reads_of(ear.connection)
+    peer.sendall(bytes(1000))
+    server.turn_until(lambda: len(ear.heard) == 1000)
+    assert calls == [EXPECTED_BYTES_MAX]
+    ear.connection.expect(1000)
+    at_each_read: list[int] = []
+    ear.on_bytes = lambda: at_each_read.append(len(ear.heard))
+    other, other_ear = server.peer()
+    other_ear.on_bytes = lambda: at_each_read.append(-1)
+    ear.connection.pause()
+    sending = threading.Thread(target=lambda: peer.sendall(bytes(2 * EXPECTED_BYTES_A_TURN)))
+    sending.start()
+    other.sendall(b"x")
+    ear.connection.resume()
+    server.turn_until(lambda: len(ear.heard) == 1000 + 2 * EXPECTED_BYTES_A_TURN and bool(other_ear.heard))
+    sending.join()
+    assert at_each_read.index(-1) <= EXPECTED_BYTES_A_TURN // 1000 + 1
 
 
 def test_replies_of_one_reading_leave_in_one_call(server: Server) -> None:

@@ -33,11 +33,15 @@ class Ear:
         self.heard = bytearray()
         self.reasons: list[str] = []
         self.on_bytes: Callable[[bytes], None] = lambda content: None
+        self.owned: list[bytes] = []
+        """What was received as bytes that may be kept."""
 
     def received(self, content: memoryview) -> None:
         assert not self.reasons, "nothing comes after the end"
         assert len(content) > 0
         self.heard += content
+        if isinstance(content.obj, bytes):
+            self.owned.append(content.obj)
         self.on_bytes(bytes(content))
 
     def closed(self, reason: str) -> None:
@@ -118,6 +122,40 @@ def test_an_answer_from_inside_received(peers: Peers) -> None:
     client.connection.send([b"0123456789" * 30])
     peers.driver.run_until(lambda: len(client.heard) == 300)
     assert client.heard == b"1032547698" * 30
+
+
+def test_what_is_expected_comes_apart_and_may_be_kept(peers: Peers) -> None:
+    client, server = peers.pair()
+    content = pattern(300_000)
+    left = 250_000
+
+    def expect_what_is_left(heard: bytes) -> None:
+        nonlocal left
+        left -= len(heard)
+        server.connection.expect(max(left, 0))
+
+    server.on_bytes = expect_what_is_left
+    server.connection.expect(7)
+    client.connection.send([content])
+    peers.driver.run_until(lambda: len(server.heard) == len(content))
+    assert server.heard == content
+    assert len(server.owned[0]) <= 7
+    assert b"".join(server.owned) == content[:250_000], "exactly what was expected, and unchanged since"
+
+
+def test_nothing_that_is_expected_comes_during_a_pause(peers: Peers) -> None:
+    client, server = peers.pair()
+    server.on_bytes = lambda heard: server.connection.pause()
+    server.connection.expect(4)
+    client.connection.send([b"0123456789"])
+    peers.driver.run_until(lambda: bool(server.heard))
+    assert server.heard == b"0123"
+    server.on_bytes = lambda heard: None
+    server.connection.resume()
+    peers.driver.run_until(lambda: len(server.heard) == 10)
+    client.connection.close()
+    peers.driver.run_until(lambda: bool(server.reasons))
+    assert server.heard == b"0123456789" and server.reasons == ["the peer closed"]
 
 
 def test_a_greeting_before_the_receiver_is_there(peers: Peers) -> None:

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from barnabas.wire import apis
 from barnabas.wire.frame import (
+    LARGE_FRAME_BYTES,
+    SIZE_BYTES,
     FrameError,
     FrameReader,
     RequestHeader,
@@ -46,6 +48,83 @@ def test_a_frame_is_owned_bytes() -> None:
     assert frames == [b"first"]
     assert reader.held_bytes == 6
     assert reader.feed(memoryview(framed(b"second")[6:])) == [b"second"]
+
+
+def fed(reader: FrameReader, stream: bytes, most: int, runs: list[bytes]) -> list[bytes]:
+    """What a network does: one buffer for all there is, bytes of its own for what is expected; at most `most` at a time."""
+    frames: list[bytes] = []
+    at = 0
+    while at < len(stream):
+        size = min(most, reader.expected or most)
+        run = stream[at : at + size]
+        at += len(run)
+        if reader.expected:
+            runs.append(run)
+            frames += reader.feed(memoryview(run))
+        else:
+            buffer = bytearray(run)
+            frames += reader.feed(memoryview(buffer))
+            buffer[:] = bytes(len(buffer))
+    return frames
+
+
+SIZES = (
+    1,
+    LARGE_FRAME_BYTES,
+    5,
+    LARGE_FRAME_BYTES - 1,
+    3 * LARGE_FRAME_BYTES,
+    200_000,
+    LARGE_FRAME_BYTES + 3,
+    1,
+)
+
+
+@pytest.mark.parametrize(
+    "most", [*range(1, 12), 4095, 4096, LARGE_FRAME_BYTES, LARGE_FRAME_BYTES + 4, 1 << 20]
+)
+def test_large_frames_that_come_apart_are_the_same(most: int) -> None:
+    contents = [bytes([number]) * (size - 1) + b"!" for number, size in enumerate(SIZES)]
+    reader = FrameReader(1 << 20)
+    assert fed(reader, b"".join(map(framed, contents)), most, []) == contents
+    assert (reader.held_bytes, reader.expected) == (0, 0)
+
+
+def test_a_large_frame_that_comes_in_one_run_is_not_copied() -> None:
+    reader = FrameReader(1 << 20)
+    contents = [b"a" * 100_000, b"b" * 200_000]
+    runs: list[bytes] = []
+    assert fed(reader, framed(contents[0]), 100_004, runs) == contents[:1]
+    assert reader.expected == SIZE_BYTES, "who sends a large frame may send another"
+    (frame,) = fed(reader, framed(contents[1]), 1 << 20, runs)
+    assert [len(run) for run in runs] == [SIZE_BYTES, 200_000]
+    assert frame is runs[1]
+    assert fed(reader, framed(b"small"), 1 << 20, runs) == [b"small"]
+    assert reader.expected == 0, "small ones come together"
+
+
+def test_part_of_a_longer_run_is_not_kept_whole() -> None:
+    """A view of some of a peer's bytes must not hold all of them."""
+    reader = FrameReader(1 << 20)
+    content = b"a" * 100_000
+    stream = framed(content) + framed(content)[:-1]
+    (frame,) = reader.feed(memoryview(stream))
+    assert frame == content
+    assert reader.held_bytes == len(stream) - len(frame) - SIZE_BYTES
+    assert reader.feed(memoryview(b"a")) == [content]
+
+
+@pytest.mark.parametrize("most", [1, 100])
+def test_a_frame_that_trickles_in_holds_little_more_than_its_bytes(most: int) -> None:
+    reader = FrameReader(1 << 30)
+    stream = framed(bytes(200_000))[:-1]
+    tracemalloc.start()
+    try:
+        fed(reader, stream, most, [])
+        assert tracemalloc.get_traced_memory()[0] < 2 * len(stream)
+    finally:
+        tracemalloc.stop()
+    assert reader.held_bytes == len(stream)
 
 
 @pytest.mark.parametrize("size", [0, -1, -(1 << 31), FRAME_BYTES_MAX + 1, (1 << 31) - 1])

@@ -10,6 +10,8 @@ N2  Pieces leave in the order they were queued. What received() queues leaves to
 N3  closed() never comes from inside a call of the receiver's own; after it a connection calls nobody.
 N4  An orderly close reads what lies unread first: a socket closed over unread bytes sends RST, and the peer would lose
     the reply that it has not read yet.
+N5  What a receiver expects is read into bytes of its own, which it may keep. Memory for them is asked for by what is
+    expected and given back at once by what has come: pages that nothing was written to cost nothing.
 """
 
 import errno
@@ -30,6 +32,9 @@ GATHER_PIECES: Final = 64
 COPIED_BYTES_MAX: Final = 8 * 1024
 """A range of up to this size is read and sent with what lies before and behind it: a sendfile costs a call of its own."""
 RANGE_BYTES: Final = 256 * 1024
+EXPECTED_BYTES_MAX: Final = 1024 * 1024
+EXPECTED_BYTES_A_TURN: Final = 512 * 1024
+"""What is expected of one connection is read on up to here before the others have their turn."""
 TURN_BYTES: Final = 1024 * 1024
 UNREAD_BYTES_MAX: Final = 1024 * 1024
 MSG_MORE: Final[int] = getattr(socket, "MSG_MORE", 0)
@@ -50,6 +55,7 @@ class SocketConnection:
     __slots__ = (
         "_closing",
         "_connected",
+        "_expected",
         "_fd",
         "_loop",
         "_network",
@@ -75,6 +81,7 @@ class SocketConnection:
         self._receiver: Receiver | None = None
         self._outbox: deque[Piece | memoryview] | None = None
         self._unsent = 0
+        self._expected = 0
         self._queued = False
         self._reading = False
         self._writing = False
@@ -101,8 +108,14 @@ class SocketConnection:
             self._reading = True
             self._loop.add_reader(self._fd, self._readable)
 
+    def expect(self, size: int) -> None:
+        self._expected = size
+
     def _readable(self) -> None:
         network = self._network
+        if self._expected:
+            self._read_expected()
+            return
         try:
             size = self._socket.recv_into(network.receive_view)
         except (BlockingIOError, InterruptedError):
@@ -122,6 +135,41 @@ class SocketConnection:
             network.reading = False
             if network.queued:
                 network.flush()
+
+    def _read_expected(self) -> None:
+        """N5. Once more while all that was asked for has come: there may be more at once."""
+        network = self._network
+        receiver = self._receiver
+        assert receiver is not None, "reading begins with a receiver"
+        turn_bytes = 0
+        network.reading = True
+        try:
+            while self._expected and self._reading and turn_bytes < EXPECTED_BYTES_A_TURN:
+                wanted = min(self._expected, EXPECTED_BYTES_MAX)
+                run = self._run_of(wanted)
+                size = len(run)
+                if size:
+                    receiver.received(memoryview(run))
+                    turn_bytes += size
+                if size < wanted:
+                    return
+        finally:
+            network.reading = False
+            if network.queued:
+                network.flush()
+
+    def _run_of(self, wanted: int) -> bytes:
+        """Nothing when nothing is there, or at the end of the stream, which is then told."""
+        try:
+            run = self._socket.recv(wanted)
+        except (BlockingIOError, InterruptedError):
+            return b""
+        except OSError as error:
+            self._end(os.strerror(error.errno or 0))
+            return b""
+        if not run:
+            self._end("the peer closed")
+        return run
 
     # -- writing
 

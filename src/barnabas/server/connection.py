@@ -58,6 +58,7 @@ class ServerConnection:
         "_closed",
         "_connection",
         "_dispatch",
+        "_expected",
         "_frames",
         "_heard",
         "_owner",
@@ -92,6 +93,7 @@ class ServerConnection:
         self._turn = turn
         self._owner = owner
         self._frames = FrameReader(frame_bytes_max)
+        self._expected = 0
         self._unstarted: list[bytes] = []
         """The next to start is the last."""
         self._unstarted_bytes = 0
@@ -150,6 +152,10 @@ class ServerConnection:
             self._take(error.frames)
             self._refuse(str(error))
             return
+        expected = self._frames.expected
+        if expected != self._expected:
+            self._expected = expected
+            self._connection.expect(expected)
         if frames:
             self._heard = True
             self._take(frames)

@@ -1,7 +1,8 @@
 """A network in memory: the same contract as the sockets', with chunks, delays and cuts drawn from the seed.
 
 P1  Bytes of one stream arrive in order, in pieces of drawn sizes, after drawn delays; nothing arrives inside send().
-P2  The receiver's view is overwritten after its call, so that who keeps it reads nonsense and the test sees it.
+P2  The receiver's view is overwritten after its call, so that who keeps it reads nonsense and the test sees it. What it
+    expects it gets as bytes of its own.
 P3  A file range is read when it leaves, not when it is queued, as sendfile does.
 P4  A cut stream loses what has not arrived; both ends are told. A stalled pair of hosts keeps it until healed.
 P5  After closed() a connection calls nobody.
@@ -34,6 +35,7 @@ class PipeConnection:
         self.other: PipeConnection | None = None
         self.receiver: Receiver | None = None
         self.reading = False
+        self.expected = 0
         self.open = True
         self._wire = wire
         self._loop = loop
@@ -56,6 +58,9 @@ class PipeConnection:
 
     def unsent_bytes(self) -> int:
         return self._unsent
+
+    def expect(self, size: int) -> None:
+        self.expected = size
 
     def pause(self) -> None:
         self.reading = False
@@ -110,7 +115,8 @@ class PipeConnection:
 
     def _deliver(self, other: "PipeConnection") -> None:
         try:
-            content = self._take(self._wire.chunk_bytes())
+            size = self._wire.chunk_bytes()
+            content = self._take(min(size, other.expected) if other.expected else size)
         except WorldError as error:
             self.end(error.what)
             return
@@ -119,7 +125,7 @@ class PipeConnection:
             return
         if other.node_lives:
             assert other.receiver is not None
-            view = memoryview(content)
+            view = memoryview(bytes(content) if other.expected else content)
             other.receiver.received(view)
             content[:] = b"\xaa" * len(content)
         self.move()
