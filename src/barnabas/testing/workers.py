@@ -302,15 +302,18 @@ class VirtualWorkers:
     def fail_start(self, node_id: int, times: int) -> None:
         self._failures[node_id] = times
 
-    def heal(self) -> None:
-        """Nothing more that was scripted here happens, and who is frozen goes on."""
+    def heal(self, *, and_go_on: bool = True) -> None:
+        """Nothing more that was scripted here happens, and who is frozen goes on; if not, its parent must help itself with
+        those that served.
+        """
         self._delays.clear()
         self._failures.clear()
         self._slow.clear()
         self.free_disk()
         self.thaw_parent()
         for node_id in self.living():
-            self.thaw(node_id)
+            if and_go_on or not self.workers[node_id].is_serving:
+                self.thaw(node_id)
         for process in self.processes():
             process.loop.slow("metadata", None)
             if process.store is not None:

@@ -234,3 +234,8 @@ def heirs_take_groups_for_empty(patch: Patch) -> None:
             real(self, partition)
 
     patch.setattr(Node, "_opened", opened)
+
+
+@caught("waits", focus=("freeze", "suspend"))
+def nobody_looks_after_workers_that_hang(patch: Patch) -> None:
+    patch.setattr(Supervisor, "_look", lambda self: None)

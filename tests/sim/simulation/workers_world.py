@@ -149,7 +149,7 @@ class WorkersWorld(World):
         self._workers.kill_worker(node_id)
 
     def _freeze(self) -> None:
-        """And killed or let go on, some time later, or nobody comes until all is healed."""
+        """And killed or let go on, some time later, or nobody comes but its parent, if it served."""
         self.may_be_mute = True
         node_id = self._some_worker()
         self._workers.freeze(node_id)
@@ -205,7 +205,7 @@ class WorkersWorld(World):
 
     def _heal(self) -> None:
         super()._heal()
-        self._workers.heal()
+        self._workers.heal(and_go_on=not self.is_over or self.time.random.random() < 0.5)
 
     # -- the end
 
