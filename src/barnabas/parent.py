@@ -12,7 +12,7 @@ from typing import Final
 from barnabas.cluster import changes, placing
 from barnabas.cluster.changes import TopicResult
 from barnabas.cluster.decision import Decision
-from barnabas.cluster.image import Image, Topic
+from barnabas.cluster.image import Fact, Image, Topic, TopicDeleted
 from barnabas.cluster.settled import Settled
 from barnabas.cluster.store import ClusterStore
 from barnabas.config.effective import BrokerOptions
@@ -21,9 +21,20 @@ from barnabas.config.workers import own_listeners, worker_options
 from barnabas.log.folder import CLEAN_MARK
 from barnabas.node import StartFailed
 from barnabas.partitions.data_folder import DataFolder, FolderRefused
-from barnabas.partitions.owners import bury, consolidate, owner_folder, owners, try_lock
+from barnabas.partitions.owners import bury, consolidate, owner_folder, owners, remove_deleted, try_lock
 from barnabas.partitions.waits import Waits
-from barnabas.ports import Clock, Entropy, Files, Listening, Loop, MetaStore, Network, Processes, WorldError
+from barnabas.ports import (
+    Child,
+    Clock,
+    Entropy,
+    Files,
+    Listening,
+    Loop,
+    MetaStore,
+    Network,
+    Processes,
+    WorldError,
+)
 from barnabas.server.topics import rules_of
 from barnabas.supervisor import Supervisor
 from barnabas.telemetry import Log
@@ -37,8 +48,23 @@ OWN_REMEDY: Final = "barnabas.workers.port in the configuration; all workers hav
 OF_NO_NODE: Final = -1
 """The parent waits for others to have come as far as the metadata; it marks nothing itself."""
 
+SWEEP_AFTER_MS: Final = 1_000
+"""After the time in which a worker that lives has removed the folders of a topic that was deleted."""
+SWEEP_MS: Final = 60_000
+
 Done = Callable[[StartFailed | None], None]
 Step = Callable[[], object]
+
+
+class Deleted:
+    """A topic that was deleted while this parent ran, and who led it then, by partition: node ids and the processes that
+    served.
+    """
+
+    def __init__(self, version: int, leaders: Sequence[tuple[int, Child | None]]) -> None:
+        """version: of the image that lacks it."""
+        self.version = version
+        self.leaders = leaders
 
 
 class ParentWorld:
@@ -89,6 +115,11 @@ class Parent:
         self._supervisor: Supervisor | None = None
         self._on_started: Done | None = None
         self._earlier_until_ms = 0
+        self._image: Image | None = None
+        """The last one shown."""
+        self._deleted: dict[bytes, Deleted] = {}
+        self._is_sweeping = False
+        self._is_stopping = False
 
     @property
     def is_started(self) -> bool:
@@ -228,6 +259,8 @@ class Parent:
             self._options,
             self._log,
         )
+        self._image = image
+        self.cluster.listen(self._note_deleted)
         self._supervisor.start(self._supervised)
 
     def _make_state_folder(self, node_id: int, was_clean: bool) -> None:
@@ -333,10 +366,71 @@ class Parent:
         # It may have led more than we have heard of: the image as of now has all that it can have opened.
         self.refresh(bury_it)
 
+    # -- deleted topics: a leader removes the folders, unless it is dead and does not hear of it
+
+    def _note_deleted(self, image: Image, facts: Sequence[Fact]) -> None:
+        before, self._image = self._image, image
+        if self._supervisor is None or before is None:
+            return
+        workers = self._supervisor.workers
+        for fact in facts:
+            topic = before.topics.get(fact.name) if isinstance(fact, TopicDeleted) else None
+            if topic is not None:
+                found = [(each.leader, workers.get(each.leader)) for each in topic.partitions]
+                leaders = [
+                    (node_id, worker.child if worker and worker.state == "serving" else None)
+                    for node_id, worker in found
+                ]
+                self._deleted[topic.topic_id] = Deleted(image.version, leaders)
+        if self._deleted and not self._is_sweeping:
+            self._is_sweeping = True
+            self._waits.call_after(self._removing_ms(), self._sweep)
+
+    def _removing_ms(self) -> int:
+        return self._options.get_int("log.segment.delete.delay.ms") + SWEEP_AFTER_MS
+
+    def _sweep(self) -> None:
+        if self._supervisor is None or self._is_stopping:
+            return
+        files, root, log = self._world.files, self._folder.root, self._log
+        free = {topic_id: self._free_of(deleted) for topic_id, deleted in self._deleted.items()}
+
+        def swept(left: object, error: BaseException | None) -> None:
+            if isinstance(left, set):
+                for topic_id in free.keys() - left:
+                    del self._deleted[topic_id]
+            else:
+                log.warning("the folders of deleted topics stay", reason=str(error))
+            self._is_sweeping = bool(self._deleted)
+            if self._is_sweeping:
+                self._waits.call_after(SWEEP_MS, self._sweep)
+
+        self._world.loop.run_in(
+            "read", lambda: remove_deleted(files, root, free, self._world.entropy.uuid, log), swept
+        )
+
+    def _free_of(self, deleted: Deleted) -> set[int]:
+        """The partitions whose leader of then has ended, and was buried or has come back without them. One that was coming
+        back may have opened them: then it has had the time to remove them.
+        """
+        free = set()
+        long_ago_ms = self._world.clock.mono_ms() - self._removing_ms()
+        for index, (node_id, child) in enumerate(deleted.leaders):
+            worker = self.supervisor.workers.get(node_id)
+            if worker is None or (worker.state == "waiting" and worker.is_buried) or (
+                worker.state == "serving"
+                and worker.child is not child
+                and worker.serving_since_ms <= long_ago_ms
+                and self.settled.reached(deleted.version, [node_id])
+            ):
+                free.add(index)
+        return free
+
     # -- stop
 
     def stop(self, done: Callable[[bool], None]) -> None:
         """done(whether the stop was clean: nothing is scanned at the next start)."""
+        self._is_stopping = True
         if self._supervisor is None:
             self._close(False, done)
         else:

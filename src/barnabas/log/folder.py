@@ -23,6 +23,7 @@ DELETED_SUFFIX: Final = ".deleted"
 CLEANED_SUFFIX: Final = ".cleaned"
 SWAP_SUFFIX: Final = ".swap"
 _PARTITION: Final = re.compile(r"(?P<topic>.+)-(?P<index>\d+)\Z")
+_LEFT: Final = re.compile(r".+-(?P<index>\d+)\.[0-9a-f]{32}-(?:delete|stray)\Z")
 
 
 def partition_folder(root: str, topic: str, index: int) -> str:
@@ -33,6 +34,12 @@ def deleted_folder(root: str, topic: str, index: int, uuid: bytes) -> str:
     """Kafka keeps such a name within 255 bytes by cutting the topic's name."""
     suffix = f"-{index}.{uuid.hex()}-delete"
     return f"{root}/{topic[: 255 - len(suffix)]}{suffix}"
+
+
+def parse_left(name: str) -> int | None:
+    """The partition of a folder on its way out, or of one that no topic claims; None for all other names."""
+    match = _LEFT.match(name)
+    return int(match["index"]) if match else None
 
 
 def parse_partition(name: str) -> tuple[str, int] | None:

@@ -8,7 +8,8 @@ D1  One process at a time has a state folder: `.lock` is held from open to close
     a later start takes up and removes is not made again by a worker of an earlier run that is late.
 D2  `.kafka_cleanshutdown` is written as the last act of a clean stop and removed as the first act of a start, so a crash
     at any moment finds it absent.
-D3  A folder that no topic claims is renamed to `…-stray`, never removed in silence; `…-delete` folders go at start.
+D3  A folder that no topic claims is renamed to `…-stray`, never removed in silence; `…-delete` folders go at start. Those of a
+    topic that was deleted while its leader, a worker, was dead are removed by the parent, which saw it being deleted.
 D4  A folder written by Apache Kafka is refused: its metadata lives elsewhere.
 D5  A topic may be made anew under another leader before the old one's has heard that it was deleted. So whoever gives a
     partition's folder another name looks first whose it is, and workers do both under one lock, `owners/.names`.

@@ -9,7 +9,7 @@ Crash   between any two steps: the state folder is there as it was, or with a vo
         that was taken up already changes nothing, for its batches lie where they lay or below the recovery point.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Final
 
@@ -21,8 +21,8 @@ from barnabas.log.journal import void
 from barnabas.log.loading import load_log
 from barnabas.log.log import Log
 from barnabas.log.segment import OpenFiles
-from barnabas.log.take_up import take_up
-from barnabas.partitions.data_folder import DataFolder
+from barnabas.log.take_up import forget_kept, kept_of, take_up
+from barnabas.partitions.data_folder import DELETE_SUFFIX, NAMES_LOCK, DataFolder
 from barnabas.ports import Clock, Files, WorldError
 from barnabas.telemetry import Log as Lines
 
@@ -137,6 +137,56 @@ def bury(
     files.remove_folder(state)
     files.sync_folder(f"{root}/{OWNERS}")
     return all_whole
+
+
+def remove_deleted(
+    files: Files,
+    root: str,
+    free: Mapping[bytes, Collection[int]],
+    new_uuid: Callable[[], bytes],
+    lines: Lines,
+) -> set[bytes]:
+    """The folders of deleted topics whose leaders died before they had removed them. For whoever holds the root's lock.
+
+    free: by topic id, the partitions that no process has open or will open. Returns the topics of which something is left.
+    Crash: a folder that has its last name is removed by the next start, one that does not is set aside there.
+    """
+    left: set[bytes] = set()
+    for name in files.list(root):
+        parsed = names.parse_partition(name)
+        index = names.parse_left(name) if parsed is None else parsed[1]
+        topic_id = None if index is None else names.read_topic_id(files, f"{root}/{name}")
+        if index is None or topic_id is None or topic_id not in free:
+            continue
+        try:
+            if index not in free[topic_id] or not _remove(files, root, name, index, topic_id, new_uuid()):
+                left.add(topic_id)
+                continue
+        except WorldError as error:
+            left.add(topic_id)
+            lines.warning("a deleted topic's folder stays", folder=name, reason=error.what)
+            continue
+        lines.info("removed the folder of a deleted topic", folder=name)
+    return left
+
+
+def _remove(files: Files, root: str, name: str, index: int, topic_id: bytes, new_uuid: bytes) -> bool:
+    """Under a name of its own first: a topic of the old one's may be made anew meanwhile (data_folder D5)."""
+    release = files.lock(f"{root}/{OWNERS}/{NAMES_LOCK}")
+    if release is None:
+        return False
+    gone = f"{root}/{name}"
+    try:
+        if names.read_topic_id(files, gone) != topic_id:
+            return False
+        if not name.endswith(DELETE_SUFFIX):
+            gone = names.deleted_folder(root, name.rpartition("-")[0], index, new_uuid)
+            files.rename(f"{root}/{name}", gone)
+    finally:
+        release()
+    files.remove_folder(gone)
+    forget_kept(files, root, kept_of(files, root, topic_id, index))
+    return True
 
 
 def _recovered(
