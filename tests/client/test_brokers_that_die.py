@@ -112,3 +112,26 @@ def test_where_nobody_ever_answered_nothing_is_tried_again() -> None:
     with pytest.raises(Unreachable):
         admin.create_topic(Cluster(nobody, [SEED]), "t", 1, 1, {})
     assert nobody.slept == 0
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_an_address_that_several_share_is_asked_twice(deaths: int) -> None:
+    class Sharing(DyingBroker):
+        """So many connections to the seed end without an answer."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.deaths = deaths
+
+        def exchange(self, address: Address, frame: bytes, answered: bool) -> bytes:
+            if address == SEED and self.deaths:
+                self.deaths -= 1
+                raise Unreachable(address, "it hangs")
+            return super().exchange(address, frame, answered)
+
+    cluster = Cluster(Sharing(), [SEED])
+    if deaths == 1:
+        assert cluster.controller() == HEIR
+    else:
+        with pytest.raises(Unreachable):
+            cluster.controller()

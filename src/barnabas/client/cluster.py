@@ -4,6 +4,7 @@ Nothing here opens a socket: a Transport is given, so the whole client also runs
 Versions are negotiated per connection (ApiVersions); those that would need topic ids or lists of groups are not used.
 """
 
+from itertools import chain
 from typing import Any, Final, Protocol
 
 from barnabas import errors
@@ -42,6 +43,8 @@ class Unreachable(Exception):
         super().__init__(f"no answer from {f'[{host}]' if ':' in host else host}:{port}: {reason}")
         self.address = address
         self.sent = sent
+        self.was_there = sent
+        """Somebody took the connection."""
 
 
 class Refused(Exception):
@@ -71,13 +74,17 @@ class Cluster:
 
     def ask(self, key: int, request: object, address: Address | None = None, *, answered: bool = True) -> Any:
         """Send a request to a broker (default: any) and return its decoded response, None when none is owed."""
-        for target in [address] if address else self._candidates():
+        targets = [address] if address else self._candidates()
+        mute: list[Address] = []
+        for target in chain(targets, mute):
             try:
                 version = self._version(target, key)
                 return self._exchange(target, key, version, request, answered)
             except Unreachable as error:
                 self._versions.pop(target, None)
                 unreachable = error
+                if address is None and error.was_there and target not in mute:
+                    mute.append(target)  # several brokers may listen there, of which one hangs or dies
         raise unreachable
 
     def _candidates(self) -> list[Address]:
