@@ -1,116 +1,25 @@
 """What only real sockets can show: system calls per turn, descriptors that run out, names, IPv6, resets."""
 
-import asyncio
 import errno
 import os
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from socket_server import Ear, Server, sends_of
 
-from barnabas.adapters import cold
 from barnabas.adapters import network as network_module
-from barnabas.adapters.files import OsFile, OsFiles
-from barnabas.adapters.loop import AsyncLoop, new_event_loop
 from barnabas.adapters.network import (
     EXPECTED_BYTES_A_TURN,
     EXPECTED_BYTES_MAX,
-    SHARED_BYTES_MAX,
     SYSTEMS_OWN,
-    TURN_BYTES,
     SocketConnection,
     SocketNetwork,
 )
-from barnabas.ports import Connection, FileRange, WorldError
-
-ROUNDS_MAX = 5_000
-
-
-class Ear:
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.heard = bytearray()
-        self.reasons: list[str] = []
-        self.on_bytes: Callable[[], None] = lambda: None
-
-    def received(self, content: memoryview) -> None:
-        self.heard += content
-        self.on_bytes()
-
-    def closed(self, reason: str) -> None:
-        self.reasons.append(reason)
-
-
-class Server:
-    """A network that listens, and plain blocking peers."""
-
-    def __init__(self, loop: AsyncLoop) -> None:
-        self.loop = loop
-        self.network = SocketNetwork(loop)
-        self.ears: list[Ear] = []
-        self.listening = self.network.listen("127.0.0.1", 0, self.connected)
-        self.peers: list[socket.socket] = []
-
-    def connected(self, connection: Connection) -> Ear:
-        self.ears.append(Ear(connection))
-        return self.ears[-1]
-
-    def turn_until(self, reached: Callable[[], bool]) -> None:
-        async def wait() -> None:
-            for _ in range(ROUNDS_MAX):
-                if reached():
-                    return
-                await asyncio.sleep(0.001)
-            raise AssertionError("not reached")
-
-        self.loop.asyncio.run_until_complete(wait())
-
-    def peer(self) -> tuple[socket.socket, Ear]:
-        peer = socket.create_connection(("127.0.0.1", self.listening.port), timeout=10)
-        self.peers.append(peer)
-        known = len(self.ears)
-        self.turn_until(lambda: len(self.ears) > known)
-        return peer, self.ears[-1]
-
-
-@pytest.fixture(params=["uvloop", "asyncio"])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    loop = AsyncLoop(new_event_loop() if request.param == "uvloop" else asyncio.new_event_loop())
-    made = Server(loop)
-    yield made
-    made.listening.close()
-    made.network.close()
-    for peer in made.peers:
-        peer.close()
-    made.turn_until(lambda: not made.network._connections)
-    loop.close()
-    loop.asyncio.close()
-
-
-def sends_of(connection: Connection) -> list[int]:
-    """From now on, the sizes that were handed to the kernel, one entry a call."""
-    assert isinstance(connection, SocketConnection)
-    calls: list[int] = []
-    real = connection._socket
-
-    class Counting:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(real, name)
-
-        def send(self, content: bytes, flags: int = 0) -> int:
-            calls.append(len(content))
-            return real.send(content, flags)
-
-        def sendmsg(self, pieces: list[bytes], ancillary: tuple[()], flags: int) -> int:
-            calls.append(sum(map(len, pieces)))
-            return real.sendmsg(pieces, ancillary, flags)
-
-    connection._socket = Counting()  # type: ignore[assignment]
-    return calls
+from barnabas.ports import Connection, WorldError
 
 
 def reads_of(connection: Connection) -> list[int]:
@@ -206,26 +115,6 @@ def test_what_is_sent_outside_a_reading_leaves_at_once(server: Server) -> None:
     assert peer.recv(10) == b"now", "no turn of the loop was needed"
 
 
-def test_a_fast_reader_yields_between_its_megabytes(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = OsFiles().open(f"{tmp_path}/log", create=True)
-    file.write(0, [bytes(1000)])
-    peer, ear = server.peer()
-    asked: list[int] = []
-
-    def greedy(out: int, from_: int, position: int, size: int) -> int:
-        asked.append(size)
-        return size  # a kernel that takes whatever it is given
-
-    monkeypatch.setattr(os, "sendfile", greedy)
-    ear.connection.send([FileRange(file, 0, 10 * TURN_BYTES)])
-    assert asked == [TURN_BYTES]
-    server.turn_until(lambda: ear.connection.unsent_bytes() == 0)
-    assert asked == [TURN_BYTES] * 10
-    assert peer.fileno() >= 0
-
-
 def test_many_small_pieces_need_few_calls_and_stay_in_order(server: Server) -> None:
     peer, ear = server.peer()
     calls = sends_of(ear.connection)
@@ -236,34 +125,6 @@ def test_many_small_pieces_need_few_calls_and_stay_in_order(server: Server) -> N
     while len(heard) < 4000:
         heard += peer.recv(4000)
     assert heard == b"".join(b"%04d" % at for at in range(1000))
-
-
-@pytest.mark.parametrize(("size", "shares"), [(SHARED_BYTES_MAX, True), (SHARED_BYTES_MAX + 1, False)])
-def test_a_header_shares_a_packet_with_a_range_that_fits_into_it(
-    server: Server, tmp_path: Path, size: int, shares: bool
-) -> None:
-    peer, ear = server.peer()
-    assert isinstance(ear.connection, SocketConnection)
-    flags: list[int] = []
-    real = ear.connection._socket
-
-    class Noting:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(real, name)
-
-        def send(self, content: bytes, given: int = 0) -> int:
-            flags.append(given)
-            return real.send(content, given)
-
-    ear.connection._socket = Noting()  # type: ignore[assignment]
-    file = OsFiles().open(str(tmp_path / "file"), create=True)
-    file.write(0, [bytes(size)])
-    ear.connection.send([b"header", FileRange(file, 0, size)])
-    heard = bytearray()
-    while len(heard) < 6 + size:
-        heard += peer.recv(1 << 20)
-    assert heard == b"header" + bytes(size)
-    assert [bool(given & socket.MSG_MORE) for given in flags] == [shares]
 
 
 def send_buffer_of(server: Server, wanted: int) -> int:
@@ -437,92 +298,3 @@ def test_an_idle_connection_holds_no_queue(server: Server) -> None:
     assert isinstance(ear.connection, SocketConnection)
     assert ear.connection._outbox is None
     assert not hasattr(ear.connection, "__dict__")
-
-
-def cold_file(tmp_path: Path, size: int) -> tuple[OsFile, bytes]:
-    """A file whose pages the kernel has been asked to forget."""
-    content = os.urandom(1024) * (size // 1024)
-    path = tmp_path / "cold"
-    path.write_bytes(content)
-    file = OsFiles().open(str(path))
-    file.sync()
-    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    return file, content
-
-
-@pytest.mark.patches
-def test_a_cold_range_is_read_by_a_thread_and_keeps_its_place(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever the machine's page cache does: the first probe of each turn says that the range is cold."""
-    file, content = cold_file(tmp_path, 3 * TURN_BYTES)
-    answers: list[bool] = []
-    warmed: list[int] = []
-
-    def said(fd: int, position: int, size: int) -> bool:
-        answers.append(position not in warmed)
-        return answers[-1]
-
-    real = network_module.warm
-    monkeypatch.setattr(network_module, "is_cold", said)
-    monkeypatch.setattr(
-        network_module, "warm", lambda file, at, size: (warmed.append(at), real(file, at, size))
-    )
-    peer, ear = server.peer()
-    ear.connection.send([b"head", FileRange(file, 0, len(content))])
-    ear.connection.send([b"tail"])
-    heard = bytearray()
-    peer.setblocking(False)
-
-    def everything() -> bool:
-        try:
-            heard.extend(peer.recv(1 << 20))
-        except BlockingIOError:
-            pass
-        return len(heard) >= len(content) + 8
-
-    server.turn_until(everything)
-    assert bytes(heard) == b"head" + content + b"tail"
-    assert warmed and warmed == sorted(warmed), "by a thread, in order"
-    assert ear.connection.unsent_bytes() == 0
-
-
-@pytest.mark.patches
-def test_a_peer_that_leaves_while_its_range_is_read_is_forgotten(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file, content = cold_file(tmp_path, TURN_BYTES)
-    monkeypatch.setattr(network_module, "is_cold", lambda fd, position, size: True)
-    _peer, ear = server.peer()
-    ear.connection.send([FileRange(file, 0, len(content))])
-    ear.connection.close(after_sending=False)
-    server.turn_until(lambda: bool(ear.reasons))
-    assert isinstance(ear.connection, SocketConnection)
-    server.turn_until(lambda: not ear.connection._warming)
-    assert ear.reasons == ["closed"]
-
-
-def test_the_page_cache_is_asked_and_filled(tmp_path: Path) -> None:
-    file, content = cold_file(tmp_path, 4 * 1024 * 1024)
-    fd = file.fileno()
-    cold.warm(file, 0, len(content))
-    assert not cold.is_cold(fd, 0, len(content))
-    assert not cold.is_cold(fd, 100, 32 * 1024 + 5)
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    if cold.is_cold(fd, 0, len(content)):  # a file system may keep its pages whatever it is told
-        cold.warm(file, 0, len(content))
-        assert not cold.is_cold(fd, 0, len(content))
-
-
-def test_a_file_system_without_such_reads_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[int] = []
-
-    def refuses(fd: int, buffers: object, position: int, flags: int) -> int:
-        calls.append(position)
-        raise OSError(errno.EOPNOTSUPP, "not here")
-
-    monkeypatch.setattr(cold.os, "preadv", refuses)
-    monkeypatch.setattr(cold, "_probing", True)
-    assert not cold.is_cold(3, 0, 1 << 20)
-    assert not cold.is_cold(3, 0, 1 << 20)
-    assert len(calls) == 1

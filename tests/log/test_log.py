@@ -6,6 +6,7 @@ import pytest
 from written_log import NOW_MS, TOPIC_ID, Disk, append, everything, located
 
 from barnabas.log.folder import read_topic_id, write_partition_metadata
+from barnabas.log.segment import READ_BYTES_MAX
 from barnabas.ports import WorldError
 from barnabas.records.record import all_records
 from barnabas.wire.primitives import join
@@ -77,16 +78,20 @@ def test_a_batch_is_found_weighed_and_read_by_at_most_one_read(disk: Disk, remem
             return file.read(position, size)
 
     log.segments[0]._file = Counting()  # type: ignore[assignment]
-    for offset, limit, enough in product((0, 33, 99), (100, 300, 8192, 100_000), (True, False)):
+    for offset, limit, enough, may_read in product(
+        (0, 33, 99), (100, 300, 8192, 100_000), (True, False), (True, False)
+    ):
         reads.clear()
-        found = log.locate(offset, limit, upto_offset=100, min_one=enough)
-        assert len(reads) <= (0 if remembered else 1)
+        found = log.locate(offset, limit, upto_offset=100, min_one=enough, may_read=may_read)
+        # Of a batch that is larger than the limit the search has not read all.
+        assert len(reads) <= (not remembered) + (may_read and (remembered or limit == 100))
         if limit == 100 and not enough:
             assert found is None
             continue
         assert found is not None
-        assert isinstance(found, bytes) == (not remembered and 100 < limit < 100_000)
-        assert values(join([found]))[0] == b"%d" % (offset // 2)
+        content = join([found])
+        assert values(content)[0] == b"%d" % (offset // 2)
+        assert isinstance(found, bytes) == (may_read and len(content) <= READ_BYTES_MAX)
 
 
 def test_a_first_batch_larger_than_the_limit_comes_whole_only_when_asked(disk: Disk) -> None:

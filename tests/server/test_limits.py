@@ -4,10 +4,11 @@ import struct
 from collections.abc import Callable, Sequence
 
 from rawclient import RawClient, batch_of, frame_of, header_of, produce_request
-from reading import fetch_request, fill
+from reading import fetch_request, fill, wanted
 from trouble import hold, on_loop, port_of, served_of
 
 import barnabas
+from barnabas.log.segment import READ_BYTES_MAX
 from barnabas.ports import Piece
 from barnabas.server.connection import (
     FRAMES_PER_TURN_MAX,
@@ -15,11 +16,13 @@ from barnabas.server.connection import (
     UNSTARTED_BYTES_MAX,
     ServerConnection,
 )
+from barnabas.server.handlers.fetch import ANSWER_READ_BYTES_MAX
 from barnabas.server.listener import UNCOMMITTED_BYTES_BUDGET
 from barnabas.wire.frame import SIZE_BYTES
 from barnabas.wire.messages import fetch, produce
+from barnabas.wire.primitives import join
 
-METADATA = 3
+FETCH, METADATA = 1, 3
 API_VERSIONS = 18
 ALL_TOPICS = frame_of(header_of(METADATA, 1) + b"\xff\xff\xff\xff")
 VERSIONS = frame_of(header_of(API_VERSIONS, 0))
@@ -34,9 +37,11 @@ class Stream:
         self.peer_host, self.peer_port = "127.0.0.1", 1
         self.local_host, self.local_port = "127.0.0.1", 2
         self.replies = 0
+        self.held: list[Piece] = []
 
     def send(self, pieces: Sequence[Piece]) -> None:
         self.replies += len(pieces)
+        self.held += pieces
 
     def unsent_bytes(self) -> int:
         return 0
@@ -90,6 +95,26 @@ def test_a_connection_that_is_held_begins_nothing_that_was_read(broker: barnabas
     assert stream.replies == FRAMES_PER_TURN_MAX
     on_loop(broker, lambda: served.hold(False))
     assert until(broker, lambda: stream.replies == count)
+
+
+def test_what_an_answer_holds_of_many_small_reads_is_bounded(
+    client: RawClient, broker: barnabas.Broker
+) -> None:
+    """A reader may leave it there: what is more is ranges of files."""
+    node = broker._node
+    stream = Stream()
+    served = ServerConnection(node.listeners._dispatch, stream, "PLAINTEXT", 1 << 20, node.turn, Nobody())
+    partitions, size = 100, 8000
+    client.create_topic("wide", partitions=partitions)
+    for index in range(partitions):
+        fill(client, "wide", b"x" * size, partition=index)
+    asked = [wanted(partition=index, partition_max_bytes=READ_BYTES_MAX) for index in range(partitions)]
+    frame = frame_of(header_of(FETCH, 4) + fetch.encode_request(fetch_request("wide", *asked), 4))
+    on_loop(broker, lambda: served.received(memoryview(frame)))
+    assert until(broker, lambda: bool(stream.held))
+    in_memory = sum(len(piece) for piece in stream.held if isinstance(piece, bytes))
+    assert ANSWER_READ_BYTES_MAX < in_memory < ANSWER_READ_BYTES_MAX + 2 * size + 100 * partitions
+    assert len(join(stream.held)) > partitions * size
 
 
 def test_over_the_frame_budget_those_that_lack_least_become_whole(broker: barnabas.Broker) -> None:

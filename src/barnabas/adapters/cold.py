@@ -42,6 +42,21 @@ def is_cold(fd: int, position: int, size: int) -> bool:
         return False
 
 
+def read_warm(fd: int, into: memoryview, position: int) -> bool:
+    """Fill into from position on, unless that would wait for the disk: whether it is full. False where that cannot be told."""
+    global _probing
+    if not _probing:
+        return False
+    try:
+        return os.preadv(fd, [into], position, RWF_NOWAIT) == len(into)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _NOT_SUPPORTED:
+            _probing = False
+        return False
+
+
 def warm(file: File, position: int, size: int) -> None:
     """For a thread of the read pool: afterwards the range was in the page cache. Raises WorldError."""
     end = position + size

@@ -3,8 +3,9 @@
 N1  The receiver sees the shared buffer during its call only.
 N2  Pieces leave in the order they were queued. What received() queues leaves together when it returns; what is queued at
     other times leaves at once, for the layers above gather the replies of a turn themselves. At most GATHER_BYTES of
-    bytes go into one sendmsg, small ranges among them; a larger range goes by sendfile where the file has a descriptor, in slices of RANGE_BYTES
-    where it has none, so a slow reader costs no memory; a fast one gets TURN_BYTES before the others have their turn.
+    bytes go into one sendmsg, and ranges of up to COPIED_BYTES_MAX among them, copied to a room that all connections share: of
+    what does not leave, the range is kept and not the copy. A larger range goes by sendfile where the file has a descriptor, in slices
+    of RANGE_BYTES where it has none, so a slow reader costs no memory; a fast one gets TURN_BYTES before the others have their turn.
     A range that is not in the page cache is brought there by the read pool first: the loop never waits for the disk, and
     the pieces behind it keep their place.
 N3  closed() never comes from inside a call of the receiver's own; after it a connection calls nobody.
@@ -17,11 +18,10 @@ N5  What a receiver expects is read into bytes of its own, which it may keep. Me
 import errno
 import os
 import socket
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from barnabas.adapters.cold import is_cold, warm
+from barnabas.adapters.cold import is_cold, read_warm, warm
 from barnabas.adapters.dial import Dial
 from barnabas.adapters.loop import AsyncLoop
 from barnabas.ports import Connection, FileRange, Listening, Piece, Receiver, WorldError
@@ -29,8 +29,13 @@ from barnabas.ports import Connection, FileRange, Listening, Piece, Receiver, Wo
 RECEIVE_BYTES: Final = 256 * 1024
 GATHER_BYTES: Final = 256 * 1024
 GATHER_PIECES: Final = 64
-COPIED_BYTES_MAX: Final = 8 * 1024
-"""A range of up to this size is read and sent with what lies before and behind it: a sendfile costs a call of its own."""
+TINY_BYTES_MAX: Final = 8 * 1024
+"""A range of up to this size is read in any case: it costs at most one read of the disk."""
+COPIED_BYTES_MAX: Final = 64 * 1024
+"""Ranges of up to this size together are copied where they are in the page cache, and sent with what lies around them in one
+call: to ask whether they are there, a send and a sendfile, three packets and as many wake-ups of the reader cost more."""
+JOINED_BYTES_MAX: Final = 8 * 1024
+"""Up to this size one run of bytes is cheaper than a call for several."""
 RANGE_BYTES: Final = 256 * 1024
 EXPECTED_BYTES_MAX: Final = 1024 * 1024
 EXPECTED_BYTES_A_TURN: Final = 512 * 1024
@@ -79,7 +84,7 @@ class SocketConnection:
         self._fd = connected.fileno()
         self._loop = network.loop.asyncio
         self._receiver: Receiver | None = None
-        self._outbox: deque[Piece | memoryview] | None = None
+        self._outbox: list[Piece | memoryview] | None = None
         self._unsent = 0
         self._expected = 0
         self._queued = False
@@ -178,7 +183,7 @@ class SocketConnection:
             return
         outbox = self._outbox
         if outbox is None:
-            outbox = self._outbox = deque()
+            outbox = self._outbox = []
         for piece in pieces:
             size = piece.size if isinstance(piece, FileRange) else len(piece)
             if size:
@@ -203,16 +208,22 @@ class SocketConnection:
 
     def _drain(self) -> None:
         turn_bytes = 0
+        asked: FileRange | None = None  # in the page cache: what is sent now was asked for in this turn, once
         try:
             while self._outbox:
-                first = self._outbox[0]
-                if isinstance(first, FileRange):
-                    if self._is_cold(first):
-                        self._warm(first)
-                        return
-                    sent = self._send_range(first)
+                sent = self._send_small()
+                if sent:
+                    asked = None
                 else:
-                    sent = self._send_bytes()
+                    first = self._outbox[0]
+                    assert isinstance(first, FileRange)
+                    if asked is None or not asked.size:
+                        asked = FileRange(first.file, first.position, min(first.size, TURN_BYTES))
+                        if self._is_cold(asked):
+                            self._warm(first, asked.size)
+                            return
+                    sent = self._send_range(first, asked.size)
+                    asked = behind(asked, sent)
                 self._unsent -= sent
                 turn_bytes += sent
                 if turn_bytes >= TURN_BYTES and self._outbox:
@@ -227,7 +238,7 @@ class SocketConnection:
         except OSError as failed:
             self._loop.call_soon(self._end, os.strerror(failed.errno or 0))
             return
-        self._outbox = None  # an idle connection holds no empty deque: 624 bytes each
+        self._outbox = None  # an idle connection holds no empty list
         if self._writing:
             self._writing = False
             self._loop.remove_writer(self._fd)
@@ -236,14 +247,14 @@ class SocketConnection:
 
     def _is_cold(self, piece: FileRange) -> bool:
         fd = piece.file.fileno()
-        return fd >= 0 and is_cold(fd, piece.position, min(piece.size, TURN_BYTES))
+        return fd >= 0 and is_cold(fd, piece.position, piece.size)
 
-    def _warm(self, piece: FileRange) -> None:
+    def _warm(self, piece: FileRange, size: int) -> None:
+        """The first size bytes of it, and send them."""
         if self._writing:
             self._writing = False
             self._loop.remove_writer(self._fd)
         self._warming = True
-        size = min(piece.size, TURN_BYTES)
 
         def warmed(_: object | None, error: BaseException | None) -> None:
             self._warming = False
@@ -254,7 +265,7 @@ class SocketConnection:
                 return
             try:
                 # Not asked again: a page cache that lets go at once must not hold up the reply for ever.
-                self._unsent -= self._send_range(piece)
+                self._unsent -= self._send_range(piece, size)
             except (BlockingIOError, InterruptedError):
                 pass
             except WorldError as refused:
@@ -272,55 +283,69 @@ class SocketConnection:
             self._writing = True
             self._loop.add_writer(self._fd, self._drain)
 
-    def _send_bytes(self) -> int:
+    def _send_small(self) -> int:
+        """What is small leaves together: bytes, and ranges that are in memory. Returns how many bytes left; 0: the first
+        piece is one for _send_range.
+        """
         outbox = self._outbox
         assert outbox
         gathered: list[bytes | memoryview] = []
-        size = 0
-        more = 0
-        for at, piece in enumerate(outbox):
-            if isinstance(piece, FileRange):
-                if piece.size > COPIED_BYTES_MAX:
-                    more = MSG_MORE if piece.size <= SHARED_BYTES_MAX else 0
-                    break
-                outbox[at] = piece = copied(piece)
+        size = room_used = more = 0
+        for piece in outbox:
             if size >= GATHER_BYTES or len(gathered) == GATHER_PIECES:
                 break
-            gathered.append(piece)
-            size += len(piece)
+            if isinstance(piece, FileRange):
+                part = self._network.copied(piece, room_used)
+                if part is None:
+                    more = MSG_MORE if piece.size <= SHARED_BYTES_MAX else 0
+                    break
+                room_used += piece.size
+                gathered.append(part)
+                size += piece.size
+            else:
+                gathered.append(piece)
+                size += len(piece)
+        if not gathered:
+            return 0
         if len(gathered) == 1:
             sent = self._socket.send(gathered[0], more)
+        elif size <= JOINED_BYTES_MAX:
+            sent = self._socket.send(b"".join(gathered), more)
         else:
             sent = self._socket.sendmsg(gathered, (), more)
-        if sent == size:
-            for _ in gathered:
-                outbox.popleft()
+        if sent == size and len(gathered) == len(outbox):
+            outbox.clear()
             return sent
-        left = sent
-        for piece in gathered:
-            if left < len(piece):
-                outbox[0] = memoryview(piece)[left:]
+        left, whole = sent, 0
+        for done in gathered:
+            if left < len(done):
                 break
-            left -= len(piece)
-            outbox.popleft()
+            left -= len(done)
+            whole += 1
+        del outbox[:whole]
+        if left:
+            first = outbox[0]
+            outbox[0] = behind(first, left) if isinstance(first, FileRange) else memoryview(first)[left:]
         return sent
 
-    def _send_range(self, piece: FileRange) -> int:
+    def _send_range(self, piece: FileRange, size_max: int) -> int:
+        """Of the first piece, at most so many bytes; returns how many left."""
         fd = piece.file.fileno()
         if fd >= 0:
-            sent = os.sendfile(self._fd, fd, piece.position, min(piece.size, TURN_BYTES))
+            sent = os.sendfile(self._fd, fd, piece.position, size_max)
             if sent == 0:
                 raise WorldError(f"{piece.file.path}: shorter than a reply that names it")
         else:
-            content = piece.file.read(piece.position, min(piece.size, RANGE_BYTES))
+            content = piece.file.read(piece.position, min(size_max, RANGE_BYTES))
             if not content:
                 raise WorldError(f"{piece.file.path}: shorter than a reply that names it")
             sent = self._socket.send(content)
-        assert self._outbox is not None
+        outbox = self._outbox
+        assert outbox is not None
         if sent == piece.size:
-            self._outbox.popleft()
+            del outbox[0]
         else:
-            self._outbox[0] = FileRange(piece.file, piece.position + sent, piece.size - sent)
+            outbox[0] = behind(piece, sent)
         return sent
 
     # -- the end
@@ -362,12 +387,9 @@ class SocketConnection:
             return  # nothing is left, or the peer is gone
 
 
-def copied(piece: FileRange) -> bytes:
-    """The bytes of a small range. Raises WorldError when the file is shorter than that."""
-    content = piece.file.read(piece.position, piece.size)
-    if len(content) < piece.size:
-        raise WorldError(f"{piece.file.path}: shorter than a reply that names it")
-    return content
+def behind(piece: FileRange, size: int) -> FileRange:
+    """What is left of a range when so many bytes of it are gone."""
+    return FileRange(piece.file, piece.position + size, piece.size - size)
 
 
 class SocketListening:
@@ -427,9 +449,26 @@ class SocketNetwork:
         self.loop = loop
         self._send_buffer_bytes = send_buffer_bytes
         self.receive_view = memoryview(bytearray(RECEIVE_BYTES))
+        self._copy_view = memoryview(bytearray(COPIED_BYTES_MAX))
         self.reading = False
         self.queued: list[SocketConnection] = []
         self._connections: set[SocketConnection] = set()
+
+    def copied(self, piece: FileRange, room_used: int) -> bytes | memoryview | None:
+        """The bytes of a small range, until the next call: of one that is tiny, or is in memory and fits into the room behind
+        room_used; else None. Raises WorldError when the file is shorter than that.
+        """
+        size = piece.size
+        if size <= TINY_BYTES_MAX:
+            content = piece.file.read(piece.position, size)
+            if len(content) < size:
+                raise WorldError(f"{piece.file.path}: shorter than a reply that names it")
+            return content
+        fd = piece.file.fileno()
+        if fd < 0 or room_used + size > COPIED_BYTES_MAX:
+            return None
+        room = self._copy_view[room_used : room_used + size]
+        return room if read_warm(fd, room, piece.position) else None
 
     def flush(self) -> None:
         """Send what was queued while received() ran, for whichever connection; the end of one may queue for another."""

@@ -24,7 +24,7 @@ from barnabas.log.epochs import LeaderEpochs
 from barnabas.log.index import OFFSET_PAIR
 from barnabas.log.producer_state import ProducerState
 from barnabas.log.retention import count_expired
-from barnabas.log.segment import NO_TIMESTAMP, OpenFiles, Segment, write_derived
+from barnabas.log.segment import NO_TIMESTAMP, READ_BYTES_MAX, OpenFiles, Segment, write_derived
 from barnabas.log.write import Write
 from barnabas.ports import FileRange, Piece, WorldError
 from barnabas.records.batch import (
@@ -267,10 +267,13 @@ class Log:
     def _segment_at(self, offset: int) -> int:
         return bisect_right(self.segments, offset, key=_base_offset) - 1
 
-    def locate(self, offset: int, max_bytes: int, *, upto_offset: int, min_one: bool) -> Piece | None:
+    def locate(
+        self, offset: int, max_bytes: int, *, upto_offset: int, min_one: bool, may_read: bool = False
+    ) -> Piece | None:
         """The bytes from the batch that holds offset on, below upto_offset, of one segment, at most max_bytes; None: none.
 
         A last batch may be cut, as in Kafka: readers ignore it. min_one: the first batch comes whole however large.
+        may_read: up to READ_BYTES_MAX are read; most often the search has read them on its way.
         """
         segments = self.segments
         at = len(segments) - 1
@@ -279,7 +282,7 @@ class Log:
         while 0 <= at < len(segments):
             segment = segments[at]
             at += 1
-            start, first, content = segment.find(offset, max_bytes)
+            start, first, content = segment.find(offset, max_bytes if may_read else 0)
             limit = segment.size if upto_offset >= segment.end_offset else segment.position_of(upto_offset)
             size = limit - start
             if size <= 0:
@@ -291,7 +294,9 @@ class Log:
                 if first > max_bytes and not min_one:
                     return None
                 size = min(first, size) if first > max_bytes else max_bytes
-            return content[:size] if size <= len(content) else FileRange(segment.file, start, size)
+            if may_read and len(content) < size <= READ_BYTES_MAX:
+                content = segment.file.read(start, size)
+            return content[:size] if len(content) >= size else FileRange(segment.file, start, size)
         return None
 
     def offset_for_time(self, timestamp: int, upto_offset: int) -> Found | None:

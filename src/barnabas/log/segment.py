@@ -29,8 +29,9 @@ from barnabas.records.batch import (
 SCAN_BYTES: Final = 8 * 1024
 SEARCH_BYTES: Final = 4 * 1024 + HEADER_BYTES
 """The index has a pair about every 4 KB."""
-AHEAD_BYTES_MAX: Final = 8 * 1024
-"""A reader who wants no more than this gets it by the read that finds it."""
+READ_BYTES_MAX: Final = 8 * 1024
+"""What a reader wants of a partition is read at once, by the read that finds it, up to this size; what is more is a range of
+the file."""
 RECENT_MAX: Final = 512
 NO_TIMESTAMP: Final = -1
 
@@ -320,7 +321,7 @@ class Segment:
 
     def find(self, offset: int, wanted: int = 0) -> tuple[int, int, bytes]:
         """position_of, the bytes of the batch there as far as they are known without a read more (else 0), and what was
-        read on the way of the content from there on: of wanted bytes, up to AHEAD_BYTES_MAX, most often all.
+        read on the way of the content from there on: of wanted bytes, up to READ_BYTES_MAX, most often all.
         """
         if offset >= self.end_offset:
             return self.size, 0, b""
@@ -331,7 +332,7 @@ class Segment:
                 return self._find_recent(offset, ends, positions)
             # Remembered batches may not be in the file yet: the search ends before them.
             return self._search(offset, positions[0], wanted)
-        if offset <= self.base_offset and wanted > AHEAD_BYTES_MAX:
+        if offset <= self.base_offset and not 0 < wanted <= READ_BYTES_MAX:
             return 0, 0, b""
         return self._search(offset, self.size, wanted)
 
@@ -349,8 +350,10 @@ class Segment:
         """From the index on, batch by batch, up to the position behind. Every fetch of older records comes here: of a
         header only what is needed is read.
         """
-        ahead = wanted if wanted <= AHEAD_BYTES_MAX else 0
         position: i64 = self.offset_index.lookup(offset - self.base_offset)
+        ahead = min(wanted, behind - position)
+        if ahead > READ_BYTES_MAX:
+            ahead = 0
         chunk, chunk_at = b"", position
         while position + HEADER_BYTES <= behind:
             at = position - chunk_at

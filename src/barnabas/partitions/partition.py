@@ -44,7 +44,7 @@ class Appended:
 
 
 class FetchPlan:
-    """What a fetch of one partition gets: byte ranges of whole batches, or the bytes where finding few of them read them."""
+    """What a fetch of one partition gets: byte ranges of whole batches, or the bytes where they are few."""
 
     __slots__ = (
         "code",
@@ -53,6 +53,7 @@ class FetchPlan:
         "last_stable_offset",
         "log_start_offset",
         "pieces",
+        "read_bytes",
         "size",
     )
 
@@ -65,6 +66,8 @@ class FetchPlan:
         self.log_start_offset = log_start_offset
         self.pieces: list[Piece] = []
         self.size = 0
+        self.read_bytes = 0
+        """Of size, what is in memory."""
         self.diverging: tuple[int, int] | None = None
         """Where the reader's log and ours part: an epoch of ours, and the offset at which it ended."""
 
@@ -311,11 +314,19 @@ class Partition:
         return self.high_watermark if first is None or first > self.high_watermark else first
 
     def plan_fetch(
-        self, offset: int, max_bytes: int, isolation: int, min_one: bool, epoch: int, last_epoch: int = -1
+        self,
+        offset: int,
+        max_bytes: int,
+        isolation: int,
+        min_one: bool,
+        epoch: int,
+        last_epoch: int = -1,
+        may_read: bool = False,
     ) -> FetchPlan:
         """Whole batches from the one that holds offset, at most max_bytes (min_one: the first however large).
 
-        last_epoch is that of the record before offset, as the reader has it; -1: it does not say.
+        last_epoch is that of the record before offset, as the reader has it; -1: it does not say. may_read: the bytes
+        themselves where they are few, which stay in memory until they are sent.
         """
         if not self.readable:
             return FetchPlan(errors.KAFKA_STORAGE_ERROR, -1, -1, -1)
@@ -334,13 +345,18 @@ class Partition:
         upto = plan.last_stable_offset if isolation == READ_COMMITTED else plan.high_watermark
         if offset < upto and (max_bytes > 0 or min_one):
             try:
-                piece = self.log.locate(offset, max_bytes, upto_offset=upto, min_one=min_one)
+                piece = self.log.locate(
+                    offset, max_bytes, upto_offset=upto, min_one=min_one, may_read=may_read
+                )
             except WorldError as error:
                 self.failed(error, readable=False)
                 return FetchPlan(errors.KAFKA_STORAGE_ERROR, -1, -1, -1)
             if piece is not None:
                 plan.pieces.append(piece)
-                plan.size = piece.size if isinstance(piece, FileRange) else len(piece)
+                if isinstance(piece, FileRange):
+                    plan.size = piece.size
+                else:
+                    plan.size = plan.read_bytes = len(piece)
         return plan
 
     def epoch_code(self, epoch: int) -> int:

@@ -287,15 +287,17 @@ class ServerConnection:
     # -- replies and reading
 
     def _flush(self) -> None:
-        pieces: list[Piece] = []
+        slots = self._slots
         answered = 0
-        for request in self._slots:
+        for request in slots:
             if not request.ready:
                 break
-            pieces.extend(request.pieces)
             answered += 1
         if answered:
-            del self._slots[:answered]
+            pieces = slots[0].pieces
+            for request in slots[1:answered]:
+                pieces.extend(request.pieces)
+            self._slots = slots[answered:]
             self._connection.send(pieces)
         if self._refused:
             self._close_when_answered()

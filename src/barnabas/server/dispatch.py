@@ -22,6 +22,8 @@ from barnabas.wire.frame import RequestHeader, response_head
 from barnabas.wire.primitives import Malformed
 
 API_VERSIONS: Final = 18
+JOINED_BYTES_MAX: Final = 8 * 1024
+"""A head is copied together with what is behind it up to this size: every piece costs the sender something."""
 
 
 class Request(RequestHeader):
@@ -152,7 +154,12 @@ class Dispatch:
         size = 0
         for piece in pieces:
             size += piece.size if isinstance(piece, FileRange) else len(piece)
-        return [response_head(request.correlation_id, key, version, size), *pieces]
+        head = response_head(request.correlation_id, key, version, size)
+        first = pieces[0]
+        if isinstance(first, FileRange) or len(first) > JOINED_BYTES_MAX:
+            return [head, *pieces]
+        pieces[0] = head + first
+        return pieces
 
     def _encoded(self, request: Request, reply: list[Piece] | Exception) -> list[Piece]:
         """What the steps came to."""

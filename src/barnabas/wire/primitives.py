@@ -334,7 +334,9 @@ def read_compact_records(content: bytes, at: i64) -> tuple[Records | None, i64]:
 
 
 def write_records(out: BytesWriter, value: Records | None, parts: list[Piece] | None, compact: bool) -> None:
-    """The length goes to out. So do the records, unless they are a plan: then out is cut and the plan joins parts."""
+    """The length goes to out. So do the records, but for ranges of files that they plan: there out is cut, and goes to parts
+    with the range behind it.
+    """
     size = -1 if value is None else value.size
     if compact:
         write_uvarint(out, size + 1)
@@ -344,10 +346,14 @@ def write_records(out: BytesWriter, value: Records | None, parts: list[Piece] | 
         return
     if value.pieces is None or parts is None:
         out.write(value.to_bytes())
-    elif value.pieces:
-        parts.append(out.getvalue())
-        out.truncate(0)
-        parts.extend(value.pieces)
+        return
+    for piece in value.pieces:
+        if isinstance(piece, FileRange):
+            parts.append(out.getvalue())
+            out.truncate(0)
+            parts.append(piece)
+        else:
+            out.write(piece)
 
 
 # -- counts of arrays

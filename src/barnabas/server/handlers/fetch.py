@@ -1,4 +1,4 @@
-"""Fetch (1), v4-18. Plans byte ranges of whole batches; the bytes go from file to socket.
+"""Fetch (1), v4-18. Plans byte ranges of whole batches, and their bytes go from file to socket; few bytes are read at once.
 
 Behaviour  max_bytes and partition_max_bytes bound the answer, but the first batch of the first partition with data comes
            whole whatever its size, so that a reader always moves. With fewer than min_bytes and no error the request
@@ -39,6 +39,8 @@ from barnabas.wire.primitives import Records
 
 REPLICA_STATE_SINCE: Final = 15
 LEADER_SINCE: Final = 16
+ANSWER_READ_BYTES_MAX: Final = 256 * 1024
+"""Of one answer, bytes that are read when it is planned. A reader may be slow: beyond them it costs ranges of files only."""
 MISLED: Final = (errors.FENCED_LEADER_EPOCH, errors.NOT_LEADER_OR_FOLLOWER)
 
 
@@ -102,6 +104,7 @@ class Fetching:
     def _plan(self) -> tuple[list["Planned"], int, bool]:
         left = self._limit
         size = 0
+        may_read = ANSWER_READ_BYTES_MAX
         failed = False
         isolation = self._ask.isolation_level
         plans: list[Planned] = []
@@ -117,7 +120,9 @@ class Fetching:
                     size == 0,
                     wanted.epoch,
                     wanted.last_epoch,
+                    may_read > 0,
                 )
+                may_read -= plan.read_bytes
             if plan.code:
                 failed = True
             else:
