@@ -20,7 +20,7 @@ from barnabas.client.produce import partition_of
 from barnabas.cluster.changes import TopicResult
 from barnabas.config.load import ConfigRefused, Loaded, load, number_of
 from barnabas.node import Node
-from barnabas.partitions.partition import Partition
+from barnabas.partitions.partition import Appended, Partition, Pending
 from barnabas.records.record import Header, Record, all_records, build_batch
 from barnabas.running import RunningNode
 from barnabas.telemetry import silent
@@ -253,11 +253,19 @@ class Broker:
         batch = build_batch([record])
 
         def append(done: Callable[[int], None]) -> None:
+            def told(appended: Appended) -> None:
+                if appended.code:
+                    done(-appended.code)
+                else:
+                    found.when_committed(
+                        appended.end_offset, lambda code: done(-code or appended.base_offset)
+                    )
+
             appended = found.append(batch, 0, len(batch), 13, time.time_ns() // 1_000_000)
-            if appended.code:
-                done(-appended.code)
+            if isinstance(appended, Pending):
+                appended.then(told)
             else:
-                found.when_committed(appended.end_offset, lambda code: done(-code or appended.base_offset))
+                told(appended)
 
         offset = self._call(append)
         if offset < 0:

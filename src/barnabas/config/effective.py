@@ -23,6 +23,17 @@ SOURCE_GROUP: Final = 8
 LONG_MAX: Final = (1 << 63) - 1
 """What options of Kafka have that set no limit."""
 
+CODECS: Final = ("uncompressed", "gzip", "snappy", "lz4", "zstd")
+"""Values of compression.type by the number of their codec in a batch."""
+AS_SENT: Final = -1
+"""The codec of compression.type=producer."""
+LEVELS: Final = {
+    "gzip": "compression.gzip.level",
+    "lz4": "compression.lz4.level",
+    "zstd": "compression.zstd.level",
+}
+"""Of the values of compression.type that have levels, the option that says which."""
+
 FAMILIES: Final = tuple(
     tuple(name for name, _ in names) for names in uses.SYNONYMS.values() if len(names) > 1
 )
@@ -183,7 +194,8 @@ class TopicOptions:
     __slots__ = (
         "cleanup_compact",
         "cleanup_delete",
-        "compression_type",
+        "compression_codec",
+        "compression_level",
         "delete_retention_ms",
         "durability_sync",
         "file_delete_delay_ms",
@@ -215,7 +227,9 @@ class TopicOptions:
         policies = split_list(text("cleanup.policy"))
         self.cleanup_compact = "compact" in policies
         self.cleanup_delete = "delete" in policies
-        self.compression_type = text("compression.type")
+        codec = text("compression.type")
+        self.compression_codec = CODECS.index(codec) if codec in CODECS else AS_SENT
+        self.compression_level = int(text(LEVELS[codec])) if codec in LEVELS else None
         self.delete_retention_ms = int(text("delete.retention.ms"))
         self.durability_sync = text("barnabas.durability") == "sync"
         self.file_delete_delay_ms = int(text("file.delete.delay.ms"))

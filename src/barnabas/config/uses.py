@@ -129,6 +129,13 @@ TOPIC: Final[dict[str, tuple[str, str]]] = {
         "log/retention.py",
         "delete: old segments go; compact: the last record of each key stays.",
     ),
+    "compression.gzip.level": ("config/effective.py", "Level where compression.type is gzip; -1: 6."),
+    "compression.lz4.level": ("config/effective.py", "Level where compression.type is lz4; above 12 as 12."),
+    "compression.type": (
+        "records/recompress.py",
+        "producer: batches stay as they came; else those of another codec are compressed anew, or opened.",
+    ),
+    "compression.zstd.level": ("config/effective.py", "Level where compression.type is zstd."),
     "file.delete.delay.ms": ("partitions/upkeep.py", "Time between a segment's renaming and its removal."),
     "flush.messages": (
         "partitions/open.py",

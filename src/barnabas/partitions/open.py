@@ -13,7 +13,7 @@ from typing import Final
 
 from barnabas import errors
 from barnabas.cluster.image import Topic
-from barnabas.config.effective import BrokerOptions, TopicOptions, topic_options
+from barnabas.config.effective import AS_SENT, BrokerOptions, TopicOptions, topic_options
 from barnabas.log import folder as names
 from barnabas.log.loading import load_log, stand_in
 from barnabas.log.log import Log
@@ -24,6 +24,7 @@ from barnabas.partitions.committer import CacheCommitter, Committer, Uncommitted
 from barnabas.partitions.data_folder import DataFolder
 from barnabas.partitions.journal_committer import Journal, JournalCommitter
 from barnabas.partitions.partition import Partition
+from barnabas.partitions.recompression import Recompression
 from barnabas.partitions.turn import Turn
 from barnabas.partitions.waits import Waits
 from barnabas.ports import Clock, Entropy, Files, Loop, WorldError
@@ -178,6 +179,7 @@ class Partitions:
             self._waits,
             self._on_failure,
         )
+        self._recompress(partition)
         if problem is not None:
             partition.offline = True
             partition.readable = False
@@ -259,6 +261,12 @@ class Partitions:
         options = topic_options(topic.overrides, self._options)
         for partition in self.of_topic(topic.name):
             partition.use(self._committer(options), options)
+            self._recompress(partition)
+
+    def _recompress(self, partition: Partition) -> None:
+        """Only a topic with a codec pays for what changes codecs."""
+        if partition.options.compression_codec != AS_SENT and not partition.recompresses:
+            partition.recompress(Recompression(partition, self._loop, self.uncommitted))
 
     def closing(self, name: str, topic_id: bytes) -> Iterator[None]:
         """Of a deleted topic, a partition each step: the folder is renamed and removed after file.delete.delay.ms (decision 17).

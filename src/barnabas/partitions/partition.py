@@ -11,10 +11,10 @@ Crash   the log recovers what was written; sequences and epochs come back from i
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from barnabas import errors
-from barnabas.config.effective import TopicOptions
+from barnabas.config.effective import AS_SENT, TopicOptions
 from barnabas.log.log import Log
 from barnabas.log.producer_state import Duplicate
 from barnabas.partitions.committer import CacheCommitter, Committer, Lane
@@ -24,6 +24,8 @@ from barnabas.records.batch import BatchHeader, read_header
 from barnabas.records.validate import validate_produced
 
 NO_TIMESTAMP: Final = -1
+PENDING: Final = -2
+"""The code of a batch of which nothing can be said yet: no error of Kafka's."""
 READ_COMMITTED: Final = 1
 Waiting = tuple[int, Callable[[int], None]]
 """An end offset, and whom to tell when it is committed: callback(error code)."""
@@ -41,6 +43,33 @@ class Appended:
         self.base_offset = base_offset
         self.end_offset = end_offset
         self.log_append_time = log_append_time
+
+
+class Pending(Appended):
+    """A batch whose codec is being changed: code is PENDING until tell() says what became of it, once."""
+
+    __slots__ = ("_then",)
+
+    def __init__(self) -> None:
+        super().__init__(PENDING)
+        self._then: Callable[[Appended], None] | None = None
+
+    def then(self, callback: Callable[[Appended], None]) -> None:
+        self._then = callback
+
+    def tell(self, appended: Appended) -> None:
+        then, self._then = self._then, None
+        if then is not None:
+            then(appended)
+
+
+class Detour(Protocol):
+    """What batches of producers go through before they are appended (recompression.py)."""
+
+    def take(self, content: bytes, start: int, size: int, version: int, now_ms: int) -> Appended | None: ...
+    def is_waited_for(self) -> bool: ...
+    def give_up(self, code: int) -> None:
+        """Whoever waits is told code."""
 
 
 class FetchPlan:
@@ -77,6 +106,7 @@ class Partition:
 
     __slots__ = (
         "_committer",
+        "_detour",
         "_on_failure",
         "_waiting",
         "_waits",
@@ -123,6 +153,7 @@ class Partition:
         """Records from here on were answered when the page cache had them; None: all that were answered are durable."""
         self._waits = waits
         self._on_failure = on_failure
+        self._detour: Detour | None = None
         self._waiting: deque[Waiting] | None = None
         """In order of offsets; made at the first wait, for an empty deque weighs 600 bytes."""
 
@@ -135,9 +166,17 @@ class Partition:
         """Check a producer's batch, assign its offsets and hand its bytes to the committer."""
         if self.offline:
             return Appended(errors.KAFKA_STORAGE_ERROR)
+        if self._detour is not None:
+            taken = self._detour.take(content, start, size, version, now_ms)
+            if taken is not None:
+                return taken
         header = validate_produced(content, start, size, self.options, version, now_ms)
         if isinstance(header, int):
             return Appended(header)
+        return self.append_checked(header, content, start, now_ms)
+
+    def append_checked(self, header: BatchHeader, content: bytes, start: int, now_ms: int) -> Appended:
+        """Append a producer's batch that is as the topic wants it, unless its sequence is wrong or known."""
         log = self.log
         if header.producer_id >= 0:
             checked = log.producers.check(header)
@@ -149,6 +188,15 @@ class Partition:
         if self.options.timestamp_type_log_append:
             stamp = now_ms
         return self._write(header, content, start, now_ms, stamp)
+
+    @property
+    def recompresses(self) -> bool:
+        return self._detour is not None
+
+    def recompress(self, detour: Detour) -> None:
+        """From now on batches go through detour, if the topic has a codec; else only as long as some wait there."""
+        is_needed = self.options.compression_codec != AS_SENT or detour.is_waited_for()
+        self._detour = detour if is_needed else None
 
     def append_own(self, batch: bytes, now_ms: int) -> int:
         """Append one batch of the broker's own making; returns its end offset, or minus an error code."""
@@ -189,6 +237,8 @@ class Partition:
         self.options = options
         self.log.options = options
         self._wanted = committer
+        if self._detour is not None:
+            self.recompress(self._detour)
         if committer is self._committer:
             return
         if isinstance(self._committer, CacheCommitter):
@@ -236,6 +286,8 @@ class Partition:
         waiting, self._waiting = self._waiting, None
         for _, callback in waiting or ():
             callback(code)
+        if self._detour is not None:
+            self._detour.give_up(code)
         self._waits.wake(self)
 
     def sync_failed(self, error: WorldError) -> None:
@@ -282,7 +334,10 @@ class Partition:
     def is_committing(self) -> bool:
         """Something is appended and not committed yet, or chores are being done."""
         return not self.offline and (
-            self.high_watermark < self.log.end_offset or self.lane.busy or bool(self.lane.chores)
+            self.high_watermark < self.log.end_offset
+            or self.lane.busy
+            or bool(self.lane.chores)
+            or (self._detour is not None and self._detour.is_waited_for())
         )
 
     def when_committed(self, end_offset: int, callback: Callable[[int], None]) -> None:

@@ -82,7 +82,8 @@ def validate_produced(
             return header
         return flaws_code(flaws, header, options, now_ms, content, start + HEADER_BYTES) or header
     if options.cleanup_compact or options.validate_records:
-        return open_and_walk(content, start, header, options, stamp_max, now_ms) or header
+        opened = open_records(content, start, header, options, now_ms)
+        return opened if isinstance(opened, int) else header
     return header
 
 
@@ -153,17 +154,32 @@ def any_outside(header: BatchHeader, options: TopicOptions, now_ms: int, body: b
     return False
 
 
-def open_and_walk(
-    content: bytes, start: int, header: BatchHeader, options: TopicOptions, stamp_max: int, now_ms: int
-) -> int:
-    """The error code of a compressed batch that has to be opened, or 0."""
+def open_records(
+    content: bytes, start: int, header: BatchHeader, options: TopicOptions, now_ms: int
+) -> bytes | int:
+    """The records of a compressed batch whose header is good, opened and walked, or the error code of what is wrong."""
     packed = memoryview(content)[start + HEADER_BYTES : start + header.size]
     try:
         body = decompress(header.codec, packed)
     except CannotDecompress:
         return errors.INVALID_RECORD
+    by_producer = not options.timestamp_type_log_append
+    stamp_max = stamp_allowance(header, options, now_ms) if by_producer else STAMP_MAX
     flaws = walk_records(body, 0, len(body), header.record_count, stamp_max)
-    return flaws_code(flaws, header, options, now_ms, body, 0)
+    return flaws_code(flaws, header, options, now_ms, body, 0) or body
+
+
+def max_timestamp(header: BatchHeader, body: bytes) -> int:
+    """The greatest timestamp of walked records, ms."""
+    newest = 0
+    at = 0
+    for number in range(header.record_count):
+        size, at = read_varint(body, at)
+        delta, _ = read_varint(body, at + 1)
+        if delta > newest or number == 0:
+            newest = delta
+        at += size
+    return header.base_timestamp + newest
 
 
 def walk_records(content: bytes, at: int, end: int, count: int, stamp_max: int) -> int:

@@ -2,6 +2,7 @@
 
 Behaviour  Partitions are independent: each has its own code. acks=0 is never answered; an error then closes the
            connection, as in Kafka. acks=1 and acks=all both wait for the committer: with one replica they are the same.
+           Where compression.type changes the codec, a batch may be appended, or refused, some time later.
            A partition named twice is INVALID_RECORD for both batches' partition.
 Versions   v0-2 are advertised and refused (KAFKA-18659). v7: zstd allowed. v8: record errors and message.
            v10: who leads the partition instead, and where that broker is (KIP-951). v13: topics by id (KIP-516).
@@ -11,7 +12,7 @@ Not done   Transactions: a transactional batch is refused until they are built. 
 from typing import Final
 
 from barnabas import errors
-from barnabas.partitions.partition import Appended, Partition
+from barnabas.partitions.partition import Appended, Partition, Pending
 from barnabas.partitions.waits import Parked
 from barnabas.records.faults import record_faults
 from barnabas.records.validate import validate_produced
@@ -55,6 +56,30 @@ class Unanswered(Parked):
         if end_offset > partition.high_watermark:
             self._left += 1
             partition.when_committed(end_offset, lambda code: self._settle(answer, code))
+
+    def wait_for_append(
+        self,
+        pending: Pending,
+        partition: Partition,
+        answer: PartitionProduceResponse,
+        asked: PartitionProduceData,
+        version: int,
+        now_ms: int,
+    ) -> None:
+        """The codec of the batch is being changed: then it is appended, or refused as any other."""
+        self._left += 1
+
+        def go_on(appended: Appended) -> None:
+            fill(answer, appended, partition)
+            if appended.code == 0:
+                partition.when_committed(appended.end_offset, lambda code: self._settle(answer, code))
+                return
+            if appended.code in OF_RECORDS and asked.records is not None:
+                name_records(answer, asked.records, partition, now_ms)
+            explain(answer, version)
+            self._settle(answer, 0)
+
+        pending.then(go_on)
 
     def answer(self) -> ProduceResponse | Parked:
         """The response when nothing is left to wait for, else this."""
@@ -105,9 +130,16 @@ def handle(
                 else:
                     appended = append(partition, ask, asked, version, now_ms)
                     fill(answer, appended, partition)
-                    if appended.code == 0 and acks != 0:
-                        unanswered.wait_for(partition, answer, appended.end_offset)
-                    if appended.code in OF_RECORDS and asked.records is not None:
+                    if appended.code == 0:
+                        if acks != 0:
+                            unanswered.wait_for(partition, answer, appended.end_offset)
+                    elif isinstance(appended, Pending):
+                        answer.error_code = 0
+                        if acks != 0:
+                            unanswered.wait_for_append(appended, partition, answer, asked, version, now_ms)
+                        else:
+                            close_if_refused(appended, caller)
+                    elif appended.code in OF_RECORDS and asked.records is not None:
                         name_records(answer, asked.records, partition, now_ms)
             if answer.error_code:
                 failed = True
@@ -119,6 +151,11 @@ def handle(
             raise Closed("a batch of an acks=0 Produce was refused")
         return None
     return unanswered.answer()
+
+
+def close_if_refused(pending: Pending, caller: Caller) -> None:
+    """As for acks=0 that is refused at once: nothing is answered, so the producer is told by the end of the connection."""
+    pending.then(lambda appended: caller.connection.close() if appended.code else None)
 
 
 def name_leaders(broker: Broker, response: ProduceResponse, listener: str) -> None:

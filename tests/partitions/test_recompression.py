@@ -1,0 +1,186 @@
+"""Batches that wait for another codec (partitions/recompression.py): their order, and that each is answered once."""
+
+import errno
+from collections.abc import Callable
+
+import pytest
+from journal_bench import Bench
+
+from barnabas import errors
+from barnabas.partitions.partition import Appended, Partition, Pending
+from barnabas.partitions.recompression import INLINE_BYTES_MAX
+from barnabas.records.batch import CODECS
+from barnabas.records.record import Record, batches, build_batch, records_of
+
+SMALL = b"small"
+LARGE = b"large" * INLINE_BYTES_MAX
+
+
+class Sending:
+    """One producer of a topic with a codec; what it was told of each batch, in the order in which it was told."""
+
+    def __init__(self, codec: str = "zstd") -> None:
+        self.bench = Bench()
+        self.bench.set("a", compression_type=codec)
+        self.told: list[tuple[int, int, int]] = []
+        self.sent = 0
+
+    @property
+    def partition(self) -> Partition:
+        return self.bench.partition("a")
+
+    def send(self, value: bytes, sequence: int | None = None) -> Appended:
+        number, self.sent = self.sent, self.sent + 1
+        now_ms = self.bench.time.wall_ms()
+        fields = (
+            {} if sequence is None else {"producer_id": 9, "producer_epoch": 0, "base_sequence": sequence}
+        )
+        batch = build_batch([Record(None, value, now_ms)], **fields)
+        appended = self.partition.append(batch, 0, len(batch), 12, now_ms)
+        if isinstance(appended, Pending):
+            appended.then(lambda later: self._tell(number, later))
+        else:
+            self._tell(number, appended)
+        return appended
+
+    def _tell(self, number: int, appended: Appended) -> None:
+        if appended.code:
+            self.told.append((number, appended.code, -1))
+            return
+        offset = appended.base_offset
+        self.partition.when_committed(
+            appended.end_offset, lambda code: self.told.append((number, code, offset))
+        )
+
+    def settle(self, count: int) -> None:
+        self.bench.time.run_until(lambda: len(self.told) == count)
+        assert self.bench.machine.node.partitions.uncommitted.bytes == 0
+
+    def kept(self) -> list[tuple[str, bytes]]:
+        """Codec and value of each batch but the first, which the bench wrote."""
+        found: list[tuple[str, bytes]] = []
+        offset = 1
+        while offset < self.partition.high_watermark:
+            content = self.partition.read_bytes(offset, 1)
+            ((header, at),) = batches(content)
+            (record,) = records_of(content, header, at)
+            found.append((CODECS[header.codec], bytes(record.value or b"")))
+            offset += 1
+        return found
+
+
+def test_a_small_batch_needs_no_thread_and_a_large_one_does() -> None:
+    it = Sending()
+    assert not isinstance(it.send(SMALL), Pending)
+    assert isinstance(it.send(LARGE), Pending)
+    assert it.partition.is_committing
+    it.settle(2)
+    assert it.kept() == [("zstd", SMALL), ("zstd", LARGE)]
+
+
+def test_what_is_of_the_codec_already_goes_as_it_came() -> None:
+    it = Sending("uncompressed")
+    assert not isinstance(it.send(LARGE), Pending)
+    it.settle(1)
+    assert it.kept() == [("none", LARGE)]
+
+
+def test_the_order_of_arrival_is_the_order_of_offsets() -> None:
+    it = Sending()
+    for turn in range(4):
+        it.send(LARGE, 2 * turn)
+        assert isinstance(it.send(SMALL, 2 * turn + 1), Pending), "it waits behind a large one"
+    it.settle(8)
+    assert it.told == [(number, 0, 1 + number) for number in range(8)]
+    assert it.kept() == [("zstd", LARGE), ("zstd", SMALL)] * 4
+    assert not isinstance(it.send(SMALL, 8), Pending)
+
+
+def test_sequences_are_checked_in_order_and_a_retry_meets_what_it_repeats() -> None:
+    it = Sending()
+    for sequence in (0, 1, 0, 5, 2):
+        it.send(LARGE, sequence)
+    it.settle(5)
+    gap = errors.OUT_OF_ORDER_SEQUENCE_NUMBER
+    assert sorted(it.told) == [(0, 0, 1), (1, 0, 2), (2, 0, 1), (3, gap, -1), (4, 0, 3)]
+
+
+def test_after_the_option_is_gone_nothing_overtakes_what_waits() -> None:
+    it = Sending()
+    it.send(LARGE)
+    it.send(LARGE)
+    it.bench.set("a", compression_type="producer")
+    assert isinstance(it.send(SMALL), Pending)
+    it.settle(3)
+    assert it.told == [(0, 0, 1), (1, 0, 2), (2, 0, 3)]
+    assert it.kept() == [("zstd", LARGE), ("none", LARGE), ("none", SMALL)]
+    assert not it.partition.recompresses, "nothing stands before it any more"
+
+
+def test_the_option_may_go_and_come_back_while_nothing_waits() -> None:
+    it = Sending()
+    it.bench.set("a", compression_type="producer")
+    assert not it.partition.recompresses
+    it.send(LARGE)
+    it.bench.set("a", compression_type="lz4")
+    it.send(LARGE)
+    it.settle(2)
+    assert it.kept() == [("none", LARGE), ("lz4", LARGE)]
+
+
+def test_a_refused_batch_lets_the_next_one_go_on() -> None:
+    it = Sending()
+    it.bench.set("a", compression_type="zstd", max_message_bytes="100000")
+    for value in (LARGE, b"x" * 200_000, LARGE):
+        it.send(value)
+    it.settle(3)
+    assert it.told == [(0, 0, 1), (1, errors.MESSAGE_TOO_LARGE, -1), (2, 0, 2)]
+
+
+def closed(it: Sending) -> None:
+    it.partition.close()
+
+
+def failed_write(it: Sending) -> None:
+    it.bench.machine.disk.fail("write", errno.EIO)
+    it.bench.put("a")
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [(closed, errors.NOT_LEADER_OR_FOLLOWER), (failed_write, errors.KAFKA_STORAGE_ERROR)],
+)
+def test_whoever_waits_when_the_partition_is_given_up_is_told_at_once_and_once(
+    end: Callable[[Sending], None], code: int
+) -> None:
+    it = Sending()
+    for _ in range(3):
+        it.send(LARGE)
+    it.bench.machine.loop.slow("compress", 10_000)
+    end_offset = it.partition.log.end_offset
+    end(it)
+    assert [(number, told) for number, told, _ in it.told[-3:]] == [(number, code) for number in range(3)]
+    it.bench.time.run_for(500)
+    assert len(it.told) == 3
+    assert it.partition.log.end_offset <= end_offset + 1, "what the thread made is dropped"
+    assert it.bench.machine.node.partitions.uncommitted.bytes == 0
+
+
+def test_after_a_failed_write_it_goes_on_with_the_codec() -> None:
+    it = Sending()
+    it.send(LARGE)
+    it.settle(1)
+    failed_write(it)
+    it.bench.time.run_until(lambda: not it.partition.offline)
+    it.send(LARGE)
+    it.send(SMALL)
+    it.settle(3)
+    assert it.kept()[-2:] == [("zstd", LARGE), ("zstd", SMALL)]
+
+
+def test_a_clean_stop_waits_for_what_waits() -> None:
+    it = Sending()
+    for _ in range(3):
+        it.send(LARGE)
+    assert it.bench.machine.stop()
+    assert it.told == [(0, 0, 1), (1, 0, 2), (2, 0, 3)]
