@@ -39,6 +39,7 @@ def test_work_is_done_elsewhere_and_answered_here(loop: AsyncLoop) -> None:
     run(loop)
     assert threads[0].startswith("barnabas-commit")
     assert threads[1] == threading.current_thread().name
+    assert loop.vigil.jobs == 0
 
 
 def test_between_the_answers_of_many_jobs_others_have_their_turn(loop: AsyncLoop) -> None:

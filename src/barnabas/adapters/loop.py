@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from barnabas.adapters.vigil import Vigil, pays_here
 from barnabas.ports import Pool
 
 POOL_THREADS: Final[dict[Pool, int]] = {"commit": 4, "sync": 2, "read": 2, "compress": 1, "metadata": 1}
@@ -31,6 +32,7 @@ class AsyncLoop:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.asyncio = loop
+        self.vigil = Vigil(loop, pays_here)
         self._timer: asyncio.TimerHandle | None = None
         self._pools: dict[Pool, ThreadPoolExecutor] = {}
         self._answers: deque[tuple[Done, object | None, BaseException | None]] = deque()
@@ -69,6 +71,7 @@ class AsyncLoop:
                 self._answering = True
                 self._wake()
 
+        self.vigil.jobs += 1
         executor.submit(run)
 
     def _wake(self) -> None:
@@ -82,6 +85,7 @@ class AsyncLoop:
         try:
             for _ in range(min(len(self._answers), ANSWERS_MAX)):
                 done, result, error = self._answers.popleft()
+                self.vigil.jobs -= 1
                 done(result, error)
         finally:
             # Those that came meanwhile, were too many, or lie behind a callback that raised.

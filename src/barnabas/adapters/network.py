@@ -133,6 +133,7 @@ class SocketConnection:
             return
         receiver = self._receiver
         assert receiver is not None, "reading begins with a receiver"
+        network.vigil.heard()
         network.reading = True
         try:
             receiver.received(network.receive_view[:size])
@@ -447,6 +448,7 @@ class SocketNetwork:
     def __init__(self, loop: AsyncLoop, send_buffer_bytes: int = SYSTEMS_OWN) -> None:
         """send_buffer_bytes: of each socket that comes in; SYSTEMS_OWN, or any below 1: as large as the system makes it."""
         self.loop = loop
+        self.vigil = loop.vigil
         self._send_buffer_bytes = send_buffer_bytes
         self.receive_view = memoryview(bytearray(RECEIVE_BYTES))
         self._copy_view = memoryview(bytearray(COPIED_BYTES_MAX))
