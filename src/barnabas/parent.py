@@ -417,11 +417,15 @@ class Parent:
         long_ago_ms = self._world.clock.mono_ms() - self._removing_ms()
         for index, (node_id, child) in enumerate(deleted.leaders):
             worker = self.supervisor.workers.get(node_id)
-            if worker is None or (worker.state == "waiting" and worker.is_buried) or (
-                worker.state == "serving"
-                and worker.child is not child
-                and worker.serving_since_ms <= long_ago_ms
-                and self.settled.reached(deleted.version, [node_id])
+            if (
+                worker is None
+                or (worker.state == "waiting" and worker.is_buried)
+                or (
+                    worker.state == "serving"
+                    and worker.child is not child
+                    and worker.serving_since_ms <= long_ago_ms
+                    and self.settled.reached(deleted.version, [node_id])
+                )
             ):
                 free.add(index)
         return free

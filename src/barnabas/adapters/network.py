@@ -155,6 +155,7 @@ class SocketConnection:
                 run = self._run_of(wanted)
                 size = len(run)
                 if size:
+                    network.vigil.heard()
                     receiver.received(memoryview(run))
                     turn_bytes += size
                 if size < wanted:
