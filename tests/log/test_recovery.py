@@ -125,6 +125,26 @@ def test_broken_indexes_are_rebuilt_from_the_log(disk: Disk, suffix: str, damage
     assert again.offset_for_time(NOW_MS + 33, 50) == (NOW_MS + 33, 33, 1)
 
 
+@pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize("left", ["zeros", "older"])
+def test_a_time_index_that_was_not_synced_is_not_believed(disk: Disk, left: str, clean: bool) -> None:
+    """By the greatest timestamp retention takes segments away: zeros would make all of them 50 years old."""
+    options = {"internal_segment_bytes": 2_000, "index_interval_bytes": 100}
+    log = disk.log(**options)
+    for number in range(40):
+        append(log, [b"x" * 60], timestamp=NOW_MS + number)
+    log.close(clean=True)
+    known = [segment.max_timestamp for segment in log.segments]
+    assert len(known) > 2 and known[-1] == NOW_MS + 39
+    for segment in log.segments:
+        name = f"{segment.base_offset:020d}.timeindex"
+        content = disk.content(name)
+        disk.overwrite(bytes(len(content)) if left == "zeros" else content[:12], name)
+    again = disk.log(clean=clean, recovery_point=40, **options)
+    assert [segment.max_timestamp for segment in again.segments] == known
+    assert again.offset_for_time(NOW_MS + 33, 40) == (NOW_MS + 33, 33, 1)
+
+
 @pytest.mark.parametrize("damage", ["absent", "flipped", "from the future"])
 def test_producer_state_comes_back_from_the_log_when_the_snapshot_does_not(disk: Disk, damage: str) -> None:
     log = disk.log()

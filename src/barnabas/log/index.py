@@ -6,7 +6,8 @@ Layout   .index      pairs (relative offset u32, position u32): the last offset 
 I1       Offsets, positions and timestamps rise strictly from pair to pair (timestamps: do not fall).
 I2       A pair names a batch that is in the log; an index may lag behind the log and never leads it.
 Crash    a torn last pair is ignored; a pair that breaks I1 or I2 makes the index unusable: it is rebuilt from the log.
-Truth    the .log file: nothing here is worth repairing, so there is no checksum.
+Truth    the .log file: nothing here is worth repairing, so there is no checksum. What decides about records is proven first (R6 of
+         recovery.py).
 """
 
 import sys

@@ -12,6 +12,8 @@ R4        Holes between offsets are made by compaction, so they exist in closed 
           What lies in a segment behind the base offset of the next one was truncated: it is cut, and the next stays.
 R5        What is taken up above the recovery point is written again and synced before it is served: it may stand in the
           page cache alone, and after a failed sync the kernel calls such bytes clean and would never write them.
+R6        Indexes are not synced. A power failure may leave zeros of one, or an older one, that are whole in form. What retention
+          goes by, the greatest timestamp, is taken from one only when the batch that it names has it.
 """
 
 from bisect import bisect_right
@@ -107,13 +109,36 @@ def load_segments(
 
 
 def set_timestamps(segment: Segment) -> None:
+    """What retention goes by. R6."""
     index = segment.time_index
-    if index.timestamps:
-        segment.max_timestamp = index.timestamps[-1]
-        segment.max_timestamp_offset = segment.base_offset + index.offsets[-1]
-        segment.first_timestamp = index.timestamps[0]
+    if index.timestamps and is_true(segment):
+        trust_times(segment)
+        position = segment.offset_index.positions[-1] if segment.offset_index.positions else 0
+        for header, _ in segment.scan(position):  # one that lags
+            if header.max_timestamp > segment.max_timestamp:
+                segment.max_timestamp, segment.max_timestamp_offset = (
+                    header.max_timestamp,
+                    header.next_offset - 1,
+                )
     elif segment.size:
         segment.rebuild_indexes()
+
+
+def is_true(segment: Segment) -> bool:
+    """Whether the last pair of the time index names a batch that has that timestamp. R6."""
+    index = segment.time_index
+    offset = segment.base_offset + index.offsets[-1]
+    for header, _ in segment.scan(segment.offset_index.lookup(index.offsets[-1])):
+        if header.next_offset > offset:
+            return header.base_offset <= offset and header.max_timestamp == index.timestamps[-1]
+    return False
+
+
+def trust_times(segment: Segment) -> None:
+    index = segment.time_index
+    segment.max_timestamp = index.timestamps[-1]
+    segment.max_timestamp_offset = segment.base_offset + index.offsets[-1]
+    segment.first_timestamp = index.timestamps[0]
 
 
 def find_end(segment: Segment) -> None:
@@ -195,7 +220,7 @@ def write_again(segment: Segment, position: int) -> None:
 def start_of_scan(segment: Segment, recovery_point: int) -> tuple[int, int]:
     """Position and offset from which to check: the last indexed batch below the recovery point, else the beginning.
 
-    The index is used only when its entry proves to name a batch; otherwise it is forgotten and rebuilt.
+    The indexes are used only when their entries prove to name a batch; otherwise they are forgotten and rebuilt.
     """
     index = segment.offset_index
     wanted = recovery_point - 1 - segment.base_offset
@@ -206,11 +231,9 @@ def start_of_scan(segment: Segment, recovery_point: int) -> tuple[int, int]:
         if header is not None and header.magic == MAGIC and header.next_offset == last_offset + 1:
             index.truncate(position + 1)
             segment.time_index.truncate(header.next_offset - segment.base_offset)
-            if segment.time_index.timestamps:
-                segment.max_timestamp = segment.time_index.timestamps[-1]
-                segment.max_timestamp_offset = segment.base_offset + segment.time_index.offsets[-1]
-                segment.first_timestamp = segment.time_index.timestamps[0]
-            return position, header.base_offset
+            if segment.time_index.timestamps and is_true(segment):
+                trust_times(segment)
+                return position, header.base_offset
     segment.clear_indexes()
     return 0, segment.base_offset
 
