@@ -75,7 +75,7 @@ class Node:
         self.turn = Turn(loop, clock)
         self.folder = folder
         self.cluster = ClusterStore(world.meta)
-        self._settled = Settled(world.meta, self.node_id) if folder.is_shared else None
+        self._settled = Settled(world.meta, self.node_id, self.waits.call_after) if folder.is_shared else None
         self.partitions = Partitions(
             self.node_id,
             clock,

@@ -185,7 +185,7 @@ class Parent:
     def _open_metadata(self) -> None:
         store = self._world.open_store()
         self._cluster = ClusterStore(store)
-        self._settled = Settled(store, OF_NO_NODE)
+        self._settled = Settled(store, OF_NO_NODE, self._waits.call_after)
         self._cluster.load(self._then(lambda: self.settled.load(self._then(self._consolidate_first))))
 
     def _consolidate_first(self) -> None:

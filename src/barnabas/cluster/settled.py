@@ -3,7 +3,8 @@
     applied/<node id>    the version of the image up to which that node has opened what it leads, decimal
 
 E1  A node marks a version once everything the image of that version says is done here, and versions only rise.
-E2  One mark is on its way at a time; what is marked meanwhile goes with the next: many changes cost few transactions.
+E2  One mark is on its way at a time; what is marked meanwhile goes with the next: many changes cost few transactions. One
+    that could not be written (the disk is full) is written again AGAIN_MS later: others wait for it.
 E3  A mark need not be synced: after a power failure nobody waits who has asked before it.
 E4  A mark of a life before this one is lower than what is waited for: a version is waited for only after it was made.
 Crash   of a node: it marks nothing more. Whoever waits for it goes on waiting until it is back and has marked, or is no
@@ -16,7 +17,9 @@ from typing import Final
 from barnabas.ports import MetaChanges, MetaStore, Versioned, WorldError
 
 PREFIX: Final = "applied/"
+AGAIN_MS: Final = 1_000
 Nodes = Callable[[], Collection[int]]
+CallAfter = Callable[[int, Callable[[], None]], object]
 
 
 class Waiting:
@@ -37,8 +40,9 @@ class Waiting:
 class Settled:
     """One node's view of how far all have come, and its own mark."""
 
-    def __init__(self, meta: MetaStore, node_id: int) -> None:
+    def __init__(self, meta: MetaStore, node_id: int, call_after: CallAfter) -> None:
         self._meta = meta
+        self._call_after = call_after
         self._own_key = f"{PREFIX}{node_id}"
         self._applied: dict[int, int] = {}
         self._waiting: list[Waiting] = []
@@ -68,7 +72,7 @@ class Settled:
     # -- the own mark
 
     def mark(self, version: int) -> None:
-        """E1. A mark that cannot be written is written with the next one."""
+        """E1."""
         self._marked = max(self._marked, version)
         self._write()
 
@@ -78,11 +82,16 @@ class Settled:
         self._writing = True
         version = self._marked
 
-        def written(_: bool, error: WorldError | None) -> None:
+        def go_on() -> None:
             self._writing = False
+            self._write()
+
+        def written(_: bool, error: WorldError | None) -> None:
             if error is None:
                 self._written = version
-                self._write()
+                go_on()
+            else:
+                self._call_after(AGAIN_MS, go_on)
 
         self._meta.txn([], {self._own_key: str(version).encode()}, [], written, durable=False)
 

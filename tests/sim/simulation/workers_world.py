@@ -181,6 +181,7 @@ class WorkersWorld(World):
         self.time.after(self._long_or_short_ms(), go_on)
 
     def _fill_disk(self) -> None:
+        self.may_be_mute = True
         self._workers.fill_disk()
         if self.time.random.random() < 0.6:
             self.time.after(self._long_or_short_ms(), self._workers.free_disk)
