@@ -1,6 +1,15 @@
 """Facts are byte for byte what Apache Kafka 4.3 writes for the same commits (read from its own __consumer_offsets)."""
 
-from barnabas.coordinators.group.facts import group_fact, offset_fact, read_group, read_key, read_offset
+import pytest
+
+from barnabas.coordinators.group.facts import (
+    OffsetFact,
+    group_fact,
+    offset_fact,
+    read_group,
+    read_key,
+    read_offset,
+)
 from barnabas.wire.internal.group_metadata_value import GroupMetadataValue
 from barnabas.wire.internal.offset_commit_key import OffsetCommitKey
 from barnabas.wire.internal.offset_commit_value import OffsetCommitValue
@@ -19,6 +28,24 @@ def test_a_commit() -> None:
     assert read_offset(BY_KAFKA) == value
     assert fact.key == b"\x00\x01\x00\x01g\x00\x01t\x00\x00\x00\x00"
     assert read_key(fact.key) == OffsetCommitKey("g", "t", 0)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        OffsetCommitValue(7, -1, "", 1795570286749, -1, TOPIC_ID),
+        OffsetCommitValue(2**63 - 1, 2**31 - 1, "ä" * 300, 0),
+        OffsetCommitValue(8, 3, "note", 1795570286780, 1795570886780, TOPIC_ID),
+        OffsetCommitValue(8, -1, "note", 1795570286780, 0),
+    ],
+)
+def test_what_is_applied_at_once_is_what_a_load_reads(value: OffsetCommitValue) -> None:
+    fact = offset_fact("group", "topic", 3, value)
+    if isinstance(fact, OffsetFact):
+        assert fact.place == read_key(fact.key or b"")
+        assert fact.committed == read_offset(fact.value or b"")
+    else:
+        assert value.expire_timestamp >= 0, "its bytes say less than it does"
 
 
 def test_a_commit_with_its_own_retention() -> None:

@@ -157,12 +157,14 @@ class OffsetClient:
 
 
 class Solo(OffsetClient):
-    """Commits rising offsets for a group without members and, after each, reads back what is committed."""
+    """Commits rising offsets for a group without members, some at once, and reads back what is committed."""
 
     def __init__(self, world: "World", name: str, commits: int) -> None:
         super().__init__(world, name, SOLO)
         self._left = commits
         self._next = 1
+        self._codes: list[int | None] = []
+        """Answers to what was committed at once."""
         self.find(self._commit)
 
     @property
@@ -170,14 +172,21 @@ class Solo(OffsetClient):
         return self._left == 0
 
     def _commit(self) -> None:
-        self.commit({0: self._next}, -1, "", None, self._committed)
+        """None that had no answer is sent again: it might undo a later one."""
+        first, self._next = self._next, self._next + self.world.time.random.choice((1, 1, 2, 5))
+        self._codes = []
+        count = self._next - first
+        for offset in range(first, self._next):
+            self.commit({0: offset}, -1, "", None, lambda code: self._committed(code, count))
 
-    def _committed(self, code: int | None) -> None:
+    def _committed(self, code: int | None, count: int) -> None:
         self.world.history.require(code in (None, 0, *LOOK_AGAIN), "refused", f"commit with {code}")
-        if code != 0:
+        self._codes.append(code)
+        if len(self._codes) < count:
+            return
+        if any(code != 0 for code in self._codes):
             self.process.after(RETRY_MS, lambda: self.find(self._commit))
         else:
-            self._next += 1
             self._read()
 
     def _read(self) -> None:

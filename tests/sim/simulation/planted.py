@@ -21,6 +21,7 @@ from barnabas.partitions.journal_committer import Journal, JournalCommitter
 from barnabas.partitions.partition import Partition
 from barnabas.partitions.upkeep import Upkeep
 from barnabas.ports import WorldError
+from barnabas.records.record import Record
 from barnabas.testing.meta import VirtualMetaStore
 
 Patch = pytest.MonkeyPatch
@@ -243,7 +244,20 @@ def metadata_is_not_synced(patch: Patch) -> None:
 
 @caught_by("committed", "skipped", focus=("power",))
 def commit_is_answered_before_it_is_durable(patch: Patch) -> None:
-    patch.setattr(coordinator, "durable", lambda shard, response, refused: response)
+    def gather(self: GroupShard, facts: list[Record], told: runtime.Told) -> None:
+        told(self.append(facts))
+
+    patch.setattr(GroupShard, "gather", gather)
+
+
+@caught_by("committed", "skipped")
+def commits_of_one_turn_are_written_in_another_order(patch: Patch) -> None:
+    real = GroupShard._append
+
+    def append(self: GroupShard, facts: list[Record]) -> int:
+        return real(self, facts[::-1])
+
+    patch.setattr(GroupShard, "_append", append)
 
 
 @caught_by("committed", "fenced", focus=("power",))

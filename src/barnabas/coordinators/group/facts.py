@@ -25,29 +25,45 @@ GROUP: Final = 2
 OFFSET_VERSION: Final = 4
 OFFSET_VERSION_WITH_EXPIRY: Final = 1
 GROUP_VERSION: Final = 3
+OFFSET_KEY: Final = b"\x00\x01"
+OFFSET_VALUE: Final = b"\x00\x04"
+GROUP_KEY: Final = b"\x00\x02"
+GROUP_VALUE: Final = b"\x00\x03"
 
 Key = OffsetCommitKey | GroupMetadataKey
 
 
-def _prefixed(number: int, body: bytes) -> bytes:
-    return number.to_bytes(2, "big") + body
+class OffsetFact(Record):
+    """A committed offset that keeps what its bytes say: who applies it where it was made need not read them."""
+
+    __slots__ = ("committed", "place")
+
+    def __init__(
+        self, key: bytes, value: bytes, place: OffsetCommitKey, committed: OffsetCommitValue
+    ) -> None:
+        super().__init__(key, value)
+        self.place = place
+        self.committed = committed
 
 
 def offset_fact(group: str, topic: str, index: int, value: OffsetCommitValue | None) -> Record:
     """A committed offset, or its end. An explicit expiry can only be written as version 1, as Kafka does."""
-    key = _prefixed(OFFSET, offset_commit_key.encode(OffsetCommitKey(group, topic, index), 0))
+    place = OffsetCommitKey(group, topic, index)
+    key = OFFSET_KEY + offset_commit_key.encode(place, 0)
     if value is None:
         return Record(key, None)
-    version = OFFSET_VERSION if value.expire_timestamp < 0 else OFFSET_VERSION_WITH_EXPIRY
-    return Record(key, _prefixed(version, offset_commit_value.encode(value, version)))
+    if value.expire_timestamp < 0:
+        return OffsetFact(key, OFFSET_VALUE + offset_commit_value.encode(value, OFFSET_VERSION), place, value)
+    version = OFFSET_VERSION_WITH_EXPIRY  # which says less than the value does
+    return Record(key, version.to_bytes(2, "big") + offset_commit_value.encode(value, version))
 
 
 def group_fact(group: str, value: GroupMetadataValue | None) -> Record:
     """A group's generation, members and assignments, or its end."""
-    key = _prefixed(GROUP, group_metadata_key.encode(GroupMetadataKey(group), 0))
+    key = GROUP_KEY + group_metadata_key.encode(GroupMetadataKey(group), 0)
     if value is None:
         return Record(key, None)
-    return Record(key, _prefixed(GROUP_VERSION, group_metadata_value.encode(value, GROUP_VERSION)))
+    return Record(key, GROUP_VALUE + group_metadata_value.encode(value, GROUP_VERSION))
 
 
 def read_key(content: bytes) -> Key | None:

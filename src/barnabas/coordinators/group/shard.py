@@ -6,13 +6,15 @@ from barnabas import errors
 from barnabas.config.effective import BrokerOptions
 from barnabas.coordinators.group import offsets
 from barnabas.coordinators.group.classic import Classic
-from barnabas.coordinators.group.facts import group_fact, read_group, read_key, read_offset
+from barnabas.coordinators.group.facts import OffsetFact, group_fact, read_group, read_key, read_offset
 from barnabas.coordinators.group.group import Group, State
 from barnabas.coordinators.runtime import Shard, ShardPartition, TurnEnd
 from barnabas.partitions.waits import Waits
 from barnabas.ports import Clock, Loop
 from barnabas.records.record import Record
 from barnabas.wire.internal.group_metadata_key import GroupMetadataKey
+from barnabas.wire.internal.offset_commit_key import OffsetCommitKey
+from barnabas.wire.internal.offset_commit_value import OffsetCommitValue
 
 
 class GroupShard(Shard):
@@ -36,20 +38,25 @@ class GroupShard(Shard):
         self.classic = Classic(self, clock, loop, waits, options, new_id)
 
     def apply(self, record: Record) -> None:
+        if isinstance(record, OffsetFact):
+            self._keep_offset(record.place, record.committed)
+            return
         key = read_key(record.key or b"\xff\xff")
         if key is None:
             return
         if isinstance(key, GroupMetadataKey):
             self._apply_group(key.group, record)
             return
-        group = self.groups.get(key.group)
-        if record.value is None:
-            if group is not None:
-                group.offsets.pop((key.topic, key.partition), None)
-            return
+        if record.value is not None:
+            self._keep_offset(key, read_offset(record.value))
+        elif key.group in self.groups:
+            self.groups[key.group].offsets.pop((key.topic, key.partition), None)
+
+    def _keep_offset(self, place: OffsetCommitKey, committed: OffsetCommitValue) -> None:
+        group = self.groups.get(place.group)
         if group is None:
-            group = self.groups[key.group] = Group(key.group, self.clock.wall_ms())
-        group.offsets[key.topic, key.partition] = read_offset(record.value)
+            group = self.groups[place.group] = Group(place.group, self.clock.wall_ms())
+        group.offsets[place.topic, place.partition] = committed
 
     def _apply_group(self, group_id: str, record: Record) -> None:
         """While the shard serves, a group's own fact changes nothing: its state is what the fact was made from."""
