@@ -80,7 +80,9 @@ class OffsetClient:
         self.process = Process(world, name)
         self.group = group
         self.desk = Client(self.process, world.versions)
-        """To the coordinator: one request at a time."""
+        """To the coordinator: a commit that waits for its answer holds up what is asked behind it."""
+        self.aside = Client(self.process, world.versions)
+        """To the coordinator, too, for what will not wait."""
         self.entered_at = 0
         """The step at which it was let in under the member id that it has."""
 
@@ -90,14 +92,19 @@ class OffsetClient:
                 self.process.after(RETRY_MS, lambda: self.find(found))
             else:
                 coordinator = response.coordinators[0]
-                self.desk.turn_to((coordinator.host, coordinator.port))
+                for desk in (self.desk, self.aside):
+                    desk.turn_to((coordinator.host, coordinator.port))
                 found()
 
         self.desk.turn_to()
         self.desk.ask(10, FindCoordinatorRequest(key_type=0, coordinator_keys=[self.group]), answered)
 
     def read_offsets(
-        self, partitions: list[int], have: Callable[[dict[int, int]], None], lost: Callable[[], None]
+        self,
+        partitions: list[int],
+        have: Callable[[dict[int, int]], None],
+        lost: Callable[[], None],
+        desk: Client | None = None,
     ) -> None:
         history = self.world.history
         floors = {partition: history.committed_floor(self.group, partition) for partition in partitions}
@@ -123,7 +130,7 @@ class OffsetClient:
                 offsets[partition] = part.committed_offset
             have(offsets)
 
-        self.desk.ask(9, ask, answered)
+        (desk or self.desk).ask(9, ask, answered)
 
     def commit(
         self,
@@ -178,6 +185,13 @@ class Solo(OffsetClient):
         count = self._next - first
         for offset in range(first, self._next):
             self.commit({0: offset}, -1, "", None, lambda code: self._committed(code, count))
+        if self.world.time.random.random() < 0.5:
+            delay_ms = self.world.time.random.randrange(30)
+            self.process.after(delay_ms, self._look_aside)
+
+    def _look_aside(self) -> None:
+        """What it commits is perhaps not durable yet: shown, it must be."""
+        self.read_offsets([0], lambda offsets: None, lambda: None, self.aside)
 
     def _committed(self, code: int | None, count: int) -> None:
         self.world.history.require(code in (None, 0, *LOOK_AGAIN), "refused", f"commit with {code}")

@@ -260,7 +260,7 @@ def commits_of_one_turn_are_written_in_another_order(patch: Patch) -> None:
     patch.setattr(GroupShard, "_append", append)
 
 
-@caught_by("committed", "fenced", focus=("power",))
+@caught_by("committed", "fenced", focus=("power", "stall"))
 def fetch_shows_commits_that_are_not_durable(patch: Patch) -> None:
     patch.setattr(coordinator, "all_durable", lambda shards, response, refused: response)
 
