@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from barnabas.coordinators import runtime
-from barnabas.coordinators.group import coordinator, offsets
+from barnabas.coordinators.group import offsets
 from barnabas.coordinators.group.classic import Classic
 from barnabas.coordinators.group.group import Group
 from barnabas.coordinators.group.shard import GroupShard
@@ -258,11 +258,6 @@ def commits_of_one_turn_are_written_in_another_order(patch: Patch) -> None:
         return real(self, facts[::-1])
 
     patch.setattr(GroupShard, "_append", append)
-
-
-@caught_by("committed", "fenced", focus=("power", "stall"))
-def fetch_shows_commits_that_are_not_durable(patch: Patch) -> None:
-    patch.setattr(coordinator, "all_durable", lambda shards, response, refused: response)
 
 
 @caught_by("one owner", "generation", "fenced", focus=("enter", "power", "kill"), rare=True)
