@@ -1,9 +1,12 @@
 """The histories of test_one_partition_and_group.py with a topic whose codec is not the producers', so batches wait for a thread."""
 
+from collections import deque
+from typing import Any
+
 import pytest
-from simulation.history import Broken
 from simulation.plan import Plan
-from simulation.planted import LOSES
+from simulation.planted import LOSES, Patch, Planted
+from simulation.seeds import each_planted, find, run
 from simulation.world import World
 
 from barnabas.partitions import recompression
@@ -13,7 +16,6 @@ from barnabas.partitions.recompression import Recompression
 FAST_SEEDS = 20
 BLOCK = 50
 BLOCKS = 6
-PLANTED_SEEDS = 300
 BY_PARTS = {"some in the thread": 120, "all in the thread": 0}
 """Bytes up to which the loop does it: producers' batches have some 80 to 200."""
 
@@ -34,8 +36,7 @@ def in_thread(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.usefixtures("in_thread")
 @pytest.mark.parametrize("first", range(0, FAST_SEEDS, 10))
 def test_ten_seeds(first: int) -> None:
-    for seed in range(first, first + 10):
-        WorldOfCodecs(seed).run()
+    run(WorldOfCodecs, first, 10)
 
 
 @pytest.mark.seeds
@@ -43,44 +44,34 @@ def test_ten_seeds(first: int) -> None:
 @pytest.mark.usefixtures("in_thread")
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_fifty_seeds(block: int) -> None:
-    first = 1_000 + block * BLOCK
-    for seed in range(first, first + BLOCK):
-        WorldOfCodecs(seed).run()
+    run(WorldOfCodecs, 1_000 + block * BLOCK, BLOCK)
 
 
-def found_in(rules: tuple[str, ...]) -> bool:
-    for seed in range(PLANTED_SEEDS):
-        try:
-            WorldOfCodecs(seed).run()
-        except Broken as broken:
-            assert broken.rule in rules, broken
-            return True
-    return False
-
-
-def test_small_batches_that_overtake_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Q1, planted: what needs no thread does not wait for what does."""
-    monkeypatch.setattr(recompression, "INLINE_BYTES_MAX", 120)
+def overtaking(patch: Patch) -> None:
+    """Q1: what needs no thread does not wait for what does."""
+    patch.setattr(recompression, "INLINE_BYTES_MAX", 120)
     real = Recompression.take
 
-    def take(self: Recompression, *batch: object) -> Appended | None:
-        queue, self._queue = self._queue, type(self._queue)()
-        taken = real(self, *batch)  # type: ignore[arg-type]
+    def take(self: Recompression, *batch: Any) -> Appended | None:
+        queue, self._queue = self._queue, deque()
+        taken = real(self, *batch)
         queue.extend(self._queue)
         self._queue = queue
         return taken
 
-    monkeypatch.setattr(Recompression, "take", take)
-    assert found_in((*LOSES, "order", "refused"))
+    patch.setattr(Recompression, "take", take)
+
+
+def told_before_it_is_appended(patch: Patch) -> None:
+    """Q2: whoever waits is told as soon as its batch is in the queue."""
+    patch.setattr(recompression, "INLINE_BYTES_MAX", 0)
+    patch.setattr(Pending, "then", lambda self, callback: callback(Appended(0, 0, 0)))
 
 
 @pytest.mark.patches
-def test_an_answer_before_the_batch_is_appended_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Q2, planted: whoever waits is told as soon as its batch is in the queue."""
-    monkeypatch.setattr(recompression, "INLINE_BYTES_MAX", 0)
-
-    def then(self: Pending, callback: object) -> None:
-        callback(Appended(0, 0, 0))  # type: ignore[operator]
-
-    monkeypatch.setattr(Pending, "then", then)
-    assert found_in((*LOSES, "order", "twice", "refused"))
+@each_planted(
+    Planted(plant, frozenset((*LOSES, "order", "twice")), (), False)
+    for plant in (overtaking, told_before_it_is_appended)
+)
+def test_a_planted_fault_is_found(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    find(WorldOfCodecs, planted, monkeypatch)
