@@ -175,7 +175,7 @@ def page_cache_is_taken_for_truth(patch: Patch) -> None:
     patch.setattr(recovery, "write_again", lambda segment, position: segment.file.sync())
 
 
-@caught_by(*LOSES, "twice", focus=("sync",))
+@caught_by(*LOSES, "twice", "mute", focus=("sync",))
 def reopened_without_truncating(patch: Patch) -> None:
     """Batches that nobody was told of stay in the way of those that are written again."""
     patch.setattr(
