@@ -82,8 +82,10 @@ class Cluster:
                 return self._exchange(target, key, version, request, answered)
             except Unreachable as error:
                 self._versions.pop(target, None)
+                if target in mute:
+                    continue  # what was there at first tells more
                 unreachable = error
-                if address is None and error.was_there and target not in mute:
+                if address is None and error.was_there:
                     mute.append(target)  # several brokers may listen there, of which one hangs or dies
         raise unreachable
 
