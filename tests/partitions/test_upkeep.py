@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+from topic_t import made_topic
 
 from barnabas import errors
 from barnabas.cluster import changes
@@ -30,16 +31,6 @@ def booted(**options: str) -> VirtualMachine:
     machine = VirtualMachine(time, Wire(time), OPTIONS | options)
     machine.boot()
     return machine
-
-
-def made_topic(machine: VirtualMachine) -> Partition:
-    """Topic t, and its only partition."""
-    made: list[dict[str, int]] = []
-    machine.node.topics.create_automatically(["t"], made.append)
-    machine.time.run_until(lambda: bool(made))
-    partition = machine.node.partitions.get("t", 0)
-    assert partition is not None
-    return partition
 
 
 def test_the_offsets_topic_stays_as_small_as_its_keys() -> None:

@@ -77,17 +77,23 @@ class OsFile:
 
     def write(self, position: int, chunks: Sequence[bytes | memoryview]) -> int:
         try:
+            if len(chunks) <= IOV_MAX:
+                return self._write_part(position, chunks)
             total = 0
             for at in range(0, len(chunks), IOV_MAX):
-                part = chunks[at : at + IOV_MAX]
-                wanted = sum(map(len, part))
-                written = os.pwritev(self._fd, part, position + total)
-                if written < wanted:
-                    self._write_rest(position + total, b"".join(part), written)
-                total += wanted
+                total += self._write_part(position + total, chunks[at : at + IOV_MAX])
             return total
         except OSError as error:
             raise refusal(self.path, error) from error
+
+    def _write_part(self, position: int, part: Sequence[bytes | memoryview]) -> int:
+        wanted = 0
+        for chunk in part:
+            wanted += len(chunk)
+        written = os.pwritev(self._fd, part, position)
+        if written < wanted:
+            self._write_rest(position, b"".join(part), written)
+        return wanted
 
     def _write_rest(self, position: int, content: bytes, written: int) -> None:
         """A short write: the disk is nearly full, or a signal came. What is left is tried until an error says why."""

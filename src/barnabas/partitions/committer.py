@@ -98,6 +98,10 @@ def write_runs(writes: list[Write]) -> list[File]:
 
     Raises WorldError as the file does.
     """
+    if len(writes) == 1:  # most often, and with many partitions a request for each of them
+        only = writes[0]
+        only.file.write(only.position, [only.head, only.body])
+        return [only.file]
     touched: list[File] = []
     at = 0
     while at < len(writes):

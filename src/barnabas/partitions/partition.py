@@ -9,7 +9,6 @@ P4  One failed write or sync has one path: offline, every waiter gets KAFKA_STOR
 Crash   the log recovers what was written; sequences and epochs come back from it.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -154,8 +153,8 @@ class Partition:
         self._waits = waits
         self._on_failure = on_failure
         self._detour: Detour | None = None
-        self._waiting: deque[Waiting] | None = None
-        """In order of offsets; made at the first wait, for an empty deque weighs 600 bytes."""
+        self._waiting: list[Waiting] | None = None
+        """In order of offsets; made at the first wait."""
 
     def __repr__(self) -> str:
         return f"{self.topic}-{self.index}"
@@ -259,11 +258,21 @@ class Partition:
     def committed(self, end_offset: int, size: int) -> None:
         self.high_watermark = end_offset
         self.unsynced_bytes += size
-        waiting = self._waiting
-        if waiting is not None:
-            while waiting and waiting[0][0] <= end_offset:
-                waiting.popleft()[1](0)
+        if self._waiting:
+            self._tell_waiting(self._waiting, end_offset)
         self._waits.feed(self, size)
+
+    def _tell_waiting(self, waiting: list[Waiting], end_offset: int) -> None:
+        """They are taken out before the first is told, who may begin a wait or find that this partition fails."""
+        count = 0
+        for offset, _ in waiting:
+            if offset > end_offset:
+                break
+            count += 1
+        told = waiting[:count]
+        del waiting[:count]
+        for _, callback in told:
+            callback(0)
 
     def released(self) -> None:
         self._committer.released(self.lane)
@@ -349,7 +358,7 @@ class Partition:
         else:
             waiting = self._waiting
             if waiting is None:
-                waiting = self._waiting = deque()
+                waiting = self._waiting = []
             if not waiting or waiting[-1][0] <= end_offset:
                 waiting.append((end_offset, callback))
             else:
