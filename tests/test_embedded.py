@@ -10,6 +10,7 @@ import pytest
 
 import barnabas
 from barnabas import BrokerError
+from barnabas.adapters.network import SocketNetwork
 
 
 def test_records_come_back_as_they_went_in() -> None:
@@ -64,6 +65,16 @@ def test_topics_of_a_folder_are_made_once_and_a_bad_one_leaves_nothing_running(t
         broken.start()
     with barnabas.Broker(data=tmp_path) as broker:
         assert len(broker.records("t")) == 2, "the folder is free again"
+
+
+@pytest.mark.patches
+def test_a_start_that_meets_a_bug_is_told_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def listen(self: object, *rest: object, **named: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(SocketNetwork, "listen", listen)
+    with pytest.raises(BrokerError, match="a bug"):
+        barnabas.Broker().start()
 
 
 def test_a_folder_in_use_and_a_taken_port_are_refused_with_the_remedy(tmp_path: Path) -> None:

@@ -197,6 +197,21 @@ class Node:
             self.folder.close(clean=False)
             done(StartFailed(text))
 
+        def succeeds(step: Callable[[], None]) -> bool:
+            """Whatever goes wrong is told: who waits for the start must not wait for ever."""
+            try:
+                step()
+            except WorldError as problem:
+                text = problem.what
+            except Exception as bug:
+                text = repr(bug)
+            else:
+                return True
+            self.listeners.stop()
+            self.health.stop()
+            failed(text)
+            return False
+
         def ready(error: WorldError | None) -> None:
             if error is not None:
                 failed(error.what)
@@ -211,12 +226,7 @@ class Node:
                 failed(error.what if error else "the metadata store failed")
                 return
             self.partitions.reign = reign
-            try:
-                self._open()
-            except WorldError as problem:
-                self.listeners.stop()
-                self.health.stop()
-                failed(problem.what)
+            if not succeeds(self._open):
                 return
             self.cluster.submit(
                 lambda image: changes.register_broker(image, self._own_image(image.brokers)), registered
@@ -226,12 +236,7 @@ class Node:
             if error is not None:
                 failed(error.what)
                 return
-            try:
-                self._listen(bootstrap_of(self._options.static), shared=True)
-            except WorldError as problem:
-                self.listeners.stop()
-                self.health.stop()
-                failed(problem.what)
+            if not succeeds(lambda: self._listen(bootstrap_of(self._options.static), shared=True)):
                 return
             self._started = True
             self.health.ready = True

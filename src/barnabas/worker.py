@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, Final
 
 from barnabas.adapters.loop import new_event_loop
+from barnabas.config.load import Listener
 from barnabas.node import Node, StartFailed
 from barnabas.process import LineWriter, settle_memory, show_crashes
 from barnabas.running import RunningNode, Write
@@ -80,7 +81,7 @@ async def _serve(running: RunningNode, say: Say) -> int:
         return EXIT_ERROR
     settle_memory()
     node = running.node
-    told = ", ".join(f"{name}://{host}:{port}" for name, (host, port) in node.bound.items())
+    told = ", ".join(repr(Listener(name, host, port, "")) for name, (host, port) in node.bound.items())
     running.log.info("this worker serves", at=told, metrics=node.metrics_port, pid=os.getpid())
     say({"event": "ready", "bound": node.bound, "metrics_port": node.metrics_port})
     node.waits.call_after(0, partial(_beat, node, heartbeat_ms(node.broker.options), say))

@@ -266,9 +266,14 @@ def test_an_unknown_name_is_an_answer_not_an_exception(
     assert error is not None and "the name is not known" in error.what
 
 
-def test_listening_on_an_unknown_name_is_refused(server: Server) -> None:
+@pytest.mark.parametrize(
+    ("host", "port"), [("no such host", 0), ("a" * 64, 0), ("null\0byte", 0), ("127.0.0.1", 65_536)]
+)
+def test_listening_on_what_is_no_address_is_refused(server: Server, host: str, port: int) -> None:
     with pytest.raises(WorldError):
-        server.network.listen("no such host", 0, server.connected)
+        server.network.listen(host, port, server.connected)
+    with pytest.raises(WorldError):
+        server.network.reserve(host, port)
 
 
 @pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")

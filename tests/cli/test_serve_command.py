@@ -12,8 +12,10 @@ import pytest
 from terminal import COMMAND, environment, invoked, piped
 
 import barnabas
+from barnabas import running_workers
 from barnabas.cli import serving
 from barnabas.config.load import load
+from barnabas.log.folder import CLEAN_MARK
 
 QUIET = ("--set", "barnabas.metrics.port=-1")
 
@@ -190,6 +192,26 @@ def test_ctrl_c_before_it_serves_is_no_traceback(tmp_path: Path, monkeypatch: py
         assert serving.run(load(), str(tmp_path), {}, lambda *_: None) == 130
     finally:
         asyncio.set_event_loop(None)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_signal_that_comes_during_the_start_is_a_clean_stop(
+    workers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = serving.RunningNode if workers == "1" else running_workers.RunningWorkers
+    started = kind.started
+
+    async def signalled(self: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await started(self)
+
+    monkeypatch.setattr(kind, "started", signalled)
+    text = f"listeners=PLAINTEXT://127.0.0.1:0\nbarnabas.metrics.port=-1\nbarnabas.workers={workers}\nbarnabas.workers.port=0"
+    try:
+        assert serving.run(load(text), str(tmp_path), {}, lambda *_: None) == 0
+    finally:
+        asyncio.set_event_loop(None)
+    assert (tmp_path / CLEAN_MARK).exists()
 
 
 @pytest.mark.parametrize("command", ["serve", "dev"])

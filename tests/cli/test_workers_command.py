@@ -114,6 +114,14 @@ def test_a_killed_parent_takes_its_workers_along_and_the_next_start_is_right(tmp
     assert served.told("stopping", "parent") and not served.told("Traceback")
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/net/if_inet6"), reason="this machine has no IPv6")
+def test_a_workers_address_of_ipv6_stands_in_brackets(tmp_path: Path) -> None:
+    served = Served("serve", tmp_path, "--workers", "2", "--host", "::1")
+    assert served.told("this worker serves", "worker=1", "PLAINTEXT://[::1]:")
+    served.process.send_signal(signal.SIGTERM)
+    assert served.ended() == 0
+
+
 def test_a_second_ctrl_c_ends_what_does_not_stop(tmp_path: Path) -> None:
     served = Served("serve", tmp_path, "--workers", "2")
     os.kill(served.pids[2], signal.SIGSTOP)

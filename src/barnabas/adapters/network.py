@@ -560,6 +560,9 @@ def _bound(host: str, port: int, *, shared: bool, listen: bool) -> socket.socket
         if error.errno == errno.EADDRINUSE:
             text = "another process listens there: stop it or choose another port"
         raise WorldError(f"{host}:{port}: {text}", error.errno or 0) from error
+    except (OverflowError, TypeError, ValueError) as refused:  # no port, or no name of a host
+        listener.close()
+        raise WorldError(f"{host}:{port}: {refused}") from refused
     return listener
 
 

@@ -75,18 +75,16 @@ def run(
         running.log.info("options without effect here", names=", ".join(sorted(loaded.inert)))
     try:
         return loop.run_until_complete(_serve(running, folder, welcome))
-    except KeyboardInterrupt:  # before it serves: what is on disk is as after a crash, which a start mends
+    except (
+        KeyboardInterrupt
+    ):  # before signals are heeded: what is on disk is as after a crash, which a start mends
         return EXIT_INTERRUPTED
     finally:
         loop.close()
 
 
 async def _serve(running: "Running", folder: str | None, welcome: "Welcome | None") -> int:
-    try:
-        await running.started()
-    except StartFailed as error:
-        print(f"barnabas: {error}", file=sys.stderr, flush=True)
-        return EXIT_ERROR
+    """A signal that comes during the start is heeded once it has started: then the stop is clean. A second one kills."""
     asked: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def signalled(name: str) -> None:
@@ -97,6 +95,11 @@ async def _serve(running: "Running", folder: str | None, welcome: "Welcome | Non
             os._exit(EXIT_INTERRUPTED)
 
     running.loop.on_stop_signal(signalled)
+    try:
+        await running.started()
+    except StartFailed as error:
+        print(f"barnabas: {error}", file=sys.stderr, flush=True)
+        return EXIT_ERROR
     settle_memory()
     nodes = running.served()
     where = ", ".join(f"{name}://{_address(*address)}" for name, address in running.bound.items())
