@@ -272,7 +272,7 @@ def test_a_worker_whose_parent_ended_before_it_had_its_lock_touches_nothing(tmp_
         pass
     before = (tmp_path / "barnabas.db").read_bytes()
     options = {"node.id": "1", "listeners": "PLAINTEXT://127.0.0.1:0", "barnabas.metrics.port": "-1"}
-    setup = {"root": str(tmp_path), "options": options, "defaults": {}, "log": None}
+    setup = {"root": str(tmp_path), "options": options, "defaults": {}, "log": None, "peers": []}
     worker = subprocess.run(
         [sys.executable, "-m", "barnabas.worker"],
         check=False,

@@ -6,7 +6,7 @@ Stop    listeners → coordinators → what is appended gets committed → logs 
 Crash   between any two: the lock is freed by the kernel, the clean mark is absent, the next start recovers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from barnabas import errors
@@ -37,6 +37,9 @@ from barnabas.telemetry import Log, Telemetry
 
 DRAIN_MS: Final = 10_000
 DRAIN_CHECK_MS: Final = 5
+PEERS_MS: Final = 10_000
+"""For workers that start together: one that has much to recover must not keep clients from the others for long."""
+PEERS_CHECK_MS: Final = 20
 
 
 class StartFailed(Exception):
@@ -55,8 +58,12 @@ class Node:
         log: Log,
         durable: bool,
         open_files_max: int = 4096,
+        peers: Collection[int] = (),
     ) -> None:
-        """folder: with a state folder of its own this is a worker, and who started it keeps what is common to all."""
+        """folder: with a state folder of its own this is a worker, and who started it keeps what is common to all. peers: the
+        workers that start together with it.
+        """
+        self._peers = peers
         self._world = world
         self._options = options
         self._durable = durable
@@ -236,6 +243,9 @@ class Node:
             if error is not None:
                 failed(error.what)
                 return
+            self._with_peers(self._world.clock.mono_ms() + PEERS_MS, welcome)
+
+        def welcome() -> None:
             if not succeeds(lambda: self._listen(bootstrap_of(self._options.static), shared=True)):
                 return
             self._started = True
@@ -244,6 +254,14 @@ class Node:
             done(None)
 
         self._take_up(ready)
+
+    def _with_peers(self, until_ms: int, go_on: Callable[[], None]) -> None:
+        """A client's first question is answered with all brokers, or with those there are by then."""
+        late = self._world.clock.mono_ms() >= until_ms
+        if late or all(node_id in self.cluster.image.brokers for node_id in self._peers):
+            go_on()
+        elif not self._stopping:
+            self.waits.call_after(PEERS_CHECK_MS, lambda: self._with_peers(until_ms, go_on))
 
     def _take_up(self, done: Callable[[WorldError | None], None]) -> None:
         """The image as it is, what journals have, and then, without workers, this node as the only one of the image."""

@@ -1,7 +1,7 @@
 """A node on the real world, on this thread's loop or on a thread of its own: shared by `serve`, `dev` and `Broker()`."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from barnabas.adapters.clock import SystemClock
@@ -52,10 +52,12 @@ class RunningNode:
         write: Write,
         *,
         is_worker: bool = False,
+        peers: Collection[int] = (),
         is_orphan: Callable[[], bool] = lambda: False,
     ) -> None:
-        """is_worker: the folder's parent has it open, and others work in it (parent.py). is_orphan: that parent has
-        ended, or stops."""
+        """is_worker: the folder's parent has it open, and others work in it (parent.py). peers: those that start together
+        with it. is_orphan: that parent has ended, or stops.
+        """
         self.loop = AsyncLoop(loop)
         self.in_memory = folder is None
         self.folder = RAM_ROOT if folder is None else folder
@@ -65,6 +67,7 @@ class RunningNode:
         self._options = BrokerOptions(static, {**DEFAULTS, **defaults})
         self.network = SocketNetwork(self.loop, self._options.get_int("socket.send.buffer.bytes"))
         self._is_worker = is_worker
+        self._peers = peers
         self._is_orphan = is_orphan
         self._store: MetaStore | None = None
         self._node: Node | None = None
@@ -107,6 +110,7 @@ class RunningNode:
             self.log,
             durable=not self.in_memory,
             open_files_max=max(limit - DESCRIPTORS_FOR_OTHERS, limit // 2),
+            peers=self._peers,
         )
         self._node.start(done)
 

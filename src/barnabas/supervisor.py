@@ -171,7 +171,7 @@ class Supervisor:
         try:
             worker.child = self._processes.start(
                 ARGUMENTS,
-                json.dumps(worker.setup),
+                json.dumps({**worker.setup, "peers": list(self.workers) if self._on_started else []}),
                 partial(self._heard, worker),
                 partial(self._ended, worker),
             )

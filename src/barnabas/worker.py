@@ -1,7 +1,8 @@
 """One worker: a broker process under a parent, `python -m barnabas.worker`. Its parent (supervisor.py) speaks with it.
 
 Input   the first line is one JSON object: {"root": the data folder, "options": …, "defaults": …, "log": "text", "json" or
-        null for no lines}. Nothing follows; the end of the input asks the worker to stop cleanly, and comes when the parent dies.
+        null for no lines, "peers": node ids of the workers that start together with it}. Nothing follows; the end of the input
+        asks the worker to stop cleanly, and comes when the parent dies.
 Output  one JSON object a line: {"event": "ready", "bound": {listener: [host, port]}, "metrics_port": …} once clients can
         connect, and from then on {"event": "alive"} each broker.heartbeat.interval.ms; {"event": "refused", "reason": …} when
         that will never be; {"event": "stopped", "clean": …} as the last word.
@@ -64,7 +65,14 @@ def run(setup: Mapping[str, Any], say: Say) -> int:
     loop = new_event_loop()
     asyncio.set_event_loop(loop)
     running = RunningNode(
-        loop, setup["root"], options, setup["defaults"], write, is_worker=True, is_orphan=_has_ended
+        loop,
+        setup["root"],
+        options,
+        setup["defaults"],
+        write,
+        is_worker=True,
+        peers=setup["peers"],
+        is_orphan=_has_ended,
     )
     try:
         return loop.run_until_complete(_serve(running, say))

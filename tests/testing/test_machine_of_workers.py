@@ -41,6 +41,33 @@ def metadata(found: VirtualWorkers) -> dict[str, Versioned]:
     return {key: value for key, value in found.contents.values.items() if key.startswith(formats.PREFIX)}
 
 
+@pytest.mark.parametrize(("delay_ms", "waits"), [(3_000, True), (60_000, False)])
+def test_the_shared_address_opens_when_all_brokers_are_known_or_after_a_while(
+    delay_ms: int, waits: bool
+) -> None:
+    """Else an early client is told of some of them only, and asks no more."""
+    found = fresh_machine()
+    found.delay_start(2, [delay_ms])
+    opened: dict[int, set[int]] = {}
+
+    def look() -> None:
+        for node_id, worker in found.workers.items():
+            node = worker.process.node
+            if node is not None and node.health.ready:
+                opened.setdefault(node_id, set(node.cluster.image.brokers))
+        found.time.after(10, look)
+
+    look()
+    found.boot(2)
+    found.time.run_for(100)
+    assert opened == {1: {1, 2} if waits else {1}, 2: {1, 2}}
+    opened.clear()
+    found.fail_start(2, 1)
+    found.kill_worker(2)
+    found.time.run_for(1_000)
+    assert found.all_serve, "who comes back waits for nobody"
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_stop_is_clean_and_any_number_of_workers_goes_on(seed: int) -> None:
     found = machine(seed)

@@ -1,6 +1,6 @@
 """One broker process on virtual time: a node, its loop, its view of the disk, and how all of it ends at once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from barnabas.adapters.meta import Sharing
 from barnabas.config.effective import BrokerOptions
@@ -75,10 +75,12 @@ class BrokerProcess(VirtualProcess):
         host: str,
         write: Write,
         state: str | None = None,
+        peers: Collection[int] = (),
     ) -> None:
         super().__init__(time, wire, disk, contents, root)
         self.node: Node | None = None
         self._static = static
+        self._peers = peers
         self._entropy = entropy
         self._host = host
         self._log = Log(write, time.mono_ms)
@@ -100,5 +102,7 @@ class BrokerProcess(VirtualProcess):
             self._entropy,
         )
         options = BrokerOptions(self._static)
-        self.node = Node(world, self._folder, options, Telemetry(), self._log, durable=True)
+        self.node = Node(
+            world, self._folder, options, Telemetry(), self._log, durable=True, peers=self._peers
+        )
         self.node.start(done)

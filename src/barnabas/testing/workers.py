@@ -171,13 +171,16 @@ class VirtualWorkers:
         """A worker process has been forked: it reads its setup, and starts."""
         self._children[child] = None
         child.on_input_closed = lambda: None  # heard of once it has started
-        options: dict[str, str] = json.loads(child.first_line)["options"]
+        setup = json.loads(child.first_line)
+        options: dict[str, str] = setup["options"]
         node_id = int(options["node.id"])
         delays = self._delays.get(node_id)
         delay_ms = delays.pop() if delays else self.time.random.randint(0, START_MS_MAX)
-        self.time.after(delay_ms, lambda: self._start(child, node_id, options))
+        self.time.after(delay_ms, lambda: self._start(child, node_id, options, setup["peers"]))
 
-    def _start(self, child: VirtualChild, node_id: int, options: Mapping[str, str]) -> None:
+    def _start(
+        self, child: VirtualChild, node_id: int, options: Mapping[str, str], peers: Sequence[int]
+    ) -> None:
         if not child.lives:
             self._children.pop(child, None)
             return
@@ -190,6 +193,7 @@ class VirtualWorkers:
             self.host,
             partial(self._write_of, node_id),
             owner_folder(ROOT, node_id),
+            peers,
         )
         process.loop.slow("metadata", self._slow.pop(node_id, None))
         worker = VirtualWorker(child, process)
