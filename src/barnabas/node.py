@@ -17,6 +17,7 @@ from barnabas.cluster.store import ClusterStore
 from barnabas.config.effective import BrokerOptions
 from barnabas.config.load import Listener, advertised_of, bootstrap_of, listeners_of, node_id_of
 from barnabas.coordinators.group.coordinator import GroupCoordinator
+from barnabas.partitions.closing import Closing
 from barnabas.partitions.data_folder import DataFolder
 from barnabas.partitions.fetch_session import FetchSessions
 from barnabas.partitions.loop_lag import LoopLag
@@ -35,8 +36,6 @@ from barnabas.server.listener import Listeners
 from barnabas.server.topics import TopicChanges
 from barnabas.telemetry import Log, Telemetry
 
-DRAIN_MS: Final = 10_000
-DRAIN_CHECK_MS: Final = 5
 PEERS_MS: Final = 10_000
 """For workers that start together: one that has much to recover must not keep clients from the others for long."""
 PEERS_CHECK_MS: Final = 20
@@ -358,27 +357,19 @@ class Node:
         self.listeners.stop()
         self.groups.stop()
         self.upkeep.stop()
-        self._drain(self._world.clock.mono_ms() + DRAIN_MS, done)
+        self.partitions.stop()
+        world = self._world
+        Closing(
+            world.clock,
+            world.loop,
+            self.waits,
+            world.files,
+            self.partitions,
+            self.log,
+            lambda clean: self._closed_all(clean, done),
+        ).begin()
 
-    def _drain(self, deadline_ms: int, done: Callable[[bool], None]) -> None:
-        busy = self.partitions.journal.is_renewing or any(
-            partition.is_committing for partition in self.partitions.all()
-        )
-        if busy and self._world.clock.mono_ms() < deadline_ms:
-            self.waits.call_after(DRAIN_CHECK_MS, lambda: self._drain(deadline_ms, done))
-            return
-        clean = not busy
-        for partition in self.partitions.all():
-            if partition.offline:
-                clean = clean and not self._has_files(partition)
-                self._cut_offline(partition)
-                continue
-            try:
-                partition.log.close(clean)
-            except WorldError as error:
-                self.log.error("a log did not close cleanly", partition=repr(partition), reason=error.what)
-                clean = False
-
+    def _closed_all(self, clean: bool, done: Callable[[bool], None]) -> None:
         def written(error: WorldError | None) -> None:
             self.health.stop()
             self._lag.stop()
@@ -390,21 +381,6 @@ class Node:
             done(clean and error is None)
 
         self.upkeep.write_checkpoints(written)
-
-    def _has_files(self, partition: Partition) -> bool:
-        try:
-            return self._world.files.exists(partition.log.folder)
-        except WorldError:  # the next start looks at them
-            return True
-
-    def _cut_offline(self, partition: Partition) -> None:
-        """After a failed sync the page cache shows bytes that are on no disk: the next start must not take them up."""
-        if not partition.log.segments:
-            return  # damaged, so never opened: its files are evidence and stay as they are
-        try:
-            partition.log.truncate_to(partition.high_watermark, self._world.clock.wall_ms())
-        except WorldError as error:
-            self.log.error("an offline log could not be cut", partition=repr(partition), reason=error.what)
 
     # -- what parts ask of each other
 

@@ -23,7 +23,7 @@ CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 
 
 def opened(files: Files, root: str, *, recovery_point: int = 0, clean: bool = False) -> Log:
-    log = Log(OpenFiles(files, 8), f"{root}/t-0", "t", 0, TOPIC_ID, topic_options(OPTIONS, BrokerOptions({})))
+    log = Log(OpenFiles(files, 2), f"{root}/t-0", "t", 0, TOPIC_ID, topic_options(OPTIONS, BrokerOptions({})))
     log.load(NOW_MS, clean=clean, recovery_point=recovery_point, log_start_offset=0)
     return log
 
@@ -155,6 +155,12 @@ def test_recovery_accepts_the_holes_that_compaction_made(disk: Disk, recovery_po
     assert everything(again) == content
 
 
+def assert_every_batch_is_found(log: Log) -> None:
+    for record in all_records(everything(log)):
+        header = read_header(located(log, record.offset, 1 << 20, log.end_offset), 0)
+        assert header.base_offset <= record.offset < header.next_offset
+
+
 @pytest.mark.parametrize("kind", ["open", "write", "sync", "rename", "unlink", "sync_folder", "truncate"])
 def test_a_failure_at_any_call_leaves_a_log_that_holds_the_last_record_of_each_key(kind: str) -> None:
     for after in range(120):
@@ -172,6 +178,8 @@ def test_a_failure_at_any_call_leaves_a_log_that_holds_the_last_record_of_each_k
         except WorldError:
             failed = True
         disk.heal()
+        assert {key: values[-1] for key, values in held(log).items()} == wanted, "as it is in RAM"
+        assert_every_batch_is_found(log)
         disk.crash()
         again = opened(disk, "/d", recovery_point=log.end_offset)
         assert again.end_offset == log.end_offset
@@ -182,7 +190,7 @@ def test_a_failure_at_any_call_leaves_a_log_that_holds_the_last_record_of_each_k
 
 
 def test_the_log_goes_on_while_a_run_works(disk: Disk) -> None:
-    """Between work() and install() records come and the oldest segment goes."""
+    """Between work() and install() records come."""
     log = opened(disk.files, disk.root)
     fill(log)
     run = synced(log).compaction(NOW_MS, log.end_offset)
@@ -190,12 +198,29 @@ def test_the_log_goes_on_while_a_run_works(disk: Disk) -> None:
     run.work()
     put(log, [("late", "v")])
     wanted = {key: values[-1] for key, values in held(log).items()}
-    log.advance_log_start(log.segments[0].end_offset)
-    (gone,) = log.delete_expired(NOW_MS, log.end_offset)
     assert log.install(run) > 0
     assert {key: values[-1] for key, values in held(log).items()} == wanted
     assert [name for name in disk.files.list(log.folder) if name.endswith((".cleaned", ".swap"))] == []
-    assert gone.base_offset == 0 and log.segments[0].base_offset == log.log_start_offset
+
+
+def test_a_reader_of_a_segment_whose_name_is_taken_reads_on(disk: Disk) -> None:
+    """While a thread gives the copy its name, the log has the segment still; and only a few files may be open."""
+    log = opened(disk.files, disk.root)
+    fill(log)
+    content = everything(log)
+    run = synced(log).compaction(NOW_MS, log.end_offset)
+    assert run is not None
+    run.work()
+    segment, copy = run.chosen[0], run.copies[0]
+    replace = log.replacing(segment, copy)
+    assert replace() is None
+    for _ in range(3):
+        for other in log.segments:
+            other.position_of(other.base_offset + 1)
+        assert everything(log) == content
+    log.replaced(segment, copy)
+    assert everything(log) != content
+    assert_every_batch_is_found(log)
 
 
 def test_the_copy_is_indexed_where_it_is_written_not_when_it_is_installed(disk: Disk) -> None:

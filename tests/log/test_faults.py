@@ -4,7 +4,7 @@ import contextlib
 import errno
 
 import pytest
-from written_log import NOW_MS, Disk, append, everything, located
+from written_log import NOW_MS, Disk, append, everything, located, rolled
 
 from barnabas.log.log import Log
 from barnabas.ports import WorldError
@@ -60,7 +60,7 @@ def test_what_a_reopen_cut_off_never_comes_back(seed: int) -> None:
     for _ in range(10, 14):
         append(log, [b"never committed"])
     log.truncate_to(10, NOW_MS)
-    log.roll_now(NOW_MS)
+    rolled(log)
     for number in range(10, 13):
         put(log, number, epoch=2)
     log.segments[-1].file.sync()
@@ -108,7 +108,7 @@ def test_what_lies_behind_the_next_segments_base_is_cut_and_the_next_stays(disk:
         put(log, number)
     stale = disk.content()
     log.truncate_to(4, NOW_MS)
-    log.roll_now(NOW_MS)
+    rolled(log)
     put(log, 4, epoch=2)
     disk.overwrite(stale)
     again = disk.log()
@@ -136,7 +136,7 @@ def test_a_failed_append_is_cut_off_and_the_next_one_goes_on(kind: Kind, number:
                 assert error.errno == number
                 failures += 1
                 log.truncate_to(end_offset, NOW_MS)
-                log.roll_now(NOW_MS)
+                rolled(log)
         world.heal()
         count = log.end_offset
         assert count == 6 - failures and len(values(log)) == count
@@ -158,7 +158,7 @@ def test_a_roll_that_failed_leaves_no_file_that_cuts_the_log(kind: Kind) -> None
             put(log, log.end_offset)
         world.fail(kind, errno.EIO, after=after)
         try:
-            log.roll_now(NOW_MS)
+            rolled(log)
         except WorldError:
             world.fail("unlink", errno.EIO, after=after % 2)
             with contextlib.suppress(WorldError):

@@ -118,12 +118,12 @@ def test_of_several_sets_the_greatest_offset_counts_that_is_the_topics(disk: Dis
 def epochs_of(disk: Disk, *entries: tuple[int, int]) -> LeaderEpochs:
     epochs = LeaderEpochs(disk.files, disk.root)
     for epoch, start in entries:
-        epochs.assign(epoch, start)
+        epochs.begin(epoch, start)()
     return epochs
 
 
-def test_epochs_are_durable_at_once_and_older_ones_are_not_taken(disk: Disk) -> None:
-    epochs_of(disk, (1, 0), (3, 10), (2, 15))
+def test_an_epoch_is_durable_when_its_chore_is_done(disk: Disk) -> None:
+    epochs_of(disk, (1, 0), (3, 10)).begin(4, 15)
     again = epochs_of(disk)
     again.load()
     assert again.latest == 3

@@ -3,7 +3,7 @@
 from itertools import product
 
 import pytest
-from written_log import NOW_MS, TOPIC_ID, Disk, append, everything, located
+from written_log import NOW_MS, TOPIC_ID, Disk, append, everything, located, rolled
 
 from barnabas.log.folder import read_topic_id, write_partition_metadata
 from barnabas.log.segment import READ_BYTES_MAX
@@ -267,7 +267,7 @@ def test_a_recovery_point_covers_no_segment_that_was_written_behind_it(disk: Dis
     append(log, [b"a"])
     synced = log.segments[:]
     append(log, [b"b"])
-    log.roll_now(NOW_MS)
+    rolled(log)
     append(log, [b"c"])
     log.reached_recovery_point(synced, 1)
     assert log.unsynced == synced and log.closed_below(1) == []

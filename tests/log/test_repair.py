@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_recovery import FIELDS
-from written_log import NOW_MS, Disk, append, everything
+from written_log import NOW_MS, Disk, append, everything, rolled
 
 from barnabas.adapters.ram_files import RamFiles
 from barnabas.log.examine import Examined, examine
@@ -147,7 +147,7 @@ def test_in_a_closed_segment_the_batch_that_lies_goes_not_its_successor(disk: Di
     log = disk.log()
     for number in range(4):
         append(log, [b"%d" % number])
-    log.roll_now(NOW_MS)
+    rolled(log)
     append(log, [b"4"])
     log.close(clean=True)
     starts = [position for _, position in batches(disk.content())]

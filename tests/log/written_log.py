@@ -62,6 +62,12 @@ def append(
     return base_offset
 
 
+def rolled(log: Log) -> None:
+    """A new file begins, under the epoch that there is."""
+    log.begin_anew(NOW_MS, -1)
+    log.do_chores()
+
+
 def located(log: Log, offset: int, max_bytes: int, upto: int, *, min_one: bool = True) -> bytes:
     """What a reader of that offset gets."""
     piece = log.locate(offset, max_bytes, upto_offset=upto, min_one=min_one)

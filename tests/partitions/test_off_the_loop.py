@@ -1,5 +1,6 @@
 """What waits for the disk happens in a pool: the loop syncs no file and no folder while it serves."""
 
+import errno
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import pytest
 
 from barnabas.cluster import changes
+from barnabas.partitions.data_folder import DataFolder
 from barnabas.partitions.journal_committer import JOBS_MAX
+from barnabas.partitions.open import OFFSETS_TOPIC
 from barnabas.partitions.partition import Partition
 from barnabas.partitions.slices import SLICE_STEPS
 from barnabas.records.record import Record, build_batch
 from barnabas.server.handlers.delete_records import advance
-from barnabas.testing.disk import VirtualDisk, VirtualFile
+from barnabas.testing.disk import Kind, VirtualDisk, VirtualFile
 from barnabas.testing.machine import VirtualMachine
 from barnabas.testing.network import Wire
 from barnabas.testing.virtual import VirtualLoop, VirtualTime
@@ -48,7 +51,10 @@ class Watch:
             real(loop, pool, job, watched, done)
 
         patch.setattr(VirtualLoop, "_finish", finish)
-        for owner, name in SYNCS:
+        self.also(patch, SYNCS)
+
+    def also(self, patch: pytest.MonkeyPatch, calls: tuple[tuple[type, str], ...]) -> None:
+        for owner, name in calls:
             patch.setattr(owner, name, self._watching(getattr(owner, name), name))
 
     def _watching(self, real: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -156,3 +162,157 @@ def test_the_recovery_points_of_many_partitions_begin_a_few_jobs_at_a_time(
         most = max(most, begun[0])
     assert all(partition.log.recovery_point == 1 for partition in partitions)
     assert JOBS_MAX // 2 < most <= SLICE_STEPS
+
+
+def watched(
+    monkeypatch: pytest.MonkeyPatch, seed: int = 5, **options: str
+) -> tuple[VirtualMachine, Partition, Watch]:
+    """A machine with topic t, which has two records, and who watches its loop."""
+    time = VirtualTime(seed)
+    machine = VirtualMachine(
+        time, Wire(time), {**OPTIONS, **{name.replace("_", "."): value for name, value in options.items()}}
+    )
+    machine.boot()
+    made: list[dict[str, int]] = []
+    machine.node.topics.create_automatically(["t"], made.append)
+    time.run_until(lambda: bool(made))
+    partition = machine.node.partitions.get("t", 0)
+    assert partition is not None
+    for _ in range(2):
+        append(machine, partition)
+        time.run_until(lambda: not partition.is_committing)
+    return machine, partition, Watch(monkeypatch)
+
+
+NAMES_TOO = (*SYNCS, (VirtualFile, "truncate"), (VirtualDisk, "rename"), (VirtualDisk, "unlink"))
+
+
+@pytest.mark.parametrize("kind", ["write", "sync"])
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("durability", ["cache", "sync"])
+def test_a_failed_write_is_mended_off_the_loop_and_readers_read_on(
+    durability: str, seed: int, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, partition, watch = watched(monkeypatch, seed, barnabas_durability=durability)
+    watch.also(monkeypatch, NAMES_TOO)
+    epoch = partition.epoch
+    machine.disk.fail(kind, errno.EIO, path="t-0/0000")
+    append(machine, partition)
+    if kind == "sync" and durability == "cache":
+        machine.node.upkeep._sync(partition)
+    machine.time.run_until(lambda: partition.offline)
+    kept = partition.high_watermark
+    while partition.offline:
+        assert machine.time.step()
+        plan = partition.plan_fetch(0, 1 << 20, 0, True, -1)
+        assert plan.code == 0 and plan.high_watermark == kept
+        assert len(partition.read_bytes(0, 1 << 20)) == plan.size
+    assert watch.seen == []
+    assert partition.epoch > epoch and partition.high_watermark == kept == partition.log.end_offset
+    append(machine, partition)
+    machine.time.run_until(lambda: not partition.is_committing)
+    assert partition.high_watermark == kept + 1
+
+
+@pytest.mark.parametrize("kind", ["open", "truncate", "sync", "unlink", "sync_folder", "rename", "read"])
+@pytest.mark.parametrize("after", range(3))
+@pytest.mark.parametrize("durability", ["cache", "sync"])
+def test_what_fails_while_it_is_mended_is_tried_again(
+    durability: str, after: int, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A roll has begun when the write fails, so the cut takes a whole file away."""
+    machine, partition, _ = watched(monkeypatch, after, barnabas_durability=durability)
+    machine.time.run_for(61_000)  # log.roll.ms
+    machine.disk.fail("write", errno.EIO, path="t-0/0000", after=after % 2)
+    append(machine, partition)
+    append(machine, partition)
+    machine.time.run_until(lambda: partition.offline or not partition.is_committing)
+    if not partition.offline:
+        append(machine, partition)
+        machine.time.run_until(lambda: partition.offline)
+    kept = partition.high_watermark
+    machine.disk.fail(kind, errno.EIO, path="t-0", after=after)
+    machine.time.run_until(lambda: not partition.offline, limit_ms=30_000)
+    machine.disk.heal()
+    assert partition.high_watermark == kept == partition.log.end_offset
+    append(machine, partition)
+    machine.time.run_until(lambda: not partition.is_committing)
+    machine.crash()
+    machine.boot()
+    again = machine.node.partitions.get("t", 0)
+    assert again is not None
+    assert again.high_watermark == kept + 1 or durability == "cache"
+
+
+@pytest.mark.parametrize("end", ["deleted", "stopped", "killed"])
+@pytest.mark.parametrize("steps", range(0, 24, 3))
+def test_what_ends_while_it_is_mended_ends_well(
+    end: str, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, partition, _ = watched(monkeypatch, barnabas_durability="sync")
+    machine.loop.slow("commit", 50)
+    machine.disk.fail("write", errno.EIO, path="t-0/0000")
+    append(machine, partition)
+    machine.time.run_until(lambda: partition.offline)
+    machine.time.run_for(1_000)
+    machine.time.run_for(8 * steps)
+    if end == "deleted":
+        delete_topic(machine)
+        machine.time.run_for(120_000)
+        assert not [name for name in machine.disk.list("/var/data") if name.startswith("t-0")]
+        return
+    if end == "stopped":
+        machine.stop()
+    else:
+        machine.crash()
+    machine.boot()
+    again = machine.node.partitions.get("t", 0)
+    assert again is not None
+    machine.time.run_until(lambda: not again.offline)
+    assert again.high_watermark == 2
+    append(machine, again)
+    machine.time.run_until(lambda: not again.is_committing)
+    assert again.high_watermark == 3
+
+
+def test_a_compaction_is_installed_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, _, watch = watched(
+        monkeypatch, offsets_topic_num_partitions="1", offsets_topic_segment_bytes=str(1 << 20)
+    )
+    done: list[int] = []
+    machine.node.topics.ensure_offsets_topic(done.append)
+    machine.time.run_until(lambda: bool(done))
+    partition = machine.node.partitions.get(OFFSETS_TOPIC, 0)
+    assert partition is not None
+    watch.also(monkeypatch, NAMES_TOO)
+    for number in range(60):
+        batch = build_batch([Record(b"key-%d" % (number % 3), b"x" * 60_000, machine.time.wall_ms())])
+        assert partition.append_own(batch, machine.time.wall_ms()) > 0
+        machine.time.run_for(50)
+    assert partition.log.size_bytes > 3_000_000
+    machine.time.run_for(120_000)
+    assert partition.log.size_bytes < 1_400_000
+    assert watch.seen == []
+
+
+def test_a_stop_syncs_off_the_loop_and_only_what_was_not_synced(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, partition, watch = watched(monkeypatch, num_partitions="40")
+    partitions = list(machine.node.partitions.of_topic("t"))
+    for each in partitions:
+        append(machine, each)
+    machine.time.run_for(65_000)
+    append(machine, partition)
+    before = machine.disk.calls["sync"]
+    mark = DataFolder.close
+    syncs: list[int] = []
+
+    def closed(folder: DataFolder, clean: bool) -> None:
+        syncs.append(machine.disk.calls["sync"] - before)
+        assert watch.seen == [] and clean
+        mark(folder, clean)
+
+    monkeypatch.setattr(DataFolder, "close", closed)
+    assert machine.stop()
+    assert 0 < syncs[0] < 20
+    machine.boot()
+    assert [each.high_watermark for each in machine.node.partitions.of_topic("t")] == [4] + [1] * 39

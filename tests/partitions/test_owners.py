@@ -151,7 +151,8 @@ class Worker:
 
     def checkpoint(self) -> None:
         for log in self.logs.values():
-            log.sync()
+            for segment in log.prepare_recovery_point()[0]:
+                segment.file.sync()
             log.reached_recovery_point([], log.end_offset)
         self.write_offsets()
 

@@ -17,8 +17,8 @@ from typing import Final
 from barnabas.config.effective import TopicOptions
 from barnabas.log import folder as names
 from barnabas.log.recovery import finish_swap
-from barnabas.log.segment import NO_TIMESTAMP, OpenFiles, Segment
-from barnabas.ports import Files
+from barnabas.log.segment import NO_TIMESTAMP, OpenFiles, Segment, reader_of
+from barnabas.ports import Files, WorldError
 from barnabas.records import compression
 from barnabas.records.batch import (
     CODEC_MASK,
@@ -63,7 +63,7 @@ def choose(
 
 
 class Compaction:
-    """One run over the closed segments of a log: made on the loop, worked in a pool's thread, installed on the loop.
+    """One run over the closed segments of a log: made on the loop, worked in a pool's thread, installed copy by copy.
 
     work() touches closed files only, by handles of its own, so the log goes on meanwhile.
     """
@@ -84,7 +84,7 @@ class Compaction:
         self._options = options
         self._now_ms = now_ms
         self._tails = tails
-        self._sources = [_reader(pool.files, folder, segment) for segment in chosen]
+        self._sources = [reader_of(pool.files, folder, segment) for segment in chosen]
         self.copies: list[Segment] = []
         """What work() made of chosen, one for one: with their indexes, still under their .cleaned names."""
         self._dirty = [source for source in self._sources if source.base_offset >= cleaned_offset]
@@ -99,13 +99,6 @@ class Compaction:
                 copy.max_timestamp = old.max_timestamp
             self.copies.append(copy)
             source.close()
-
-
-def _reader(files: Files, folder: str, segment: Segment) -> Segment:
-    """The same segment with a descriptor of its own."""
-    reader = Segment(OpenFiles(files, 1), folder, segment.base_offset, segment.created_ms)
-    reader.size, reader.end_offset = segment.size, segment.end_offset
-    return reader
 
 
 def last_offsets(segments: Sequence[Segment]) -> dict[bytes, int]:
@@ -224,11 +217,21 @@ def write_cleaned(
     file.close()
 
 
-def replace(files: Files, folder: str, segment: Segment, copy: Segment) -> None:
-    """The copy takes the place and the name of the segment."""
+def replace(files: Files, folder: str, segment: Segment, copy: Segment) -> WorldError | None:
+    """The copy's file takes the name of the segment's, in a pool's thread: the segment's own file is pinned.
+
+    Raises WorldError when the segment still has its name. Returns one when the copy has it: what failed then, a sync or
+    the indexes, a restart can do without.
+    """
     path = segment.path(names.LOG_SUFFIX)
-    files.rename(path + names.CLEANED_SUFFIX, path + names.SWAP_SUFFIX)
+    swapped = path + names.SWAP_SUFFIX
+    files.rename(path + names.CLEANED_SUFFIX, swapped)
     files.sync_folder(folder)
-    segment.close()
-    finish_swap(files, folder, (path + names.SWAP_SUFFIX).rpartition("/")[2])
-    copy.write_indexes()
+    try:
+        finish_swap(files, folder, swapped.rpartition("/")[2])
+        copy.write_indexes()
+    except WorldError as error:
+        if files.exists(swapped):
+            raise
+        return error
+    return None

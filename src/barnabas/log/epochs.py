@@ -25,28 +25,23 @@ class LeaderEpochs:
         """The newest epoch that wrote, or -1. A plain field: every append asks."""
 
     @property
-    def _path(self) -> str:
+    def path(self) -> str:
         """Made when it is asked for: thousands of partitions have one."""
         return f"{self._folder}/{LEADER_EPOCHS}"
 
     def load(self) -> None:
-        self._keep(read_epochs(self._files, self._path))
+        self._keep(read_epochs(self._files, self.path))
 
     def _keep(self, entries: list[tuple[int, int]]) -> None:
         self._entries = entries
         self.latest = entries[-1][0] if entries else -1
 
-    def assign(self, epoch: int, start_offset: int) -> None:
-        """epoch begins to write at start_offset; durable when this returns (I2)."""
-        if epoch > self.latest:
-            self.begin(epoch, start_offset)()
-
     def begin(self, epoch: int, start_offset: int) -> Callable[[], None]:
-        """As assign, for an epoch that is newer than all; durable when what is returned has been called (I2)."""
+        """epoch, newer than all, begins to write at start_offset; durable when what is returned has been called (I2)."""
         kept = [entry for entry in self._entries if entry[1] < start_offset]
         kept.append((epoch, start_offset))
         self._keep(kept)
-        return lambda: write_epochs(self._files, self._path, kept)
+        return lambda: write_epochs(self._files, self.path, kept)
 
     def end_of(self, epoch: int, log_end_offset: int) -> tuple[int, int]:
         """(greatest epoch <= epoch, offset behind its last record); (-1, -1) when it is older than all that is known."""
@@ -64,12 +59,24 @@ class LeaderEpochs:
         at = bisect_right(self._entries, offset, key=lambda entry: entry[1]) - 1
         return self._entries[at][0] if at >= 0 else otherwise
 
+    def before(self, offset: int) -> list[tuple[int, int]]:
+        """The epochs that begin before offset, with where they do: what the file says once the log is cut there."""
+        return [entry for entry in self._entries if entry[1] < offset]
+
+    def is_cut_by(self, offset: int) -> bool:
+        """Whether one begins at or behind offset."""
+        return len(self.before(offset)) != len(self._entries)
+
+    def cut(self, offset: int) -> None:
+        """Forget epochs that begin at or behind offset, in RAM: who cuts the log has written the file."""
+        self._keep(self.before(offset))
+
     def truncate_to(self, offset: int) -> None:
         """Forget epochs that begin at or behind offset, in the file too. No folder: nothing was ever written."""
-        kept = [entry for entry in self._entries if entry[1] < offset]
-        if len(kept) != len(self._entries):
-            if self._files.exists(self._path):
-                write_epochs(self._files, self._path, kept)
+        if self.is_cut_by(offset):
+            kept = self.before(offset)
+            if self._files.exists(self.path):
+                write_epochs(self._files, self.path, kept)
             self._keep(kept)
 
     def advance_start(self, offset: int) -> None:

@@ -20,6 +20,7 @@ from barnabas.config.effective import TopicOptions
 from barnabas.log import folder as names
 from barnabas.log import recovery
 from barnabas.log.compaction import Compaction, choose, replace
+from barnabas.log.cutting import Cut
 from barnabas.log.epochs import LeaderEpochs
 from barnabas.log.index import OFFSET_PAIR
 from barnabas.log.producer_state import ProducerState
@@ -61,6 +62,7 @@ class Log:
         "producers",
         "recovery_point",
         "segments",
+        "settled_offset",
         "topic",
         "topic_id",
         "unsynced",
@@ -91,6 +93,8 @@ class Log:
         self.recovery_point = 0
         self.checkpointed_offset = 0
         """The recovery point that a restart would find. Compaction stays below it: the journal is taken up above it."""
+        self.settled_offset = -1
+        """The end offset as of which a start without scan finds all it needs; below 0: it does not."""
         self.cleaned_offset = 0
         """Below it compaction has been; known in RAM only, for compacting again changes nothing."""
         self.producers = ProducerState()
@@ -118,6 +122,7 @@ class Log:
         self.epochs.advance_start(self.log_start_offset)
         self.checkpointed_offset = min(recovery_point, self.end_offset)
         self.recovery_point = self.end_offset if clean else min(recovery_point, self.end_offset)
+        self.settled_offset = self.end_offset if clean else -1
         self.producers = recovery.load_producers(files, self.folder, self.segments, now_ms)
 
     def _start_anew(self, offset: int) -> None:
@@ -221,22 +226,20 @@ class Log:
             # Last: where this file is, the folder's name is durable.
             names.write_partition_metadata(files, self.folder, self.topic_id)
 
-    def roll_now(self, now_ms: int) -> None:
-        """The next batch begins a new file: what is on disk behind a failed write is not trusted."""
+    def begin_anew(self, now_ms: int, epoch: int) -> None:
+        """After a cut the next batch begins a new file: what is on disk behind a failed write is not trusted. And what was
+        cut off may lie in a journal: the epoch file says that it counts no more (journal J3). All this is chores.
+        """
         if self.segments and self.segments[-1].size:
             self._roll(now_ms)
-            self.do_chores()
+        if self.segments and epoch > self.epochs.latest:
+            self.chores.append(self.epochs.begin(epoch, self.end_offset))
 
     def do_chores(self) -> None:
         """Here and now: for those who may block. Raises WorldError."""
         chores, self.chores = self.chores, []
         for chore in chores:
             chore()
-
-    def begin_epoch(self, epoch: int) -> None:
-        """What was cut off here may lie in a journal: the epoch file says that it counts no more (journal J3)."""
-        if self.segments:
-            self.epochs.assign(epoch, self.end_offset)
 
     def _files_of(self, segment: Segment) -> Chore:
         """What a restart finds beside the last segment, as of now: its indexes, and the producer state as of end_offset;
@@ -381,38 +384,44 @@ class Log:
         for suffix in (names.LOG_SUFFIX, names.INDEX_SUFFIX, names.TIME_INDEX_SUFFIX):
             self._pool.files.unlink(segment.path(suffix) + names.DELETED_SUFFIX)
 
-    def truncate_to(self, offset: int, now_ms: int) -> None:
-        """Forget everything at or behind offset, on disk and in RAM."""
+    def cutting(self, offset: int, now_ms: int) -> Cut:
+        """Begin to forget everything at or behind offset: then its work(), then apply(). Raises WorldError before it has begun.
+
+        Whole segments are forgotten at once: their files may go, whatever then fails.
+        """
+        kept, gone = list(self.segments), []
+        while kept and (not kept[-1].is_made or (len(kept) > 1 and kept[-1].base_offset >= offset)):
+            gone.append(kept.pop())
+        cut = Cut(self._pool.files, self.folder, kept, self.epochs, offset, now_ms)
         self.chores.clear()
-        while self.segments and (
-            not self.segments[-1].is_made
-            or (len(self.segments) > 1 and self.segments[-1].base_offset >= offset)
-        ):
-            segment = self.segments.pop()
+        for segment in gone:
             segment.close()
-            recovery.drop_files(self._pool.files, self.folder, segment.base_offset)
-        self._drop_strays()
+        self.segments = kept
+        self.unsynced = [segment for segment in self.unsynced if segment in kept]
+        self.settled_offset = -1
+        return cut
+
+    def apply(self, cut: Cut) -> None:
+        """It has been worked. Raises WorldError when the last segment cannot be read."""
         if self.segments:
-            self.segments[-1].truncate(offset)
-            self._pool.files.sync_folder(self.folder)
-        self.unsynced = [segment for segment in self.unsynced if segment in self.segments]
-        self.end_offset = min(offset, self.end_offset)
+            self.segments[-1].cut(cut.offset, cut.position)
+        self.end_offset = min(cut.offset, self.end_offset)
         self.log_start_offset = min(self.log_start_offset, self.end_offset)
         self.recovery_point = min(self.recovery_point, self.end_offset)
         self.checkpointed_offset = min(self.checkpointed_offset, self.end_offset)
         self.cleaned_offset = min(self.cleaned_offset, self.end_offset)
-        self.epochs.truncate_to(offset)
-        self.producers = recovery.load_producers(self._pool.files, self.folder, self.segments, now_ms)
+        self.epochs.cut(cut.offset)
+        self.producers = cut.producers
 
-    def _drop_strays(self) -> None:
-        """L5. Files of a roll, or of a truncation, that failed half way."""
-        known = {segment.base_offset for segment in self.segments}
-        for base in recovery.bases_in(self._pool.files, self.folder):
-            if base not in known:
-                recovery.drop_files(self._pool.files, self.folder, base)
+    def truncate_to(self, offset: int, now_ms: int) -> None:
+        """All of it at once, for those who may block. Raises WorldError."""
+        cut = self.cutting(offset, now_ms)
+        cut.work()
+        self.apply(cut)
 
     def compaction(self, now_ms: int, high_watermark: int) -> Compaction | None:
-        """A run over the closed segments, when enough is new. Its work() may run in a thread; then install() it."""
+        """A run over the closed segments, when enough is new. Its work() may run in a thread; then the copies
+        replace the segments, one after the other."""
         if not self.options.cleanup_compact:
             return None
         below = min(self.checkpointed_offset, high_watermark)
@@ -422,21 +431,17 @@ class Log:
         tails = self.producers.tails()
         return Compaction(self._pool, self.folder, chosen, self.options, now_ms, self.cleaned_offset, tails)
 
-    def install(self, run: Compaction) -> int:
-        """Put the copies in place of the segments that are still there; returns the bytes freed.
+    def replacing(self, segment: Segment, copy: Segment) -> Callable[[], WorldError | None]:
+        """What gives the copy the segment's name, for a pool's thread (compaction.replace); then replaced(). Raises WorldError."""
+        segment.pin_file()
+        return lambda: replace(self._pool.files, self.folder, segment, copy)
 
-        Raises WorldError; every segment is then either old or new.
-        """
-        before = self.size_bytes
-        for segment, copy in zip(run.chosen, run.copies, strict=True):
-            if segment in self.segments:
-                replace(self._pool.files, self.folder, segment, copy)
-                self.segments[self.segments.index(segment)] = copy
-            else:  # retention took it meanwhile
-                self._pool.files.unlink(segment.path(names.LOG_SUFFIX) + names.CLEANED_SUFFIX)
-        self.unsynced = [segment for segment in self.unsynced if segment not in run.chosen]
-        self.cleaned_offset = run.chosen[-1].end_offset
-        return before - self.size_bytes
+    def replaced(self, segment: Segment, copy: Segment) -> None:
+        """The copy has the segment's name."""
+        self.segments[self.segments.index(segment)] = copy
+        self.unsynced = [each for each in self.unsynced if each is not segment]
+        self.cleaned_offset = max(self.cleaned_offset, copy.end_offset)
+        segment.close()
 
     def compact(self, now_ms: int, high_watermark: int) -> int:
         """All of it at once: for small logs, and for those who may block. Returns the bytes freed."""
@@ -446,17 +451,26 @@ class Log:
         run.work()
         return self.install(run)
 
+    def install(self, run: Compaction) -> int:
+        """All copies at once. Raises WorldError; every segment is then either old or new."""
+        before = self.size_bytes
+        for segment, copy in zip(run.chosen, run.copies, strict=True):
+            try:
+                late = self.replacing(segment, copy)()
+            except WorldError:
+                segment.unpin_file()
+                raise
+            self.replaced(segment, copy)
+            if late is not None:
+                raise late
+        return before - self.size_bytes
+
     # -- durability of what is beside the .log
 
     def drop_files(self) -> None:
         """The next use opens each anew: a descriptor whose sync failed says so for ever."""
         for segment in self.segments:
             segment.drop_file()
-
-    def sync(self) -> None:
-        """Every file that has bytes which no sync has covered. Raises WorldError."""
-        for segment in self.prepare_recovery_point()[0]:
-            segment.file.sync()
 
     def prepare_recovery_point(self) -> tuple[list[Segment], int]:
         """The segments to sync, and the offset that is the recovery point once they are. One that is not made yet holds
@@ -478,15 +492,36 @@ class Log:
             segment for segment in self.unsynced if segment not in synced or segment.end_offset > offset
         ]
         self.recovery_point = max(self.recovery_point, offset)
+        if offset == self.end_offset:
+            self.settled_offset = offset
+
+    def settling(self) -> Chore | None:
+        """What a start without scan needs, for a thread; then settled(). None: all of it is there. Everything taken is
+        committed. Raises WorldError.
+        """
+        if not self.segments or (self.settled_offset == self.end_offset and not self.unsynced):
+            return None
+        files = [segment.file for segment in [*self.unsynced, self.segments[-1]]]
+        write = self._files_of(self.segments[-1])
+
+        def settle() -> None:
+            for file in files:
+                file.sync()
+            write()
+
+        return settle
+
+    def settled(self) -> None:
+        """What settling() gave has been done."""
+        self.unsynced.clear()
+        self.recovery_point = self.settled_offset = self.end_offset
 
     def close(self, clean: bool) -> None:
-        """clean: sync and write all that a start without scan needs. Everything taken must be committed by then."""
-        if clean and self.segments:
-            for segment in [*self.unsynced, self.segments[-1]]:
-                segment.file.sync()
-            self.unsynced.clear()
-            self._files_of(self.segments[-1])()
-            self.recovery_point = self.end_offset
+        """clean: settle it first, here and now. Raises WorldError then."""
+        settle = self.settling() if clean else None
+        if settle is not None:
+            settle()
+            self.settled()
         for segment in self.segments:
             segment.close()
 

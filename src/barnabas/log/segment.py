@@ -203,6 +203,17 @@ class Segment:
         """The descriptor closes when the last range that names the file is gone."""
         self._file = None
 
+    def pin_file(self) -> None:
+        """It stays open until close(), for its name will be another file's. Raises WorldError."""
+        file = self.file
+        self._pool.closed(self)
+        self._file = file
+
+    def unpin_file(self) -> None:
+        """It has its name still."""
+        if self._file is not None:
+            self._pool.opened(self)
+
     def close(self) -> None:
         self._pool.closed(self)
         self._file = self._new = None
@@ -377,14 +388,11 @@ class Segment:
             raise WorldError(f"{self.path(names.LOG_SUFFIX)}: shorter than its batches")
         return int.from_bytes(content[8:12], "big") + 12
 
-    def truncate(self, offset: int) -> None:
-        """Drop the batch that holds offset and all behind it."""
-        position = self.position_of(offset)
+    def cut(self, offset: int, position: int) -> None:
+        """The file has been cut at position, where the batch that held offset began: forget it and all behind it."""
         self.offset_index.truncate(position)
         self.time_index.truncate(max(offset - self.base_offset, 0))
         self.forget_recent()
-        self.file.truncate(position)
-        self.file.sync()  # else a crash brings back what the next segment's offsets replaced
         self.size = position
         self.end_offset = min(offset, self.end_offset)
         stamps = self.time_index.timestamps
@@ -396,3 +404,10 @@ class Segment:
         for header, _ in self.scan(start):
             if header.max_timestamp > self.max_timestamp:
                 self.max_timestamp, self.max_timestamp_offset = header.max_timestamp, header.next_offset - 1
+
+
+def reader_of(files: Files, folder: str, segment: Segment) -> Segment:
+    """The same segment as it is now, with descriptor and indexes of its own: for a pool's thread."""
+    reader = Segment(OpenFiles(files, 1), folder, segment.base_offset, segment.created_ms)
+    reader.size, reader.end_offset = segment.size, segment.end_offset
+    return reader

@@ -2,7 +2,7 @@
 
 O1  A partition is in here before anybody is told of it: Metadata and CreateTopics name only what serves.
 O2  One bad partition never stops the others: a damaged log is offline, and says why.
-O3  Re-opening after a failed write: the log is cut to what had been committed, a new file begins under a new reign.
+O3  Re-opening after a failed write: reopen.py.
 O4  A log that could not be read at the start (no descriptor left, a disk that failed for a moment) is tried again.
 O5  Only what the image says this node leads is open here; of other partitions it is known that they exist. A partition
     that gets another leader is closed before the image is shown to anybody.
@@ -19,24 +19,21 @@ from barnabas.log.loading import load_log, stand_in
 from barnabas.log.log import Log
 from barnabas.log.recovery import DamagedLog
 from barnabas.log.segment import OpenFiles
-from barnabas.log.take_up import forget_kept, kept_of, restore
+from barnabas.log.take_up import forget_kept, kept_of
 from barnabas.partitions.committer import CacheCommitter, Committer, Uncommitted
 from barnabas.partitions.data_folder import DataFolder
 from barnabas.partitions.journal_committer import Journal, JournalCommitter
 from barnabas.partitions.partition import Partition
 from barnabas.partitions.recompression import Recompression
+from barnabas.partitions.reopen import REOPEN_AFTER_MS, REOPEN_AFTER_MS_MAX, Keeper, NewReign
 from barnabas.partitions.turn import Turn
 from barnabas.partitions.waits import Waits
 from barnabas.ports import Clock, Entropy, Files, Loop, WorldError
 from barnabas.telemetry import Log as Lines
 
-REOPEN_AFTER_MS: Final = 1_000
-REOPEN_AFTER_MS_MAX: Final = 60_000
 LEAVES_AFTER_MS: Final = 5
 FLUSH_NEVER: Final = 2**63 - 1
 OFFSETS_TOPIC: Final = "__consumer_offsets"
-NewReign = Callable[[str, int, Callable[[int, int], None]], None]
-"""Asks the metadata store for a reign for one partition (topic, index): done(code, reign)."""
 Led = list[Partition | None]
 """The partitions of a topic by index; None: another node leads it."""
 
@@ -68,7 +65,6 @@ class Partitions:
         self._entropy = entropy
         self.folder = folder
         self._options = options
-        self._new_reign = new_reign
         self._lines = lines
         self._durable = durable
         self.open_files = OpenFiles(files, open_files_max)
@@ -84,6 +80,19 @@ class Partitions:
             lines,
         )
         self._sync = JournalCommitter(turn, loop, self.uncommitted, self.journal)
+        self._keeper = Keeper(
+            clock,
+            loop,
+            waits,
+            files,
+            folder,
+            lines,
+            new_reign,
+            self._serves,
+            self._is_synced,
+            self.journal.restored,
+            self._is_open,
+        )
         self._on_failure = self._failed
         """Bound once: for each partition it would weigh 72 bytes."""
         self._by_name: dict[str, Led] = {}
@@ -155,8 +164,7 @@ class Partitions:
                 )
                 self._count += 1
                 if not partition.offline:
-                    for tell in self.on_opened:
-                        tell(partition)
+                    self._is_open(partition)
                 yield
 
     def _leave(self, partition: Partition) -> None:
@@ -220,7 +228,7 @@ class Partitions:
         self._waits.call_after(after_ms, lambda: self._load_again(partition, after_ms))
 
     def _load_again(self, partition: Partition, after_ms: int) -> None:
-        if self.get(partition.topic, partition.index) is not partition:
+        if not self._serves(partition):
             return  # deleted meanwhile
         log, problem = self._load(partition.topic, partition.index, partition.topic_id, partition.options)
         if problem is not None:
@@ -231,8 +239,7 @@ class Partitions:
         # Nobody wrote under its reign, so it needs no new one.
         partition.reopened(log, partition.epoch)
         self._lines.info("partition is online", partition=repr(partition), epoch=partition.epoch)
-        for tell in self.on_opened:
-            tell(partition)
+        self._is_open(partition)
 
     def _new_log(self, topic: str, index: int, topic_id: bytes, options: TopicOptions) -> Log:
         jitter_ms = options.segment_jitter_ms
@@ -329,77 +336,18 @@ class Partitions:
         self.folder.drop_ballast(error)
         for tell in self.on_closed:
             tell(partition)
-        self._reopen_later(partition, REOPEN_AFTER_MS)
+        self._keeper.reopen_later(partition)
 
-    def _is_whole(self, partition: Partition) -> bool:
-        """Whether all that was answered is on disk. A failed write leaves that open; one sync tells, and only one: after
-        a failed sync the next succeeds without what was lost (decision 6).
-        """
-        lane = partition.lane
-        is_synced = lane.journal is not None or self._committer(partition.options) is self._sync
-        if is_synced and not lane.in_doubt:
-            try:
-                partition.log.sync()
-                partition.is_durable()
-            except WorldError as error:
-                partition.doubt(error)
-        return not lane.in_doubt
+    def _serves(self, partition: Partition) -> bool:
+        return self.get(partition.topic, partition.index) is partition
 
-    def _restore(self, partition: Partition, after_ms: int) -> None:
-        """Records that were answered are in the journal alone: they are written and synced once more."""
-        log = partition.log
-        folder = log.folder.rpartition("/")[2]
-        point = log.checkpointed_offset
+    def _is_synced(self, partition: Partition) -> bool:
+        return self._committer(partition.options) is self._sync
 
-        def restored(_: object | None, error: BaseException | None) -> None:
-            if error is not None:
-                self._lines.warning("partition stays offline", partition=repr(partition), reason=str(error))
-                self._reopen_later(partition, min(after_ms * 2, REOPEN_AFTER_MS_MAX))
-                return
-            partition.lane.in_doubt = False
-            self.journal.restored(partition.lane)
-            self._reopen(partition, after_ms)
+    def _is_open(self, partition: Partition) -> None:
+        for tell in self.on_opened:
+            tell(partition)
 
-        self._loop.run_in(
-            "read",
-            lambda: restore(self._files, self.folder.state, self.folder.root, folder, point),
-            restored,
-        )
-
-    def _reopen_later(self, partition: Partition, after_ms: int) -> None:
-        self._waits.call_after(after_ms, lambda: self._reopen(partition, after_ms))
-
-    def _reopen(self, partition: Partition, after_ms: int) -> None:
-        if self.get(partition.topic, partition.index) is not partition:
-            return  # deleted meanwhile
-        if partition.lane.busy or partition.lane.syncing:
-            # Two syncs of one file: Linux tells its error to one of them, so both must have been heard.
-            self._reopen_later(partition, REOPEN_AFTER_MS)
-            return
-        partition.log.drop_files()
-        if not self._is_whole(partition):
-            self._restore(partition, after_ms)
-            return
-
-        def have_reign(code: int, reign: int) -> None:
-            if self.get(partition.topic, partition.index) is not partition:
-                return  # deleted meanwhile
-            try:
-                if code:
-                    raise WorldError(f"no new reign: error {code}")
-                if partition.lane.in_doubt or partition.lane.syncing:
-                    raise WorldError("its file is being synced once more")
-                now_ms = self._clock.wall_ms()
-                partition.log.truncate_to(partition.high_watermark, now_ms)
-                partition.log.roll_now(now_ms)
-                partition.log.begin_epoch(reign)
-                partition.reopened(partition.log, reign)
-            except WorldError as error:
-                self._lines.warning("partition stays offline", partition=repr(partition), reason=error.what)
-                self._reopen_later(partition, min(after_ms * 2, REOPEN_AFTER_MS_MAX))
-                return
-            self._lines.info("partition is online again", partition=repr(partition), epoch=reign)
-            for tell in self.on_opened:
-                tell(partition)
-
-        self._new_reign(partition.topic, partition.index, have_reign)
+    def stop(self) -> None:
+        """What is offline stays so: the node closes all."""
+        self._keeper.stopped = True

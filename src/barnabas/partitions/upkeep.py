@@ -9,6 +9,7 @@ U2  A wall clock that steps by more than five minutes suspends deletion by time 
 Crash   an old recovery point: the restart scans more.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -286,7 +287,7 @@ class Upkeep:
             yield
 
     def _let_go(self, partition: Partition, wall_ms: int, by_time: bool) -> None:
-        if partition.offline or not partition.log.segments:
+        if partition.offline or not partition.log.segments or partition in self._compacting:
             return
         try:
             gone = partition.log.delete_expired(wall_ms, partition.high_watermark, by_time)
@@ -335,7 +336,7 @@ class Upkeep:
                 self._compact(partition)
 
     def _compact(self, partition: Partition) -> None:
-        """Planned and finished on the loop; reading and writing happen in a pool."""
+        """Planned on the loop; reading and writing happen in a pool, and then the copies take their places."""
         log = partition.log
         run = log.compaction(self._clock.wall_ms(), partition.high_watermark)
         if run is None:
@@ -343,16 +344,49 @@ class Upkeep:
         self._compacting.add(partition)
 
         def done(_: object | None, error: BaseException | None) -> None:
-            self._compacting.discard(partition)
-            try:
-                if error is not None:
-                    raise error if isinstance(error, WorldError) else WorldError(repr(error))
-                if partition.log is log and not partition.offline:
-                    log.install(run)
-            except WorldError as failure:
-                self._lines.warning("compaction failed", partition=repr(partition), reason=failure.what)
+            if error is not None:
+                self._compacted(partition, error)
+            else:
+                self._install(partition, log, deque(zip(run.chosen, run.copies, strict=True)))
 
         self._loop.run_in("compress", run.work, done)
+
+    def _compacted(self, partition: Partition, error: BaseException | None) -> None:
+        self._compacting.discard(partition)
+        if error is not None:
+            self._lines.warning("compaction failed", partition=repr(partition), reason=as_world(error).what)
+
+    def _install(self, partition: Partition, log: Log, left: deque[tuple[Segment, Segment]]) -> None:
+        """One copy after the other: its names change in the pool, and then readers find it."""
+        if self._stopped or not left or partition.offline or partition.log is not log:
+            self._compacted(partition, None)
+            return
+        segment, copy = left.popleft()
+        if segment not in log.segments:  # cut off meanwhile
+            self._compacted(partition, None)
+            return
+        try:
+            replace = log.replacing(segment, copy)
+        except WorldError as error:
+            self._compacted(partition, error)
+            return
+        lane = partition.lane
+        lane.syncing += 1  # until then its folder must keep its name
+
+        def replaced(late: object | None, error: BaseException | None) -> None:
+            lane.syncing -= 1
+            if error is not None:
+                segment.unpin_file()
+                self._compacted(partition, error)
+                return
+            if segment in log.segments:
+                log.replaced(segment, copy)
+            if isinstance(late, WorldError):
+                self._compacted(partition, late)
+            else:
+                self._install(partition, log, left)
+
+        self._loop.run_in("compress", replace, replaced)
 
     def _keep_within(self, bytes_max: int) -> None:
         """A broker in memory: above its cap the oldest segments of all topics go, and one warning says so."""

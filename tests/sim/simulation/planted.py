@@ -136,7 +136,8 @@ def a_file_whose_sync_failed_is_synced_once_more_and_believed(patch: Patch) -> N
 @caught_by(*LOSES, "twice", focus=("sync", "disk", "power"), rare=True)
 def what_was_cut_off_is_taken_up_again(patch: Patch) -> None:
     """Old entries are written over new ones."""
-    patch.setattr(Log, "begin_epoch", lambda self, epoch: None)
+    real = Log.begin_anew
+    patch.setattr(Log, "begin_anew", lambda self, now_ms, epoch: real(self, now_ms, -1))
 
 
 class Believing:
@@ -177,12 +178,21 @@ def page_cache_is_taken_for_truth(patch: Patch) -> None:
 
 @caught_by(*LOSES, "twice", "mute", focus=("sync",))
 def reopened_without_truncating(patch: Patch) -> None:
-    """Batches that nobody was told of stay in the way of those that are written again."""
+    """Batches that nobody was told of stay in the way of those that are written again, and a retry waits for its first."""
+    patch.setattr(Log, "cutting", lambda self, offset, now_ms: Uncut(offset))
     patch.setattr(
-        Log,
-        "truncate_to",
-        lambda self, offset, now_ms: setattr(self, "end_offset", min(offset, self.end_offset)),
+        Log, "apply", lambda self, cut: setattr(self, "end_offset", min(cut.offset, self.end_offset))
     )
+
+
+class Uncut:
+    """A cut that leaves all as it is."""
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+
+    def work(self) -> None:
+        return
 
 
 @caught_by("mute", focus=("sync", "disk"))
