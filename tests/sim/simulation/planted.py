@@ -133,13 +133,6 @@ def a_file_whose_sync_failed_is_synced_once_more_and_believed(patch: Patch) -> N
     )
 
 
-@caught_by(*LOSES, "twice", focus=("sync", "disk", "power"), rare=True)
-def what_was_cut_off_is_taken_up_again(patch: Patch) -> None:
-    """Old entries are written over new ones."""
-    real = Log.begin_anew
-    patch.setattr(Log, "begin_anew", lambda self, now_ms, epoch: real(self, now_ms, -1))
-
-
 class Believing:
     """A file whose sync never fails."""
 
