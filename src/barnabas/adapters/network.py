@@ -31,9 +31,10 @@ GATHER_BYTES: Final = 256 * 1024
 GATHER_PIECES: Final = 64
 TINY_BYTES_MAX: Final = 8 * 1024
 """A range of up to this size is read in any case: it costs at most one read of the disk."""
-COPIED_BYTES_MAX: Final = 64 * 1024
+COPIED_BYTES_MAX: Final = 16 * 1024
 """Ranges of up to this size together are copied where they are in the page cache, and sent with what lies around them in one
-call: to ask whether they are there, a send and a sendfile, three packets and as many wake-ups of the reader cost more."""
+call: to ask whether they are there, a send and a sendfile, three packets and as many wake-ups of the reader cost more. At 64 KB
+sendfile is cheaper: 35 µs of CPU a Fetch, not 42."""
 JOINED_BYTES_MAX: Final = 8 * 1024
 """Up to this size one run of bytes is cheaper than a call for several."""
 RANGE_BYTES: Final = 256 * 1024
