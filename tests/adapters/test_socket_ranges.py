@@ -75,7 +75,7 @@ def test_what_a_slow_reader_leaves_of_small_ranges_is_in_no_memory(server: Serve
     """Two of them share the room for copies."""
     pairs = [server.peer() for _ in range(2)]
     files = [filled(tmp_path / str(number), COPIED_BYTES_MAX) for number in range(2)]
-    count = 200
+    count = 800
     for _ in range(count):
         for (_, ear), (file, _) in zip(pairs, files, strict=True):
             ear.connection.send([b"head", FileRange(file, 0, COPIED_BYTES_MAX)])
