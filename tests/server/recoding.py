@@ -3,12 +3,14 @@
 Nothing is compared byte for byte: what a codec makes of the records is its library's affair.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from rawclient import RawClient
 from reading import fetch_one
 
+from barnabas import errors
 from barnabas.records.batch import (
     ATTRIBUTES_AT,
     CODECS,
@@ -53,7 +55,13 @@ class Kept(NamedTuple):
 
 
 def send(client: RawClient, topic: str, batch: bytes) -> Told:
+    """Kafka says "not leader" for a moment after it made a topic."""
     answer = client.produce(topic, batch)
+    for _ in range(100):
+        if answer.error_code != errors.NOT_LEADER_OR_FOLLOWER:
+            break
+        time.sleep(0.05)
+        answer = client.produce(topic, batch)
     return Told(answer.error_code, answer.base_offset, answer.log_append_time_ms > 0)
 
 
