@@ -55,10 +55,10 @@ class Kept(NamedTuple):
 
 
 def send(client: RawClient, topic: str, batch: bytes) -> Told:
-    """Kafka says "not leader" for a moment after it made a topic."""
+    """For a moment after it made a topic Kafka does not know it yet, or does not lead it."""
     answer = client.produce(topic, batch)
     for _ in range(100):
-        if answer.error_code != errors.NOT_LEADER_OR_FOLLOWER:
+        if answer.error_code not in (errors.NOT_LEADER_OR_FOLLOWER, errors.UNKNOWN_TOPIC_OR_PARTITION):
             break
         time.sleep(0.05)
         answer = client.produce(topic, batch)
