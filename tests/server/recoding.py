@@ -3,14 +3,12 @@
 Nothing is compared byte for byte: what a codec makes of the records is its library's affair.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from rawclient import RawClient
 from reading import fetch_one
 
-from barnabas import errors
 from barnabas.records.batch import (
     ATTRIBUTES_AT,
     CODECS,
@@ -55,13 +53,7 @@ class Kept(NamedTuple):
 
 
 def send(client: RawClient, topic: str, batch: bytes) -> Told:
-    """For a moment after it made a topic Kafka does not know it yet, or does not lead it."""
     answer = client.produce(topic, batch)
-    for _ in range(100):
-        if answer.error_code not in (errors.NOT_LEADER_OR_FOLLOWER, errors.UNKNOWN_TOPIC_OR_PARTITION):
-            break
-        time.sleep(0.05)
-        answer = client.produce(topic, batch)
     return Told(answer.error_code, answer.base_offset, answer.log_append_time_ms > 0)
 
 
