@@ -17,7 +17,7 @@ READERS = {
 }
 
 
-IN_STEPS = {"Metadata", "DescribeConfigs"}
+IN_STEPS = {"DescribeConfigs", "ListOffsets", "Metadata"}
 """APIs whose requests and responses may be so large that they are read and written in steps."""
 
 

@@ -64,6 +64,14 @@ Pool: TypeAlias = Literal["commit", "sync", "read", "compress", "metadata"]
 # -- files -----------------------------------------------------------------------------------------
 
 
+class Cold(Exception):
+    """It is not in memory, and who asked must not wait for the disk. After work(), in a thread, it is: ask again."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self.work = work
+        """Raises WorldError."""
+
+
 class File(Protocol):
     """One open file. Positions and sizes are bytes. Every method may raise WorldError."""
 
@@ -77,6 +85,9 @@ class File(Protocol):
 
     def read(self, position: int, size: int) -> bytes:
         """Up to size bytes from position; fewer only at the end of the file."""
+
+    def read_now(self, position: int, size: int) -> bytes | None:
+        """What read() gives, unless that would wait for the disk: then None. Where that cannot be told it reads."""
 
     def size(self) -> int: ...
     def truncate(self, size: int) -> None: ...
@@ -285,7 +296,8 @@ class Versioned:
 
 
 MetaChanges: TypeAlias = Sequence[tuple[str, Versioned | None]]
-"""Keys that changed, each once, and what they hold now: None when they were deleted."""
+"""Keys that changed, each once, and what they hold now: None when they were deleted. One that came and went between two
+tellings may be told as deleted, though nobody heard that it was there."""
 
 
 class MetaStore(Protocol):

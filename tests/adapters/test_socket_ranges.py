@@ -231,9 +231,12 @@ def test_the_page_cache_is_asked_and_filled(tmp_path: Path) -> None:
     assert not cold.RWF_NOWAIT or room == content[500:1500]
     assert not cold.read_warm(fd, room, len(content) - 999), "the file is shorter"
     assert not cold.read_warm(-1, room, 0)
+    assert cold.read_now(fd, 500, 1000) == content[500:1500]
+    assert cold.read_now(fd, len(content) - 3, 1000) == content[-3:]
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     if cold.is_cold(fd, 0, len(content)):  # a file system may keep its pages whatever it is told
         assert not cold.read_warm(fd, memoryview(bytearray(len(content))), 0)
+        assert cold.read_now(fd, 0, len(content)) is None, "not a part either"
         cold.warm(file, 0, len(content))
         assert not cold.is_cold(fd, 0, len(content))
 
@@ -251,3 +254,17 @@ def test_a_file_system_without_such_reads_is_asked_once(monkeypatch: pytest.Monk
     assert not cold.is_cold(3, 0, 1 << 20)
     assert not cold.read_warm(3, memoryview(bytearray(10)), 0)
     assert len(calls) == 1
+
+
+def test_without_such_reads_what_is_wanted_now_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, content = filled(tmp_path / "file", 1000)
+
+    def refuses(fd: int, buffers: object, position: int, flags: int) -> int:
+        raise OSError(errno.EOPNOTSUPP, "not here")
+
+    monkeypatch.setattr(cold.os, "preadv", refuses)
+    monkeypatch.setattr(cold, "_probing", True)
+    assert file.read_now(10, 5000) == content[10:]
+    assert file.read_now(20, 5) == content[20:25]

@@ -44,6 +44,18 @@ def test_what_is_written_at_a_position_is_read_from_it(files: Files, root: str) 
     assert file.read(99, 5) == b""
 
 
+def test_what_is_in_memory_is_read_now(files: Files, root: str) -> None:
+    """What was written a moment ago is, most often: who gets nothing has read() run in a thread and asks again."""
+    file = files.open(f"{root}/a", create=True)
+    file.write(0, [b"abcdefghij"])
+    for position, size in ((0, 10), (2, 3), (8, 100), (10, 5), (99, 5)):
+        for _ in range(50):
+            found = file.read_now(position, size)
+            if found is not None:
+                break
+        assert found == file.read(position, size)
+
+
 def test_more_chunks_than_one_system_call_takes(files: Files, root: str) -> None:
     file = files.open(f"{root}/a", create=True)
     chunks = [bytes([at % 251]) * (at % 7) for at in range(3000)]

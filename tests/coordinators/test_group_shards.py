@@ -26,6 +26,17 @@ def test_a_list_is_whole_or_an_error() -> None:
     assert stage.run("list") == ["groups: g:Empty:classic"]
 
 
+def test_a_shard_loads_by_threads_what_is_cold() -> None:
+    stage = VirtualStage({})
+    stage.run("commit t_0=1")
+    stage.run("commit t_1=2")
+    stage.partition.is_cold = True
+    stage.run("crash")
+    assert stage.run("list") == ["groups: COORDINATOR_LOAD_IN_PROGRESS none"], "a thread reads"
+    stage.run("tick 1s")
+    assert stage.run("fetch") == ["offsets: t[0]=1, t[1]=2"]
+
+
 def test_a_group_belongs_to_the_partition_that_java_would_choose() -> None:
     """As Java prints "…".hashCode(), also where it overflows and where a letter takes two UTF-16 units."""
     assert [java_hash(text) for text in ("", "a", "group", "polygenelubricants", "☃", "😀")] == [

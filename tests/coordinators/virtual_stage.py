@@ -12,6 +12,7 @@ from barnabas.config.effective import BrokerOptions
 from barnabas.coordinators.group.coordinator import GroupCoordinator
 from barnabas.coordinators.group.shard import GroupShard
 from barnabas.partitions.waits import Parked, Waits
+from barnabas.ports import Cold
 from barnabas.records.record import batches
 from barnabas.server import handlers
 from barnabas.testing.entropy import SeededEntropy
@@ -29,6 +30,7 @@ class RecordedPartition:
         self.high_watermark = 0
         self.held = False
         self.refuses = 0
+        self.is_cold = False
         self._waiting: list[tuple[int, Callable[[int], None]]] = []
 
     def append_own(self, batch: bytes, now_ms: int) -> int:
@@ -55,8 +57,10 @@ class RecordedPartition:
         for _, callback in waiting:
             callback(code)
 
-    def read_bytes(self, offset: int, max_bytes: int) -> bytes:
+    def read_bytes(self, offset: int, max_bytes: int, waits: bool = True) -> bytes:
         """One batch at a time, so that loading takes as many turns of the loop as there are batches."""
+        if self.is_cold and not waits:
+            raise Cold(lambda: None)
         return next((each for each in self.content if int.from_bytes(each[:8], "big") >= offset), b"")
 
 

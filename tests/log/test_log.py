@@ -1,13 +1,15 @@
 """Appending, finding, rolling, retention and truncation of one partition's log, on disk and in memory."""
 
+from functools import partial
 from itertools import product
 
 import pytest
-from written_log import NOW_MS, TOPIC_ID, Disk, append, everything, located, rolled
+from written_log import NOW_MS, TOPIC_ID, Disk, append, everything, located, rolled, searched
 
 from barnabas.log.folder import read_topic_id, write_partition_metadata
 from barnabas.log.segment import READ_BYTES_MAX
-from barnabas.ports import WorldError
+from barnabas.log.times import first_of_greatest, first_since
+from barnabas.ports import Cold, WorldError
 from barnabas.records.record import all_records
 from barnabas.wire.primitives import join
 
@@ -94,6 +96,48 @@ def test_a_batch_is_found_weighed_and_read_by_at_most_one_read(disk: Disk, remem
         assert isinstance(found, bytes) == (may_read and len(content) <= READ_BYTES_MAX)
 
 
+def test_what_is_cold_is_asked_for_again_after_a_thread_has_read_it(disk: Disk) -> None:
+    """Whatever a reader wants costs few threads, and the answer is that of one who waits."""
+    log = disk.log(index_interval_bytes=2_000)
+    for number in range(300):
+        append(log, [b"%d" % number, b"x" * 100])
+    log.close(clean=True)
+    log = disk.log(clean=True, index_interval_bytes=2_000)
+    file = log.segments[0].file
+    known: set[int] = set()
+
+    class Forgetful:
+        """Of whose bytes nothing is in memory until it has been read."""
+
+        path = file.path
+
+        def read(self, position: int, size: int) -> bytes:
+            known.update(range(position, position + size))
+            return file.read(position, size)
+
+        def read_now(self, position: int, size: int) -> bytes | None:
+            content = file.read(position, size)
+            return content if known.issuperset(range(position, position + len(content))) else None
+
+    wanted = list(product((0, 1, 301, 599), (100, 300, 8192, 100_000), (7, 333, 600), (True, False)))
+    for offset, limit, upto, may_read in wanted:
+        ask = partial(log.locate, offset, limit, upto_offset=upto, min_one=True, may_read=may_read)
+        log.segments[0]._file = file
+        patient = ask(waits=True)
+        log.segments[0]._file = Forgetful()  # type: ignore[assignment]
+        known.clear()
+        threads = 0
+        while True:
+            try:
+                found = ask(waits=False)
+                break
+            except Cold as cold:
+                cold.work()
+                threads += 1
+        assert threads <= 3
+        assert (None if found is None else join([found])) == (None if patient is None else join([patient]))
+
+
 def test_a_first_batch_larger_than_the_limit_comes_whole_only_when_asked(disk: Disk) -> None:
     log = disk.log()
     append(log, [b"x" * 5000])
@@ -159,11 +203,11 @@ def test_times_are_found_record_by_record(disk: Disk) -> None:
     for number in range(200):
         append(log, [b"x" * 50], timestamp=NOW_MS + number * 10)
     for wanted in (0, 5, 10, 995, 1990):
-        found = log.offset_for_time(NOW_MS + wanted, 200)
+        found = searched(first_since(log, NOW_MS + wanted, 200))
         assert found == (NOW_MS + -(-wanted // 10) * 10, -(-wanted // 10), 1)
-    assert log.offset_for_time(NOW_MS + 1991, 200) is None
-    assert log.offset_for_time(NOW_MS + 1000, 50) is None, "not above the bound"
-    assert log.max_timestamp_offset(200) == (NOW_MS + 1990, 199, 1)
+    assert searched(first_since(log, NOW_MS + 1991, 200)) is None
+    assert searched(first_since(log, NOW_MS + 1000, 50)) is None, "not above the bound"
+    assert searched(first_of_greatest(log, 200)) == (NOW_MS + 1990, 199, 1)
 
 
 def test_log_append_time_replaces_the_producers(disk: Disk) -> None:

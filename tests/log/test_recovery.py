@@ -1,9 +1,10 @@
 """What a crash leaves: torn tails at every byte, flipped bits in every header field, lost indexes and snapshots."""
 
 import pytest
-from written_log import NOW_MS, Disk, append, everything, located
+from written_log import NOW_MS, Disk, append, everything, located, searched
 
 from barnabas.log.recovery import DamagedLog
+from barnabas.log.times import first_since
 from barnabas.records.batch import HEADER_BYTES, read_header
 from barnabas.records.record import all_records, batches
 
@@ -122,7 +123,7 @@ def test_broken_indexes_are_rebuilt_from_the_log(disk: Disk, suffix: str, damage
     again = disk.log(clean=True, index_interval_bytes=100)
     for offset in (0, 17, 49):
         assert read_header(located(again, offset, 1, 50), 0).base_offset == offset
-    assert again.offset_for_time(NOW_MS + 33, 50) == (NOW_MS + 33, 33, 1)
+    assert searched(first_since(again, NOW_MS + 33, 50)) == (NOW_MS + 33, 33, 1)
 
 
 @pytest.mark.parametrize("clean", [True, False])
@@ -142,7 +143,7 @@ def test_a_time_index_that_was_not_synced_is_not_believed(disk: Disk, left: str,
         disk.overwrite(bytes(len(content)) if left == "zeros" else content[:12], name)
     again = disk.log(clean=clean, recovery_point=40, **options)
     assert [segment.max_timestamp for segment in again.segments] == known
-    assert again.offset_for_time(NOW_MS + 33, 40) == (NOW_MS + 33, 33, 1)
+    assert searched(first_since(again, NOW_MS + 33, 40)) == (NOW_MS + 33, 33, 1)
 
 
 @pytest.mark.parametrize("damage", ["absent", "flipped", "from the future"])

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_recovery import FIELDS
-from written_log import NOW_MS, Disk, append, everything, rolled
+from written_log import NOW_MS, Disk, append, everything, rolled, searched
 
 from barnabas.adapters.ram_files import RamFiles
 from barnabas.log.examine import Examined, examine
 from barnabas.log.mend import mend
 from barnabas.log.recovery import DamagedLog
+from barnabas.log.times import first_since
 from barnabas.ports import WorldError
 from barnabas.records.batch import HEADER_BYTES
 from barnabas.records.record import all_records, batches, build_batch
@@ -207,7 +208,7 @@ def test_an_index_that_contradicts_its_log_goes(disk: Disk) -> None:
     assert sorted(segment.wrong_indexes) == [disk.path(f"{0:020d}.{name}") for name in ("index", "timeindex")]
     mend(disk.files, found)
     again = disk.log(clean=True, index_interval_bytes=100)
-    assert again.offset_for_time(NOW_MS + 33, 50) == (NOW_MS + 33, 33, 1)
+    assert searched(first_since(again, NOW_MS + 33, 50)) == (NOW_MS + 33, 33, 1)
     assert not any(segment.wrong_indexes for segment in examined(disk, 50).segments)
 
 

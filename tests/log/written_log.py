@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from barnabas.config.effective import BrokerOptions, topic_options
 from barnabas.log.log import Log
 from barnabas.log.segment import OpenFiles
+from barnabas.log.times import Found, Search
 from barnabas.ports import Files
 from barnabas.records.batch import read_header
 from barnabas.records.record import Record, build_batch
@@ -72,6 +73,17 @@ def located(log: Log, offset: int, max_bytes: int, upto: int, *, min_one: bool =
     """What a reader of that offset gets."""
     piece = log.locate(offset, max_bytes, upto_offset=upto, min_one=min_one)
     return b"" if piece is None else join([piece])
+
+
+def searched(search: Search) -> Found | None:
+    """Its threads' work done here."""
+    try:
+        look = next(search)
+        while True:
+            look = search.send(look())
+    except StopIteration as end:
+        found: Found | None = end.value
+        return found
 
 
 def everything(log: Log, upto: int | None = None) -> bytes:

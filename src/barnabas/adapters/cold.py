@@ -1,4 +1,4 @@
-"""Is a file's range in the page cache? And if it is not: bring it there, in a thread, before sendfile would wait for the disk.
+"""Is a file's range in the page cache? And if it is not: bring it there, in a thread, before the loop would wait for the disk.
 
 A read with RWF_NOWAIT (Linux 4.14) fails instead of waiting. One byte at the end of each READ_AHEAD_BYTES is asked for: the
 kernel reads that much at once, so what lies before it is there too, or will be before it is sent.
@@ -11,9 +11,6 @@ from typing import Final
 from barnabas.ports import File
 
 READ_AHEAD_BYTES: Final = 128 * 1024
-PROBED_BYTES_MIN: Final = 32 * 1024
-"""A smaller range costs at most one read of the disk: asking first would cost every warm one."""
-
 RWF_NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)
 """0 where the system has no such read."""
 _NOT_SUPPORTED: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
@@ -24,7 +21,7 @@ _probing = RWF_NOWAIT != 0
 def is_cold(fd: int, position: int, size: int) -> bool:
     """Whether sending size bytes from position would wait for the disk. False where that cannot be told."""
     global _probing
-    if size < PROBED_BYTES_MIN or not _probing:
+    if not _probing:
         return False
     end = position + size
     at = position + min(READ_AHEAD_BYTES, size) - 1
@@ -55,6 +52,27 @@ def read_warm(fd: int, into: memoryview, position: int) -> bool:
         if error.errno in _NOT_SUPPORTED:
             _probing = False
         return False
+
+
+def read_now(fd: int, position: int, size: int) -> bytes | None:
+    """Up to size bytes; None when some of them are not in the page cache. Waits where that cannot be told. Raises OSError."""
+    global _probing
+    if not _probing:
+        return os.pread(fd, size, position)
+    room = bytearray(size)
+    try:
+        count = os.preadv(fd, (room,), position, RWF_NOWAIT)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        if error.errno not in _NOT_SUPPORTED:
+            raise
+        _probing = False
+        return os.pread(fd, size, position)
+    if count == size:
+        return bytes(room)
+    # The file ends there, or what is behind is not in memory.
+    return bytes(room[:count]) if position + count >= os.fstat(fd).st_size else None
 
 
 def warm(file: File, position: int, size: int) -> None:

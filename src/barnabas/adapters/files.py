@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from barnabas.adapters import cold
 from barnabas.ports import File, RingFile, WorldError
 
 IOV_MAX: Final = 1024
@@ -113,6 +114,12 @@ class OsFile:
                     break
                 content += more
             return content
+        except OSError as error:
+            raise refusal(self.path, error) from error
+
+    def read_now(self, position: int, size: int) -> bytes | None:
+        try:
+            return cold.read_now(self._fd, position, size)
         except OSError as error:
             raise refusal(self.path, error) from error
 

@@ -30,7 +30,7 @@ RECEIVE_BYTES: Final = 256 * 1024
 GATHER_BYTES: Final = 256 * 1024
 GATHER_PIECES: Final = 64
 TINY_BYTES_MAX: Final = 8 * 1024
-"""A range of up to this size is read in any case: it costs at most one read of the disk."""
+"""A range of up to this size is read into bytes of its own."""
 COPIED_BYTES_MAX: Final = 16 * 1024
 """Ranges of up to this size together are copied where they are in the page cache, and sent with what lies around them in one
 call: to ask whether they are there, a send and a sendfile, three packets and as many wake-ups of the reader cost more. At 64 KB
@@ -459,12 +459,14 @@ class SocketNetwork:
         self._connections: set[SocketConnection] = set()
 
     def copied(self, piece: FileRange, room_used: int) -> bytes | memoryview | None:
-        """The bytes of a small range, until the next call: of one that is tiny, or is in memory and fits into the room behind
+        """The bytes of a small range that is in memory, until the next call: of one that is tiny, or fits into the room behind
         room_used; else None. Raises WorldError when the file is shorter than that.
         """
         size = piece.size
         if size <= TINY_BYTES_MAX:
-            content = piece.file.read(piece.position, size)
+            content = piece.file.read_now(piece.position, size)
+            if content is None:
+                return None
             if len(content) < size:
                 raise WorldError(f"{piece.file.path}: shorter than a reply that names it")
             return content

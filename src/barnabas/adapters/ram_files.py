@@ -59,6 +59,9 @@ class RamFile:
             at += 1
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def read_now(self, position: int, size: int) -> bytes | None:
+        return self.read(position, size)
+
     def size(self) -> int:
         return self._size
 

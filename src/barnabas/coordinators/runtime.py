@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from barnabas import errors
-from barnabas.ports import Clock, Loop
+from barnabas.ports import Clock, Cold, Loop
 from barnabas.records.record import Record, batches, build_batch, records_of
 
 LOAD_SLICE_BYTES: Final = 16 * 1024
@@ -45,7 +45,8 @@ class ShardPartition(Protocol):
     def high_watermark(self) -> int: ...
     def append_own(self, batch: bytes, now_ms: int) -> int: ...
     def when_committed(self, end_offset: int, callback: Callable[[int], None]) -> None: ...
-    def read_bytes(self, offset: int, max_bytes: int) -> bytes: ...
+    def read_bytes(self, offset: int, max_bytes: int, waits: bool = True) -> bytes:
+        """Raises Cold unless it waits for the disk."""
 
 
 class Shard:
@@ -86,10 +87,15 @@ class Shard:
         """In slices; R1 holds until the end."""
         self._slice(self.partition.log_start_offset)
 
-    def _slice(self, offset: int) -> None:
+    def _slice(self, offset: int, waits: bool = False) -> None:
         if self.dropped:
             return
-        content = self.partition.read_bytes(offset, LOAD_SLICE_BYTES)
+        try:
+            content = self.partition.read_bytes(offset, LOAD_SLICE_BYTES, waits)
+        except Cold as cold:
+            # Then it is in memory, or how it fails is told where failures are told.
+            self._loop.run_in("read", cold.work, lambda *_: self._slice(offset, True))
+            return
         if self.dropped:
             return  # it could not be read (R2)
         read_to = offset

@@ -25,7 +25,7 @@ from barnabas.log.epochs import LeaderEpochs
 from barnabas.log.index import OFFSET_PAIR
 from barnabas.log.producer_state import ProducerState
 from barnabas.log.retention import count_expired
-from barnabas.log.segment import NO_TIMESTAMP, READ_BYTES_MAX, OpenFiles, Segment, write_derived
+from barnabas.log.segment import NO_TIMESTAMP, READ_BYTES_MAX, OpenFiles, Segment, read, write_derived
 from barnabas.log.write import Write
 from barnabas.ports import FileRange, Piece, WorldError
 from barnabas.records.batch import (
@@ -33,15 +33,11 @@ from barnabas.records.batch import (
     BatchHeader,
     head16,
     part_of,
-    read_header,
     with_log_append_time,
 )
-from barnabas.records.record import records_of
 
 RELATIVE_OFFSET_MAX: Final = 2**31 - 1
 Chore = Callable[[], None]
-Found = tuple[int, int, int]
-"""Timestamp, offset, leader epoch."""
 
 
 class Log:
@@ -271,12 +267,20 @@ class Log:
         return bisect_right(self.segments, offset, key=_base_offset) - 1
 
     def locate(
-        self, offset: int, max_bytes: int, *, upto_offset: int, min_one: bool, may_read: bool = False
+        self,
+        offset: int,
+        max_bytes: int,
+        *,
+        upto_offset: int,
+        min_one: bool,
+        may_read: bool = False,
+        waits: bool = True,
     ) -> Piece | None:
         """The bytes from the batch that holds offset on, below upto_offset, of one segment, at most max_bytes; None: none.
 
         A last batch may be cut, as in Kafka: readers ignore it. min_one: the first batch comes whole however large.
-        may_read: up to READ_BYTES_MAX are read; most often the search has read them on its way.
+        may_read: up to READ_BYTES_MAX are read; most often the search has read them on its way. Raises WorldError, and Cold
+        unless it waits for the disk.
         """
         segments = self.segments
         at = len(segments) - 1
@@ -285,48 +289,23 @@ class Log:
         while 0 <= at < len(segments):
             segment = segments[at]
             at += 1
-            start, first, content = segment.find(offset, max_bytes if may_read else 0)
-            limit = segment.size if upto_offset >= segment.end_offset else segment.position_of(upto_offset)
+            start, first, content = segment.find(offset, max_bytes if may_read else 0, waits)
+            limit = (
+                segment.size if upto_offset >= segment.end_offset else segment.find(upto_offset, 0, waits)[0]
+            )
             size = limit - start
             if size <= 0:
                 if segment.end_offset > upto_offset:
                     return None
                 continue
             if size > max_bytes:
-                first = first or segment.first_batch_bytes(start)
+                first = first or segment.first_batch_bytes(start, waits)
                 if first > max_bytes and not min_one:
                     return None
                 size = min(first, size) if first > max_bytes else max_bytes
             if may_read and len(content) < size <= READ_BYTES_MAX:
-                content = segment.file.read(start, size)
+                content = read(segment.file, start, size, waits)
             return content[:size] if len(content) >= size else FileRange(segment.file, start, size)
-        return None
-
-    def offset_for_time(self, timestamp: int, upto_offset: int) -> Found | None:
-        """The first record at or after timestamp, below upto_offset."""
-        return self._find_record(lambda stamp: stamp >= timestamp, timestamp, upto_offset)
-
-    def max_timestamp_offset(self, upto_offset: int) -> Found | None:
-        """The first record that has the greatest timestamp of the log (KIP-734)."""
-        greatest = max((segment.max_timestamp for segment in self.segments), default=NO_TIMESTAMP)
-        if greatest == NO_TIMESTAMP:
-            return None
-        return self._find_record(lambda stamp: stamp == greatest, greatest, upto_offset)
-
-    def _find_record(self, wanted: Callable[[int], bool], reaches: int, upto_offset: int) -> Found | None:
-        for segment in self.segments:
-            if segment.max_timestamp < reaches or segment.end_offset <= self.log_start_offset:
-                continue
-            start = segment.position_of(segment.base_offset + segment.time_index.lookup(reaches))
-            for header, position in segment.scan(start):
-                if header.base_offset >= upto_offset:
-                    return None
-                if header.max_timestamp < reaches or header.next_offset <= self.log_start_offset:
-                    continue
-                content = segment.file.read(position, header.size)
-                for record in records_of(content, read_header(content, 0), 0):
-                    if wanted(record.timestamp) and self.log_start_offset <= record.offset < upto_offset:
-                        return record.timestamp, record.offset, header.leader_epoch
         return None
 
     def epoch_end_offset(self, epoch: int) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from mypy_extensions import i64
 
 from barnabas.log import folder as names
 from barnabas.log.index import IndexUnusable, OffsetIndex, TimeIndex
-from barnabas.ports import File, Files, WorldError
+from barnabas.ports import Cold, File, Files, WorldError
 from barnabas.records.batch import (
     HEADER_BYTES,
     LAST_OFFSET_DELTA_AT,
@@ -115,6 +115,9 @@ class NewFile:
     def read(self, position: int, size: int) -> bytes:
         return b"" if self._made is None else self._made.read(position, size)
 
+    def read_now(self, position: int, size: int) -> bytes | None:
+        return b"" if self._made is None else self._made.read_now(position, size)
+
     def size(self) -> int:
         return 0 if self._made is None else self._made.size()
 
@@ -127,6 +130,67 @@ class NewFile:
     def close(self) -> None:
         if self._made is not None:
             self._made.close()
+
+
+def read(file: File, position: int, size: int, waits: bool) -> bytes:
+    """Raises Cold unless it waits."""
+    if waits:
+        return file.read(position, size)
+    content = file.read_now(position, size)
+    if content is None:
+        raise Cold(lambda: file.read(position, size))
+    return content
+
+
+def headers(file: File, position: int, end: int) -> Iterator[tuple[BatchHeader, int]]:
+    """Headers and positions of the whole batches from position on, as far as they are whole and lie before end."""
+    chunk, chunk_at = b"", position
+    while position + HEADER_BYTES <= end:
+        if position < chunk_at or position + HEADER_BYTES > chunk_at + len(chunk):
+            chunk, chunk_at = file.read(position, min(SCAN_BYTES, end - position)), position
+            if len(chunk) < HEADER_BYTES:
+                return
+        header = BatchHeader(chunk, position - chunk_at)
+        if header.size < HEADER_BYTES or position + header.size > end:
+            return
+        yield header, position
+        position += header.size
+
+
+def search(
+    file: File, position: i64, offset: int, behind: int, ahead: int, waits: bool
+) -> tuple[int, int, bytes]:
+    """From position on, batch by batch, up to the position behind. Every fetch of older records comes here: of a header only
+    what is needed is read. Returns what Segment.find does. Raises Cold unless it waits.
+    """
+    chunk, chunk_at = b"", position
+    while position + HEADER_BYTES <= behind:
+        at = position - chunk_at
+        if at + HEADER_BYTES > len(chunk):
+            size = min(SEARCH_BYTES + ahead, behind - position)
+            if waits:
+                chunk = file.read(position, size)
+            else:
+                known = file.read_now(position, size)
+                if known is None:
+                    raise searched(file, position, offset, behind, ahead)
+                chunk = known
+            chunk_at, at = position, 0
+            if len(chunk) < HEADER_BYTES:
+                break
+        length: int = read_i32_be(chunk, at + LENGTH_AT)
+        last_offset_delta: int = read_i32_be(chunk, at + LAST_OFFSET_DELTA_AT)
+        if read_i64_be(chunk, at) + last_offset_delta >= offset:
+            return position, length + OVERHEAD_BYTES, chunk[at : at + ahead]
+        if length + OVERHEAD_BYTES < HEADER_BYTES:
+            break
+        position += length + OVERHEAD_BYTES
+    return behind, 0, b""
+
+
+def searched(file: File, position: int, offset: int, behind: int, ahead: int) -> Cold:
+    """The rest of a search: a thread goes all the way, so that the second one finds every step in memory."""
+    return Cold(lambda: search(file, position, offset, behind, ahead, True))
 
 
 class Segment:
@@ -313,26 +377,17 @@ class Segment:
     # -- finding
 
     def scan(self, position: int) -> Iterator[tuple[BatchHeader, int]]:
-        """Headers and positions of the whole batches from position on, as far as they are whole."""
-        chunk, chunk_at = b"", position
-        while position + HEADER_BYTES <= self.size:
-            if position < chunk_at or position + HEADER_BYTES > chunk_at + len(chunk):
-                chunk, chunk_at = self.file.read(position, min(SCAN_BYTES, self.size - position)), position
-                if len(chunk) < HEADER_BYTES:
-                    return
-            header = BatchHeader(chunk, position - chunk_at)
-            if header.size < HEADER_BYTES or position + header.size > self.size:
-                return
-            yield header, position
-            position += header.size
+        return headers(self.file, position, self.size)
 
     def position_of(self, offset: int) -> int:
         """Where the batch that holds offset (or the first one behind it) begins; size when there is none."""
         return 0 if offset <= self.base_offset else self.find(offset)[0]
 
-    def find(self, offset: int, wanted: int = 0) -> tuple[int, int, bytes]:
+    def find(self, offset: int, wanted: int = 0, waits: bool = True) -> tuple[int, int, bytes]:
         """position_of, the bytes of the batch there as far as they are known without a read more (else 0), and what was
         read on the way of the content from there on: of wanted bytes, up to READ_BYTES_MAX, most often all.
+
+        Raises WorldError, and Cold unless it waits for the disk.
         """
         if offset >= self.end_offset:
             return self.size, 0, b""
@@ -342,10 +397,10 @@ class Segment:
             if offset >= ends[0] or positions[0] == 0:
                 return self._find_recent(offset, ends, positions)
             # Remembered batches may not be in the file yet: the search ends before them.
-            return self._search(offset, positions[0], wanted)
+            return self._search(offset, positions[0], wanted, waits)
         if offset <= self.base_offset and not 0 < wanted <= READ_BYTES_MAX:
             return 0, 0, b""
-        return self._search(offset, self.size, wanted)
+        return self._search(offset, self.size, wanted, waits)
 
     def _find_recent(
         self, offset: int, ends: "array[int]", positions: "array[int]"
@@ -357,36 +412,18 @@ class Segment:
         position = positions[at]
         return position, (positions[at + 1] if at < last else self.size) - position, b""
 
-    def _search(self, offset: int, behind: int, wanted: int) -> tuple[int, int, bytes]:
-        """From the index on, batch by batch, up to the position behind. Every fetch of older records comes here: of a
-        header only what is needed is read.
-        """
-        position: i64 = self.offset_index.lookup(offset - self.base_offset)
+    def _search(self, offset: int, behind: int, wanted: int, waits: bool) -> tuple[int, int, bytes]:
+        position = self.offset_index.lookup(offset - self.base_offset)
         ahead = min(wanted, behind - position)
         if ahead > READ_BYTES_MAX:
             ahead = 0
-        chunk, chunk_at = b"", position
-        while position + HEADER_BYTES <= behind:
-            at = position - chunk_at
-            if at + HEADER_BYTES > len(chunk):
-                chunk = self.file.read(position, min(SEARCH_BYTES + ahead, behind - position))
-                chunk_at, at = position, 0
-                if len(chunk) < HEADER_BYTES:
-                    break
-            length: int = read_i32_be(chunk, at + LENGTH_AT)
-            last_offset_delta: int = read_i32_be(chunk, at + LAST_OFFSET_DELTA_AT)
-            if read_i64_be(chunk, at) + last_offset_delta >= offset:
-                return position, length + OVERHEAD_BYTES, chunk[at : at + ahead]
-            if length + OVERHEAD_BYTES < HEADER_BYTES:
-                break
-            position += length + OVERHEAD_BYTES
-        return behind, 0, b""
+        return search(self.file, position, offset, behind, ahead, waits)
 
-    def first_batch_bytes(self, position: int) -> int:
-        content = self.file.read(position, 12)
-        if len(content) < 12:
+    def first_batch_bytes(self, position: int, waits: bool = True) -> int:
+        content = read(self.file, position, OVERHEAD_BYTES, waits)
+        if len(content) < OVERHEAD_BYTES:
             raise WorldError(f"{self.path(names.LOG_SUFFIX)}: shorter than its batches")
-        return int.from_bytes(content[8:12], "big") + 12
+        return int.from_bytes(content[LENGTH_AT:], "big") + OVERHEAD_BYTES
 
     def cut(self, offset: int, position: int) -> None:
         """The file has been cut at position, where the batch that held offset began: forget it and all behind it."""

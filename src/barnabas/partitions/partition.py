@@ -16,6 +16,7 @@ from barnabas import errors
 from barnabas.config.effective import AS_SENT, TopicOptions
 from barnabas.log.log import Log
 from barnabas.log.producer_state import Duplicate
+from barnabas.log.segment import read
 from barnabas.partitions.committer import CacheCommitter, Committer, Lane
 from barnabas.partitions.waits import Waits
 from barnabas.ports import File, FileRange, Piece, WorldError
@@ -386,11 +387,12 @@ class Partition:
         epoch: int,
         last_epoch: int = -1,
         may_read: bool = False,
+        waits: bool = True,
     ) -> FetchPlan:
         """Whole batches from the one that holds offset, at most max_bytes (min_one: the first however large).
 
         last_epoch is that of the record before offset, as the reader has it; -1: it does not say. may_read: the bytes
-        themselves where they are few, which stay in memory until they are sent.
+        themselves where they are few, which stay in memory until they are sent. Raises Cold unless it waits for the disk.
         """
         if not self.readable:
             return FetchPlan(errors.KAFKA_STORAGE_ERROR, -1, -1, -1)
@@ -410,7 +412,7 @@ class Partition:
         if offset < upto and (max_bytes > 0 or min_one):
             try:
                 piece = self.log.locate(
-                    offset, max_bytes, upto_offset=upto, min_one=min_one, may_read=may_read
+                    offset, max_bytes, upto_offset=upto, min_one=min_one, may_read=may_read, waits=waits
                 )
             except WorldError as error:
                 self.failed(error, readable=False)
@@ -442,15 +444,16 @@ class Partition:
         known, end = self.log.epoch_end_offset(epoch)
         return known, min(end, self.high_watermark)
 
-    def read_bytes(self, offset: int, max_bytes: int) -> bytes:
+    def read_bytes(self, offset: int, max_bytes: int, waits: bool = True) -> bytes:
         """Whole batches below the high watermark as bytes: for coordinators, which read their own log at load.
 
-        Nothing when reading fails: the partition is offline then, and who loads from it has been told.
+        Nothing when reading fails: the partition is offline then, and who loads from it has been told. Raises Cold unless it
+        waits for the disk.
         """
-        plan = self.plan_fetch(offset, max_bytes, 0, True, -1)
+        plan = self.plan_fetch(offset, max_bytes, 0, True, -1, waits=waits)
         try:
             return b"".join(
-                piece if isinstance(piece, bytes) else piece.file.read(piece.position, piece.size)
+                piece if isinstance(piece, bytes) else read(piece.file, piece.position, piece.size, waits)
                 for piece in plan.pieces
             )
         except WorldError as error:

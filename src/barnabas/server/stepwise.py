@@ -5,8 +5,8 @@ S1  A handler in steps is a generator: it yields None wherever others may have t
 S2  When the connection ends, so do the steps.
 """
 
-from collections.abc import Generator, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, Final, TypeVar, cast
 
 from librt.strings import BytesWriter
 
@@ -24,6 +24,7 @@ ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
 ITEMS_A_STEP: Final = 64
 """What costs little goes so many at a time: a look at the clock would cost as much as one."""
 
+Result = TypeVar("Result")
 Steps = Generator[Parked | None, None, Any]
 
 
@@ -71,6 +72,17 @@ class Stepwise:
         self._abandoned = True
         if self._waits_for is not None:
             self._waits_for.abandon()
+
+
+def in_thread(loop: Loop, work: Callable[[], Result]) -> Generator[Parked | None, None, Result]:
+    """What a handler in steps waits for: work() in a thread of the read pool. Raises what that raises."""
+    parked = Parked()
+    loop.run_in("read", work, lambda *ended: parked.complete(ended))
+    yield parked
+    result, error = cast(tuple[Result, BaseException | None], parked.reply)
+    if error is not None:
+        raise error
+    return result
 
 
 def written(

@@ -26,6 +26,7 @@ from barnabas.ports import File, RingFile, WorldError
 
 Kind: TypeAlias = Literal["open", "write", "read", "sync", "truncate", "rename", "unlink", "sync_folder"]
 FREE_BYTES: Final = 1 << 40
+COLD_SHARE: Final = 0.2
 
 
 class _Inode:
@@ -172,6 +173,10 @@ class VirtualFile:
         self._use("read")
         return bytes(self._inode.live[position : position + size])
 
+    def read_now(self, position: int, size: int) -> bytes | None:
+        """In memory or not, as the seed says."""
+        return None if self._disk.cold.random() < COLD_SHARE else self.read(position, size)
+
     def size(self) -> int:
         self._use()
         return len(self._inode.live)
@@ -211,6 +216,8 @@ class Platter:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.cold = random.Random(seed)
+        """Chances of their own: whether a read is cold changes nothing of what else goes wrong."""
         self.root = _Folder()
         self.locks: dict[str, object] = {}
         self.processes: list[VirtualDisk] = []
@@ -226,6 +233,7 @@ class VirtualDisk:
         self.platter = Platter(seed) if platter is None else platter
         self.platter.processes.append(self)
         self.random = self.platter.random
+        self.cold = self.platter.cold
         self.lives = 0
         self.takes_turns = False
         self.free = FREE_BYTES

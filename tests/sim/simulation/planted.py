@@ -221,10 +221,10 @@ def retention_takes_one_segment_more(patch: Patch) -> None:
 def readers_see_what_is_not_committed(patch: Patch) -> None:
     real = Partition.plan_fetch
 
-    def plan(self: Partition, *rest: Any) -> Any:
+    def plan(self: Partition, *rest: Any, **named: Any) -> Any:
         kept, self.high_watermark = self.high_watermark, self.log.end_offset
         try:
-            return real(self, *rest)
+            return real(self, *rest, **named)
         finally:
             self.high_watermark = kept
 

@@ -4,11 +4,14 @@ Behaviour  max_bytes and partition_max_bytes bound the answer, but the first bat
            whole whatever its size, so that a reader always moves. With fewer than min_bytes and no error the request
            waits up to max_wait_ms and is planned once more, at completion. Sessions: KIP-227. A reader whose last
            epoch ended before its offset is told where (diverging epoch) and gets no records.
+Cold       Where a batch begins is looked for on the loop in what is in memory. What is not is read in a thread first, and
+           the answer is planned anew; what it then sends of a file may be cold, too (adapters/network.py).
 Versions   v7: sessions. v9: current_leader_epoch. v11: rack. v12: flexible, diverging epoch. v13: topics by id.
            v15: replica state is a tag. v16: leader and node endpoints with an epoch that is over. v17, v18: of followers.
 Not done   Followers: a replica_id >= 0 is answered NOT_LEADER_OR_FOLLOWER for each partition (no replication here).
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from barnabas import errors
@@ -22,6 +25,7 @@ from barnabas.partitions.fetch_session import (
 )
 from barnabas.partitions.partition import READ_COMMITTED, FetchPlan, Partition
 from barnabas.partitions.waits import Parked
+from barnabas.ports import Cold
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
 from barnabas.server.caller import Caller
@@ -41,6 +45,8 @@ REPLICA_STATE_SINCE: Final = 15
 LEADER_SINCE: Final = 16
 ANSWER_READ_BYTES_MAX: Final = 256 * 1024
 """Of one answer, bytes that are read when it is planned. A reader may be slow: beyond them it costs ranges of files only."""
+COLD_TRIES_MAX: Final = 3
+"""A page cache that lets go at once must not hold up an answer for ever: after so many tries the loop waits for the disk."""
 MISLED: Final = (errors.FENCED_LEADER_EPOCH, errors.NOT_LEADER_OR_FOLLOWER)
 
 
@@ -48,12 +54,15 @@ class Fetching:
     """One fetch: what it wants, planned now and, if it has to wait, once more."""
 
     __slots__ = (
+        "_abandoned",
         "_ask",
         "_broker",
+        "_cold",
         "_follower",
         "_full",
         "_limit",
         "_listener",
+        "_tries",
         "_version",
         "session",
         "wanted",
@@ -75,53 +84,102 @@ class Fetching:
         self._ask = ask
         self._version = version
         self._full = full
+        self._cold: list[Cold] | None = None
+        self._tries = 0
+        self._abandoned = False
         self._limit = min(ask.max_bytes, broker.options.get_int("fetch.max.bytes"))
         self.wanted = wanted
         self.session = session
 
     def answer(self) -> FetchResponse | Parked:
-        ask = self._ask
         plans, size, failed = self._plan()
-        if size >= ask.min_bytes or ask.max_wait_ms <= 0 or failed or not plans or self._has_news(plans):
+        if self._cold is None and self._is_enough(plans, size, failed):
             return self._response(plans)
         parked = Parked()
+        self._go_on(parked, plans, size, failed)
+        return parked
+
+    def _go_on(self, parked: Parked, plans: list["Planned"], size: int, failed: bool) -> None:
+        if self._cold is not None:
+            self._warm(parked, lambda: self._go_on(parked, *self._plan()))
+        elif self._is_enough(plans, size, failed):
+            parked.complete(self._response(plans))
+        else:
+            self._wait(parked, plans, size)
+
+    def _is_enough(self, plans: list["Planned"], size: int, failed: bool) -> bool:
+        ask = self._ask
+        return size >= ask.min_bytes or ask.max_wait_ms <= 0 or failed or not plans or self._has_news(plans)
+
+    def _wait(self, parked: Parked, plans: list["Planned"], size: int) -> None:
+        ask = self._ask
         keys = [partition for _, _, partition, _ in plans if partition is not None]
         deadline_ms = self._broker.clock.mono_ms() + ask.max_wait_ms
         waits = self._broker.waits
-        waiter = waits.add(
-            keys,
-            max(ask.min_bytes - size, 1),
-            deadline_ms,
-            lambda _: parked.complete(self._response(self._plan()[0])),
-        )
+        waiter = waits.add(keys, max(ask.min_bytes - size, 1), deadline_ms, lambda _: self._finish(parked))
         parked.when_abandoned(lambda: waits.cancel(waiter))
-        return parked
+
+    def _finish(self, parked: Parked) -> None:
+        """With what there is now."""
+        plans, _, _ = self._plan()
+        if self._cold is not None:
+            self._warm(parked, lambda: self._finish(parked))
+        else:
+            parked.complete(self._response(plans))
+
+    def _warm(self, parked: Parked, then: Callable[[], None]) -> None:
+        """Why a read failed is told by the plan that comes to it again."""
+        cold, self._cold = self._cold or [], None
+        self._tries += 1
+
+        def work() -> None:
+            for each in cold:
+                each.work()
+
+        def warmed(_: object | None, error: BaseException | None) -> None:
+            if not self._abandoned:
+                then()
+
+        parked.when_abandoned(self._abandon)
+        self._broker.loop.run_in("read", work, warmed)
+
+    def _abandon(self) -> None:
+        self._abandoned = True
 
     def _has_news(self, plans: list["Planned"]) -> bool:
         """A moved high watermark alone does not end a wait, but a diverging epoch does."""
         return any(plan.code or plan.diverging for _, _, _, plan in plans)
 
     def _plan(self) -> tuple[list["Planned"], int, bool]:
+        """Not to be used when something was cold, but to be made anew."""
         left = self._limit
         size = 0
         may_read = ANSWER_READ_BYTES_MAX
         failed = False
         isolation = self._ask.isolation_level
+        waits = self._tries >= COLD_TRIES_MAX
         plans: list[Planned] = []
         for key, wanted in self.wanted.items():
             partition, code = self._find(key)
             if partition is None or code:
                 plan = FetchPlan(code, -1, -1, -1)
             else:
-                plan = partition.plan_fetch(
-                    wanted.offset,
-                    min(wanted.max_bytes, left),
-                    isolation,
-                    size == 0,
-                    wanted.epoch,
-                    wanted.last_epoch,
-                    may_read > 0,
-                )
+                try:
+                    plan = partition.plan_fetch(
+                        wanted.offset,
+                        min(wanted.max_bytes, left),
+                        isolation,
+                        size == 0,
+                        wanted.epoch,
+                        wanted.last_epoch,
+                        may_read > 0,
+                        waits,
+                    )
+                except Cold as cold:
+                    if self._cold is None:
+                        self._cold = []
+                    self._cold.append(cold)
+                    continue
                 may_read -= plan.read_bytes
             if plan.code:
                 failed = True

@@ -3,19 +3,24 @@
 Behaviour  -1 latest (high watermark, or LSO under read_committed), -2 earliest, -3 the record with the greatest timestamp
            (v7, KIP-734), -4 earliest local (v8, as earliest: nothing is tiered), -5 last tiered (v9: -1, none),
            -6 earliest pending upload (v11: -1, none). A time: the first record at or after it, else offset -1.
-           A partition named twice is INVALID_REQUEST, once.
+           A partition named twice is INVALID_REQUEST, once. Of large requests a slice a turn; times are looked for in threads.
 Versions   v2: isolation level. v4: leader epoch. v6: flexible. v10: timeout.
 """
 
 from collections import Counter
+from collections.abc import Generator
 from typing import Final
 
 from barnabas import errors
+from barnabas.log.log import Log
+from barnabas.log.times import Found, first_of_greatest, first_since
 from barnabas.partitions.partition import READ_COMMITTED, Partition
+from barnabas.partitions.waits import Parked
 from barnabas.ports import WorldError
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
 from barnabas.server.caller import Caller
+from barnabas.server.stepwise import Steps, in_thread
 from barnabas.wire.messages import list_offsets as message
 from barnabas.wire.messages.list_offsets import (
     ListOffsetsPartition,
@@ -40,11 +45,12 @@ REFUSED: Final = 0
 """What is counted of a partition that is named too often and has had its one answer."""
 
 
-def handle(broker: Broker, ask: ListOffsetsRequest, version: int, caller: Caller) -> ListOffsetsResponse:
+def handle(broker: Broker, ask: ListOffsetsRequest, version: int, caller: Caller) -> Steps:
     response = ListOffsetsResponse()
     counts = Counter(
         (topic.name, asked.partition_index) for topic in ask.topics for asked in topic.partitions
     )
+    yield None
     for topic in ask.topics:
         answers = ListOffsetsTopicResponse(name=topic.name)
         response.topics.append(answers)
@@ -60,8 +66,9 @@ def handle(broker: Broker, ask: ListOffsetsRequest, version: int, caller: Caller
                 if partition is None:
                     answer = refused(asked, broker.partitions.missing_code(topic.name, asked.partition_index))
                 else:
-                    answer = find(partition, asked, ask.isolation_level, version)
+                    answer = yield from find(broker, partition, asked, ask.isolation_level, version)
             answers.partitions.append(answer)
+            yield None
     return response
 
 
@@ -70,8 +77,8 @@ def refused(asked: ListOffsetsPartition, code: int) -> ListOffsetsPartitionRespo
 
 
 def find(
-    partition: Partition, asked: ListOffsetsPartition, isolation: int, version: int
-) -> ListOffsetsPartitionResponse:
+    broker: Broker, partition: Partition, asked: ListOffsetsPartition, isolation: int, version: int
+) -> Steps:
     if not partition.readable:
         return refused(asked, errors.KAFKA_STORAGE_ERROR)
     code = partition.epoch_code(asked.current_leader_epoch)
@@ -88,23 +95,32 @@ def find(
     elif timestamp in (EARLIEST, EARLIEST_LOCAL):
         answer.offset = log.log_start_offset
         answer.leader_epoch = log.epochs.epoch_of(log.log_start_offset, partition.epoch)
-    elif timestamp in (LATEST_TIERED, EARLIEST_PENDING_UPLOAD):
-        pass
-    else:
+    elif timestamp not in (LATEST_TIERED, EARLIEST_PENDING_UPLOAD):
         try:
-            found = (
-                log.max_timestamp_offset(upto)
-                if timestamp == MAX_TIMESTAMP
-                else log.offset_for_time(timestamp, upto)
-            )
+            found = yield from find_time(broker, log, timestamp, upto)
         except WorldError as error:
-            partition.failed(error, readable=False)
+            if partition.log is log:  # else what failed is no longer its log
+                partition.failed(error, readable=False)
             return refused(asked, errors.KAFKA_STORAGE_ERROR)
         if found is not None:
             answer.timestamp, answer.offset, answer.leader_epoch = found
     if version < LEADER_EPOCH_SINCE:
         answer.leader_epoch = -1
     return answer
+
+
+def find_time(
+    broker: Broker, log: Log, timestamp: int, upto: int
+) -> Generator[Parked | None, None, Found | None]:
+    """Raises WorldError."""
+    search = first_of_greatest(log, upto) if timestamp == MAX_TIMESTAMP else first_since(log, timestamp, upto)
+    try:
+        look = next(search)
+        while True:
+            look = search.send((yield from in_thread(broker.loop, look)))
+    except StopIteration as end:
+        found: Found | None = end.value
+        return found
 
 
 API = Api(
