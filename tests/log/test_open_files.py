@@ -1,6 +1,9 @@
 """The pool of open segment files: a limit, and who goes when it is reached."""
 
-from barnabas.adapters.ram_files import RamFiles
+import pytest
+
+from barnabas.adapters.ram_files import RamFile, RamFiles
+from barnabas.log import folder as names
 from barnabas.log.segment import OpenFiles, Segment
 
 
@@ -70,3 +73,23 @@ def test_a_closed_segment_leaves_the_pool() -> None:
     (only,) = segments(pool, 1)
     only.close()
     assert len(pool) == 0
+
+
+def test_only_what_a_crash_left_in_its_place_is_cut_when_a_segment_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = pool_of(2)
+    cut: list[str] = []
+    truncate = RamFile.truncate
+
+    def noted(file: RamFile, size: int) -> None:
+        cut.append(file.path)
+        truncate(file, size)
+
+    monkeypatch.setattr(RamFile, "truncate", noted)
+    fresh, taken = Segment(pool, "/t-0", 0, 0), Segment(pool, "/t-0", 1, 0)
+    pool.files.open(taken.path(names.LOG_SUFFIX), create=True).write(0, [b"left"])
+    for segment in (fresh, taken):
+        segment.make_empty().make()
+    assert cut == [taken.path(names.LOG_SUFFIX)]
+    assert fresh.file.size() == taken.file.size() == 0
