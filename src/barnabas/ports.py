@@ -57,8 +57,10 @@ class Loop(Protocol):
         """Run callback on the loop; the only method another thread may call."""
 
 
-Pool: TypeAlias = Literal["commit", "sync", "read", "compress", "metadata"]
-"""commit: what somebody waits for on disk; sync: syncs that nobody waits for, of a gigabyte perhaps."""
+Pool: TypeAlias = Literal["commit", "sync", "checkpoint", "read", "compress", "metadata"]
+"""commit: what somebody waits for on disk; sync: syncs that nobody waits for, of a gigabyte perhaps; checkpoint: those
+before which a half of the journal is not used again.
+"""
 
 
 # -- files -----------------------------------------------------------------------------------------

@@ -14,9 +14,15 @@ ROUNDS_OF_A_HALF = 8
 
 
 class Bench:
-    """A machine whose journal is in use, with three topics of one partition."""
+    """A machine whose journal is in use, with some topics of one partition."""
 
-    def __init__(self, journal_bytes: int = 4096 * (1 + 2 * ROUNDS_OF_A_HALF), seed: int = 3) -> None:
+    def __init__(
+        self,
+        journal_bytes: int = 4096 * (1 + 2 * ROUNDS_OF_A_HALF),
+        seed: int = 3,
+        topics: tuple[str, ...] = TOPICS,
+    ) -> None:
+        self.topics = topics
         self.time = VirtualTime(seed)
         options = {
             "listeners": "PLAINTEXT://127.0.0.1:9092",
@@ -25,9 +31,9 @@ class Bench:
         }
         self.machine = VirtualMachine(self.time, Wire(self.time), options)
         self.machine.boot()
-        self.answered: dict[str, list[bytes]] = {name: [] for name in TOPICS}
+        self.answered: dict[str, list[bytes]] = {name: [] for name in topics}
         made: list[dict[str, int]] = []
-        self.machine.node.topics.create_automatically(list(TOPICS), made.append)
+        self.machine.node.topics.create_automatically(list(topics), made.append)
         self.time.run_until(lambda: bool(made))
         self.serial = 0
         self.put("a")
@@ -56,11 +62,11 @@ class Bench:
                 told.append(-end)
                 continue
             partition.when_committed(
-                end, lambda code, name=name, value=value: self._told(told, name, value, code)
+                end, lambda code, name=name, value=value: self.told(told, name, value, code)
             )
         self.time.run_until(lambda: len(told) == len(names))
 
-    def _told(self, told: list[int], name: str, value: bytes, code: int) -> None:
+    def told(self, told: list[int], name: str, value: bytes, code: int) -> None:
         told.append(code)
         if code == 0:
             self.answered[name].append(value)
@@ -85,5 +91,5 @@ class Bench:
         return found
 
     def check(self) -> None:
-        for name in TOPICS:
+        for name in self.topics:
             assert self.stored(name) == self.answered[name], name

@@ -394,7 +394,7 @@ def test_it_stays_frozen_while_one_of_its_files_is_not_synced(bench: Bench) -> N
     bench.put(*TOPICS)
     bench.machine.disk.fail("write", errno.EIO, path=JOURNAL)
     bench.put("a")
-    bench.machine.loop.slow("commit", 3_600_000)
+    bench.machine.loop.slow("checkpoint", 3_600_000)
     bench.time.run_for(20_000)
     assert bench.journal.frozen and not any(bench.partition(name).offline for name in TOPICS)
     bench.machine.crash()

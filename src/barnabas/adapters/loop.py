@@ -11,7 +11,14 @@ from typing import Final
 from barnabas.adapters.vigil import Vigil, pays_here
 from barnabas.ports import Pool
 
-POOL_THREADS: Final[dict[Pool, int]] = {"commit": 4, "sync": 2, "read": 2, "compress": 1, "metadata": 1}
+POOL_THREADS: Final[dict[Pool, int]] = {
+    "commit": 4,
+    "sync": 2,
+    "checkpoint": 8,
+    "read": 2,
+    "compress": 1,
+    "metadata": 1,
+}
 ANSWERS_MAX: Final = 32
 """Handed out in one go: thousands of jobs may end together, and others wait for the loop."""
 

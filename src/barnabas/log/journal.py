@@ -211,6 +211,10 @@ class Ring:
         """The half that rounds go into now: 0 or 1."""
         return self._half
 
+    def holds(self, size: int) -> bool:
+        """Whether a round of size bytes can go into a half that is empty."""
+        return whole_blocks(size) <= self._half_bytes
+
     def fits(self, size: int) -> bool:
         """Whether a round of size bytes can go into this half."""
         return self._at + whole_blocks(size) <= self._half_bytes

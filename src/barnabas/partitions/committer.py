@@ -4,7 +4,7 @@ C1  Writes of one partition reach its file in the order they were taken; positio
 C2  committed(end_offset) is said only when every byte below end_offset is as durable as the kind promises.
 C3  A failed write or sync is said once; what was taken behind it is dropped, and nothing more is taken for that
     partition until it has been re-opened.
-C4  No file is written while it is being synced: a write would block the loop behind the sync.
+C4  The loop writes no file that is being synced: it would wait for the sync. A pool's thread does.
 C5  A lane's chores (log L2) are done before its writes, by the job in a thread that then writes.
 Crash   what was taken and not yet written is lost; nobody was told that it was committed.
 

@@ -1,14 +1,15 @@
 """The committer that syncs by a journal: one durable write a round for all partitions that gathered little (decision 18).
 
 A round takes what the partitions have gathered since the last one began. Those with SMALL_BYTES or less go together into
-one write of the ring, in a thread, while the loop writes their files without a sync; the others, and those whose file is
-being synced, get a job of their own: write and sync.
+one write of the ring, in a thread, while the loop writes their files without a sync, or another thread those that are just
+being synced; the others get a job of their own: write and sync.
 
 H1  One round is in flight. A partition is in one round or one job at a time, so its batches become durable in order.
     A round of one batch is written by the loop itself where the disk has been quick lately: two thread hops cost more.
 H2  A partition is told when its bytes are durable in the ring and its readers find them in the file.
-H3  When a half of the ring is full, the files named in it are synced in the background (the checkpoint) before that half is
-    used again; until then rounds go the other way, by a job each: the disk decides, nobody waits for a ring.
+H3  When a half of the ring is full, the files named in it are synced in the background, some at a time (the checkpoint),
+    before that half is used again. A round for which there is no room waits for the last of them, if by jobs it would be
+    nearly as many syncs, and ROOM_WAIT_MS at most: then all go by jobs until that checkpoint has ended.
 H4  A sync that fails leaves records that were answered in the ring alone. The ring is frozen: nothing is written to it
     any more, the partition is restored from it, and all go on by jobs.
 H5  It thaws when it is nobody's only copy: every file named in it has been synced, every partition in doubt restored. A new
@@ -24,6 +25,7 @@ from barnabas.log.journal import Ring, Round, prepare
 from barnabas.log.write import Write
 from barnabas.partitions.committer import Lane, Uncommitted, as_world, run_job, write_runs
 from barnabas.partitions.turn import Turn
+from barnabas.partitions.waits import Timer, Waits
 from barnabas.ports import File, Files, Loop, RingFile, WorldError
 from barnabas.telemetry import Log as Lines
 
@@ -33,6 +35,13 @@ ROUND_BYTES_MAX: Final = 4 * 1024 * 1024
 JOB_WORTH_BYTES: Final = 1024 * 1024
 FILES_OWED_MAX: Final = 1024
 """Files named in one half of the ring: they stay open until its checkpoint."""
+SYNCS_MAX: Final = 8
+"""Of a checkpoint, in flight: as many as its pool has threads, so that none is said to be under way that has not begun."""
+ROOM_WAIT_MS: Final = 1_000
+ROOM_WAIT_SHARE: Final = 4
+"""A round waits for room when the checkpoint has at most so many files to sync for each of its partitions."""
+LATE_MAX: Final = 2
+"""Of the commit pool's threads: a file system may hold a write up until the sync of its file has ended."""
 THAW_AFTER_MS: Final = 1_000
 THAW_AFTER_MS_MAX: Final = 600_000
 
@@ -71,6 +80,7 @@ class Journal:
         self._size = size
         self._new_run_id = new_run_id
         self._lines = lines
+        self.is_closed = False
         self.root = root
         self.file: RingFile | None = None
         self.ring: Ring | None = None
@@ -82,7 +92,6 @@ class Journal:
         self.due: list[dict[File, Lane]] = [{}, {}]
         """Of these, what the checkpoint of a half that was left has still to sync."""
         self._doubtful: set[Lane] = set()
-        self._is_closed = False
         self._failures = 0
         self._failures_seen = 0
         self._thaw_after_ms = 0
@@ -110,7 +119,7 @@ class Journal:
                 self.file.close()
             self.file = cast(RingFile, file)
             self.ring = Ring(run_id, self._size)
-            if self._is_closed:
+            if self.is_closed:
                 self.file.close()
             elif self.frozen and failures == self._failures:
                 self.frozen = False
@@ -162,7 +171,7 @@ class Journal:
 
     def may_thaw(self, now_ms: int) -> bool:
         """Whether it is time to try (H5). Asked each second; after a failure the wait begins when this is asked."""
-        if not self.frozen or self._is_closed or self.is_renewing:
+        if not self.frozen or self.is_closed or self.is_renewing:
             return False
         if self._failures != self._failures_seen:
             self._failures_seen = self._failures
@@ -173,9 +182,35 @@ class Journal:
         return now_ms >= self._thaw_at_ms
 
     def close(self) -> None:
-        self.frozen = self._is_closed = True
+        self.frozen = self.is_closed = True
         if self.file is not None:
             self.file.close()
+
+
+class Late:
+    """Parts of a round whose files were being synced as it began: a thread writes them (C4). They land when that has ended
+    and the ring has them, too.
+    """
+
+    __slots__ = ("half", "is_in_ring", "is_written", "parts", "ring_error")
+
+    def __init__(self, half: int, parts: list[Part]) -> None:
+        self.half = half
+        self.parts = parts
+        self.is_written = False
+        self.is_in_ring = False
+        self.ring_error: BaseException | None = None
+
+
+def write_each(parts: list[Part]) -> list[list[File] | WorldError]:
+    """In a thread: the files of each part that have been written, or why they have not."""
+    told: list[list[File] | WorldError] = []
+    for _, writes, _ in parts:
+        try:
+            told.append(write_runs(writes))
+        except WorldError as error:
+            told.append(error)
+    return told
 
 
 class JournalCommitter:
@@ -187,9 +222,11 @@ class JournalCommitter:
         loop: Loop,
         uncommitted: Uncommitted,
         journal: Journal,
+        waits: Waits,
     ) -> None:
         self._turn = turn
         self._loop = loop
+        self._waits = waits
         self._uncommitted = uncommitted
         self._journal = journal
         self._jobs = 0
@@ -197,7 +234,15 @@ class JournalCommitter:
         self._flying = False
         self._registered = False
         self._syncing = 0
-        """Files of checkpoints, and of a thaw, that are being synced."""
+        """Files of a checkpoint, or of a thaw, that are being synced. One of these is under way at a time."""
+        self._sync_failed = False
+        """One of them; no more are begun then."""
+        self._late = [0, 0]
+        """Rounds named in each half of which a thread has still to write some files."""
+        self._waiting: list[Lane] = []
+        """For room in the ring (H3)."""
+        self._room_timer: Timer | None = None
+        self._waited_in_vain = False
         self.rounds = 0
 
     def take(self, lane: Lane, write: Write) -> None:
@@ -222,6 +267,7 @@ class JournalCommitter:
             return
         gathered, self._gathered = self._gathered, []
         chosen: list[Lane] = []
+        put_off: list[Lane] = []
         size = jobs = 0
         for at, lane in enumerate(gathered):
             if jobs == JOBS_MAX:
@@ -234,7 +280,6 @@ class JournalCommitter:
                 self._forget(lane)
             elif (
                 lane.bytes > SMALL_BYTES
-                or lane.syncing
                 or lane.behind
                 or lane.chores
                 or size > ROUND_BYTES_MAX
@@ -242,21 +287,30 @@ class JournalCommitter:
             ):
                 self._start_job(lane)
                 jobs += 1
+            elif lane.syncing and sum(self._late) >= LATE_MAX:
+                lane.queued = True
+                put_off.append(lane)
             else:
                 chosen.append(lane)
                 size += lane.bytes
+        self._gathered += put_off
         if chosen:
             self._start_round(chosen)
 
     def _start_round(self, lanes: list[Lane]) -> None:
         ring, file = self._journal.ring, self._journal.file
         assert ring is not None and file is not None, "a usable journal has both"
+        if self._waiting and self._may_wait(lanes):
+            self._wait_for_room(lanes)
+            return
         taken = Round()
         for lane in lanes:
             self._add(taken, lane)
         left = ring.half
         if self._make_room(ring, taken.size):
             self._write_round(ring, file, taken, lanes)
+        elif ring.holds(taken.size) and self._may_wait(lanes):
+            self._wait_for_room(lanes)
         else:
             for lane in lanes:
                 self._start_job(lane)
@@ -265,22 +319,64 @@ class JournalCommitter:
 
     def _write_round(self, ring: Ring, file: RingFile, taken: Round, lanes: list[Lane]) -> None:
         parts: list[Part] = []
+        late: list[Part] = []
         for lane in lanes:
-            parts.append((lane, lane.writes, lane.bytes))
+            (late if lane.syncing else parts).append((lane, lane.writes, lane.bytes))
             lane.writes, lane.bytes = [], 0
             lane.busy, lane.journal = True, self._journal
         position, sequence = ring.place(taken.size)
         chunks = taken.to_chunks(ring.run_id, sequence)
         self._flying = True
         self.rounds += 1
-        if len(lanes) == 1 and len(parts[0][1]) == 1 and taken.size <= QUICK_BYTES and file.is_quick():
+        if (
+            not late
+            and len(parts) == 1
+            and len(parts[0][1]) == 1
+            and taken.size <= QUICK_BYTES
+            and file.is_quick()
+        ):
             self._write_files(ring.half, parts)
-            self._landed(parts, written_now(file, position, chunks))
+            self._landed(parts, None, written_now(file, position, chunks))
             return
+        behind = self._write_late(ring.half, late) if late else None
         self._loop.run_in(
-            "commit", lambda: file.write(position, chunks), lambda _, error: self._landed(parts, error)
+            "commit",
+            lambda: file.write(position, chunks),
+            lambda _, error: self._landed(parts, behind, error),
         )
         self._write_files(ring.half, parts)  # while the disk works
+
+    def _write_late(self, half: int, parts: list[Part]) -> Late:
+        """C4. Their half is not paid before they are written, and synced (J2)."""
+        late = Late(half, parts)
+        self._late[half] += 1
+
+        def written(told: object | None, error: BaseException | None) -> None:
+            assert error is None, "each part says its own"
+            self._late_written(late, cast(list[list[File] | WorldError], told))
+
+        self._loop.run_in("commit", lambda: write_each(parts), written)
+        return late
+
+    def _late_written(self, late: Late, told: list[list[File] | WorldError]) -> None:
+        journal, ring, half = self._journal, self._journal.ring, late.half
+        assert ring is not None, "it has the round, or will have it"
+        is_left = ring.half != half
+        owed = journal.due[half] if is_left else journal.owed[half]
+        for (lane, _, _), files in zip(late.parts, told, strict=True):
+            if isinstance(files, WorldError):
+                lane.failed = True
+                lane.owner.failed(files)
+            elif not lane.failed:
+                for file in files:
+                    owed[file] = lane
+        self._late[half] -= 1
+        if is_left:
+            self._sync_more(half)
+        late.is_written = True
+        if late.is_in_ring:
+            self._land(late.parts, late.ring_error)
+        self._go_on()
 
     def _write_files(self, half: int, parts: list[Part]) -> None:
         """Readers will find the bytes in the files."""
@@ -309,12 +405,20 @@ class JournalCommitter:
         """
         if ring.fits(size) and len(self._journal.owed[ring.half]) <= FILES_OWED_MAX:
             return True
-        return ring.turn() and ring.fits(size)
+        return ring.holds(size) and ring.turn()
 
-    def _landed(self, parts: list[Part], error: BaseException | None) -> None:
+    def _landed(self, parts: list[Part], late: Late | None, error: BaseException | None) -> None:
         self._flying = False
         if error is not None:
             self._journal.freeze(as_world(error))
+        self._land(parts, error)
+        if late is not None:
+            late.is_in_ring, late.ring_error = True, error
+            if late.is_written:
+                self._land(late.parts, error)
+        self._go_on()
+
+    def _land(self, parts: list[Part], error: BaseException | None) -> None:
         for lane, writes, size in parts:
             lane.busy = False
             if lane.failed:
@@ -329,27 +433,67 @@ class JournalCommitter:
                 self._uncommitted.bytes -= size
                 lane.owner.committed(writes[-1].end_offset, size)
                 lane.owner.released()
-        if self._gathered and not self._registered:
-            self._begin()
 
     # -- H3, H4, H5
+
+    def _may_wait(self, lanes: list[Lane]) -> bool:
+        """For room in the ring: whether the checkpoint ends about as soon as a sync of each lane's file would."""
+        if self._waited_in_vain:
+            return False
+        left = self._syncing + sum(map(len, self._journal.due))
+        return left <= ROOM_WAIT_SHARE * len(lanes)
+
+    def _wait_for_room(self, lanes: list[Lane]) -> None:
+        for lane in lanes:
+            lane.queued = True
+        self._waiting += lanes
+        if self._room_timer is None:
+            self._room_timer = self._waits.call_after(ROOM_WAIT_MS, self._wait_no_more)
+
+    def _wait_no_more(self) -> None:
+        """A disk that hangs in one sync may serve the others."""
+        self._waited_in_vain = True
+        self._end_wait()
+
+    def _end_wait(self) -> None:
+        if self._room_timer is not None:
+            self._room_timer.cancel()
+            self._room_timer = None
+        self._gathered, self._waiting = self._waiting + self._gathered, []
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """With what was gathered meanwhile."""
+        if self._gathered and not self._registered and not self._flying:
+            self._begin()
 
     def _checkpoint(self, half: int) -> None:
         journal = self._journal
         journal.due[half], journal.owed[half] = journal.owed[half], {}
-        self._sync_next(half)
+        self._sync_failed = False
+        self._sync_more(half)
 
-    def _sync_next(self, half: int) -> None:
-        ring, due = self._journal.ring, self._journal.due[half]
+    def _sync_more(self, half: int | None) -> None:
+        """Of the half that was left, or of all that is owed: some files at once. The half is paid when none is left, unless one
+        has failed.
+        """
+        journal, ring = self._journal, self._journal.ring
         assert ring is not None, "there is a half to check"
-        if due:
-            self._sync_one(due, lambda: self._sync_next(half))
-        else:
+        owed = self._due(half)
+        while owed and self._syncing < SYNCS_MAX and not self._sync_failed and not journal.is_closed:
+            self._sync_one(owed, half)
+            owed = self._due(half)
+        if half is not None and not (owed or self._syncing or self._sync_failed or self._late[half]):
             ring.paid(half)
+            self._waited_in_vain = False
+            self._end_wait()
 
-    def _sync_one(self, due: dict[File, Lane], go_on: Callable[[], None]) -> None:
-        """One file after the other; meanwhile its partition goes by jobs, for a write would wait for the sync."""
-        file, lane = due.popitem()
+    def _due(self, half: int | None) -> dict[File, Lane] | None:
+        return self._journal.next_owed() if half is None else self._journal.due[half]
+
+    def _sync_one(self, owed: dict[File, Lane], half: int | None) -> None:
+        """Meanwhile its partition is written by threads, for a write would wait for the sync."""
+        file, lane = owed.popitem()
         lane.syncing += 1
         self._syncing += 1
 
@@ -357,27 +501,27 @@ class JournalCommitter:
             lane.syncing -= 1
             self._syncing -= 1
             if error is None:
-                go_on()
+                self._sync_more(half)
+                self._go_on()
                 return
+            self._sync_failed = True
             self._journal.freeze(as_world(error))
             lane.owner.sync_failed(as_world(error))
+            self._end_wait()
 
-        self._loop.run_in("commit", file.sync, synced)
+        self._loop.run_in("checkpoint", file.sync, synced)
 
     def thaw(self, now_ms: int) -> None:
         """H5, each second: the next step, if it is time for one."""
         journal = self._journal
-        if self._flying or self._syncing or not journal.may_thaw(now_ms):
+        if self._flying or self._syncing or any(self._late) or not journal.may_thaw(now_ms):
             return
         if journal.next_owed() is not None:
-            self._pay()
+            self._sync_failed = False
+            self._sync_more(None)
         elif not journal.is_needed():
+            self._waited_in_vain = False
             journal.prepare()
-
-    def _pay(self) -> None:
-        owed = self._journal.next_owed()
-        if owed is not None:
-            self._sync_one(owed, self._pay)
 
     # -- jobs of single partitions
 

@@ -79,7 +79,7 @@ class Partitions:
             entropy.uuid,
             lines,
         )
-        self._sync = JournalCommitter(turn, loop, self.uncommitted, self.journal)
+        self._sync = JournalCommitter(turn, loop, self.uncommitted, self.journal, waits)
         self._keeper = Keeper(
             clock,
             loop,

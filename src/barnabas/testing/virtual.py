@@ -16,7 +16,14 @@ from typing import Final
 
 from barnabas.ports import Pool
 
-POOL_THREADS: Final[dict[Pool, int]] = {"commit": 4, "sync": 2, "read": 2, "compress": 1, "metadata": 1}
+POOL_THREADS: Final[dict[Pool, int]] = {
+    "commit": 4,
+    "sync": 2,
+    "checkpoint": 8,
+    "read": 2,
+    "compress": 1,
+    "metadata": 1,
+}
 WALL_START_MS: Final = 1_700_000_000_000
 STEPS_MAX: Final = 10_000_000
 
