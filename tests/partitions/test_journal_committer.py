@@ -2,10 +2,12 @@
 
 import errno
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from journal_bench import ROUNDS_OF_A_HALF, TOPICS, Bench
 
+from barnabas.cluster.image import PartitionImage
 from barnabas.log.journal import JOURNAL, prepare, read_rounds, read_run_id
 from barnabas.partitions import journal_committer
 from barnabas.partitions.journal_committer import SMALL_BYTES, THAW_AFTER_MS
@@ -276,6 +278,13 @@ def freeze(bench: Bench, *, times: int = 1) -> None:
     assert bench.journal.frozen
 
 
+def check_answered(bench: Bench) -> None:
+    """Of a, one that nobody was told of may be there too."""
+    for name in TOPICS:
+        answered = bench.answered[name]
+        assert [value for value in bench.stored(name) if value in answered] == answered
+
+
 def run_id(bench: Bench) -> bytes | None:
     return read_run_id(bench.machine.disk.read_all(f"{ROOT}/{JOURNAL}"))
 
@@ -357,9 +366,7 @@ def test_a_power_failure_at_any_moment_of_a_thaw_loses_nothing(seed: int) -> Non
         bench.put("b")
         bench.machine.crash()
         bench.machine.boot()
-        for name in TOPICS:  # of a, one that nobody was told of may be there too
-            answered = bench.answered[name]
-            assert [value for value in bench.stored(name) if value in answered] == answered
+        check_answered(bench)
 
 
 def test_after_a_failed_write_of_the_ring_too(bench: Bench) -> None:
@@ -412,6 +419,56 @@ def test_a_partition_that_is_deleted_holds_up_no_thaw(bench: Bench) -> None:
         pass
     bench.time.run_for(60_000)
     assert bench.journal.usable
+
+
+def move(bench: Bench, name: str) -> None:
+    """Another node leads it from now on."""
+    topic = bench.machine.node.cluster.image.topics[name]
+    elsewhere = PartitionImage(99, 1_000, (99,), (99,))
+    for _ in bench.machine.node.partitions.opening(replace(topic, partitions=(elsewhere,))):
+        pass
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("is_failing", [True, False])
+def test_what_is_the_only_copy_of_a_partition_that_moved_away_is_kept_and_the_ring_thaws(
+    seed: int, is_failing: bool
+) -> None:
+    """Whoever loads it next takes it up: here the same node, after a power failure."""
+    bench = Bench(seed=seed)
+    bench.machine.disk.fail("read", errno.EIO, path=JOURNAL, times=10_000)
+    freeze(bench)
+    bench.time.run_for(5_000)
+    assert bench.journal.frozen and bench.partition("a").lane.in_doubt
+    move(bench, "a")
+    if is_failing:
+        bench.time.run_for(60_000)
+        assert bench.journal.frozen, "it has the only copy"
+    bench.machine.disk.heal()
+    bench.time.run_for(120_000)
+    assert bench.journal.usable
+    bench.put("b", "c")
+    bench.machine.crash()
+    bench.machine.boot()
+    check_answered(bench)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_sync_that_fails_after_its_partition_moved_away_puts_it_in_doubt(seed: int) -> None:
+    bench = Bench(seed=seed)
+    bench.put(*TOPICS)
+    bench.put(*TOPICS)
+    move(bench, "a")
+    bench.machine.disk.fail("sync", errno.EIO, path="a-0/0000")
+    for _ in range(2 * ROUNDS_OF_A_HALF):
+        bench.put("b", "c")
+    assert bench.journal.frozen
+    bench.time.run_for(20_000)
+    assert bench.journal.usable
+    bench.put("b", "c")
+    bench.machine.crash()
+    bench.machine.boot()
+    bench.check()
 
 
 def test_each_failure_makes_the_next_wait_longer(bench: Bench) -> None:

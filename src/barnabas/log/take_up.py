@@ -7,7 +7,8 @@ J3       A batch is taken up if it lies above the recovery point of its partitio
          The same is done for one partition, while the broker runs, when a sync of its file has failed: what is written
          once more is synced once more, which the page cache alone would only pretend to be.
 J4       A partition whose files refuse holds up no other: what the ring has of it is kept in a file of its own, which is
-         durable before the ring is void, and is taken up before the log is loaded, at every try until it succeeds.
+         durable before the ring is void, and is taken up before the log is loaded, at every try until it succeeds. So is what a
+         ring alone has of a partition that got another leader.
 J5       Nothing is taken up without the recovery points: a checkpoint that is there and says nothing sensible is no 0, for
          above 0 lie compacted segments too. The start is refused, and says what to do.
 Layout   journal-kept/<topic id, 32 hex>-<partition>.<run id, 32 hex>   block 0 and rounds as in journal.py, with the size of
@@ -183,6 +184,14 @@ def restore(files: Files, state: str, root: str, folder: str, recovery_point: in
     placing.finish()
     for error in placing.taken.refused.values():
         raise error
+
+
+def keep(files: Files, state: str, root: str, folder: str, topic_id: bytes) -> None:
+    """J4. What the ring in state has of the one partition in folder (below root). Raises WorldError."""
+    run_id, entries = _read_ring(files, state)
+    mine = [entry for entry in entries if folder_of(entry) == folder and entry.topic_id == topic_id]
+    if mine:
+        _keep(files, root, run_id, mine)
 
 
 def _read_ring(files: Files, state: str) -> tuple[bytes, list[Entry]]:

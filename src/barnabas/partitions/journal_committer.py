@@ -12,8 +12,9 @@ H3  When a half of the ring is full, the files named in it are synced in the bac
     nearly as many syncs, and ROOM_WAIT_MS at most: then all go by jobs until that checkpoint has ended.
 H4  A sync that fails leaves records that were answered in the ring alone. The ring is frozen: nothing is written to it
     any more, the partition is restored from it, and all go on by jobs.
-H5  It thaws when it is nobody's only copy: every file named in it has been synced, every partition in doubt restored. A new
-    run begins then, by the one write that makes the old one void. Each failure doubles the wait before that.
+H5  It thaws when it is nobody's only copy: every file named in it has been synced, every partition in doubt restored, or kept
+    for its next leader (take_up.py J4). A new run begins then, by the one write that makes the old one void. Each failure
+    doubles the wait before that.
 Crash   the next start takes up what the ring has (log/journal.py). Between the last sync and the new run: what lies in the
         files already. In the write of block 0: of either run, or of none if it is torn.
 """
@@ -23,7 +24,7 @@ from typing import Final, cast
 
 from barnabas.log.journal import Ring, Round, prepare
 from barnabas.log.write import Write
-from barnabas.partitions.committer import Lane, Uncommitted, as_world, run_job, write_runs
+from barnabas.partitions.committer import Committed, Lane, Uncommitted, as_world, run_job, write_runs
 from barnabas.partitions.turn import Turn
 from barnabas.partitions.waits import Timer, Waits
 from barnabas.ports import File, Files, Loop, RingFile, WorldError
@@ -145,8 +146,12 @@ class Journal:
         self._doubtful.add(lane)
         self._forget_files(lane)
 
+    def in_doubt(self) -> list[Committed]:
+        """H4: whose partitions are to be restored from it."""
+        return [lane.owner for lane in self._doubtful]
+
     def restored(self, lane: Lane) -> None:
-        """What it has of the lane's partition is in synced files."""
+        """What it has of the lane's partition is in synced files, or kept in a file of its own."""
         self._doubtful.discard(lane)
 
     def forget(self, lane: Lane) -> None:

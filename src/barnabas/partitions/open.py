@@ -19,7 +19,7 @@ from barnabas.log.loading import load_log, stand_in
 from barnabas.log.log import Log
 from barnabas.log.recovery import DamagedLog
 from barnabas.log.segment import OpenFiles
-from barnabas.log.take_up import forget_kept, kept_of
+from barnabas.log.take_up import forget_kept, keep, kept_of
 from barnabas.partitions.committer import CacheCommitter, Committer, Uncommitted
 from barnabas.partitions.data_folder import DataFolder
 from barnabas.partitions.journal_committer import Journal, JournalCommitter
@@ -96,6 +96,8 @@ class Partitions:
         self._on_failure = self._failed
         """Bound once: for each partition it would weigh 72 bytes."""
         self._by_name: dict[str, Led] = {}
+        self._keeping: set[Partition] = set()
+        """That have left while they were in doubt: what the journal has of them is being kept."""
         self._leaving: set[str] = set()
         """Folders of deleted partitions that have not been renamed yet."""
         self._by_id: dict[bytes, Led] = {}
@@ -261,7 +263,30 @@ class Partitions:
 
     def thaw_journal(self, now_ms: int) -> None:
         """Each second: a frozen journal comes back when it can."""
+        for owner in self.journal.in_doubt():
+            if isinstance(owner, Partition) and not self._serves(owner) and owner not in self._keeping:
+                self._keep(owner)
         self._sync.thaw(now_ms)
+
+    def _keep(self, partition: Partition) -> None:
+        """It has another leader, while the ring alone has some of its records: who loads it next takes them up."""
+        folder, lane = partition.log.folder.rpartition("/")[2], partition.lane
+        self._keeping.add(partition)
+
+        def kept(_: object | None, error: BaseException | None) -> None:
+            self._keeping.discard(partition)
+            if error is not None:
+                self._lines.warning(
+                    "the journal stays frozen for a partition", partition=repr(partition), reason=str(error)
+                )
+            else:
+                self.journal.restored(lane)
+
+        self._loop.run_in(
+            "commit",
+            lambda: keep(self._files, self.folder.state, self.folder.root, folder, partition.topic_id),
+            kept,
+        )
 
     def reconfigure(self, topic: Topic) -> None:
         """The topic's options changed: they act from the next batch on."""
