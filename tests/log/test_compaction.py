@@ -211,8 +211,8 @@ def test_a_reader_of_a_segment_whose_name_is_taken_reads_on(disk: Disk) -> None:
     run = synced(log).compaction(NOW_MS, log.end_offset)
     assert run is not None
     run.work()
-    segment, copy = run.chosen[0], run.copies[0]
-    replace = log.replacing(segment, copy)
+    segment, copy, source = run.chosen[0], run.copies[0], run.sources[0]
+    replace = log.replacing(segment, copy, source)
     assert replace() is None
     for _ in range(3):
         for other in log.segments:

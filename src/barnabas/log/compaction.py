@@ -84,20 +84,22 @@ class Compaction:
         self._options = options
         self._now_ms = now_ms
         self._tails = tails
-        self._sources = [reader_of(pool.files, folder, segment) for segment in chosen]
+        self.sources = [reader_of(pool.files, folder, segment) for segment in chosen]
+        """Of each of chosen a reader; after work() with its indexes, for by their names nobody finds these any more."""
         self.copies: list[Segment] = []
         """What work() made of chosen, one for one: with their indexes, still under their .cleaned names."""
-        self._dirty = [source for source in self._sources if source.base_offset >= cleaned_offset]
+        self._dirty = [source for source in self.sources if source.base_offset >= cleaned_offset]
 
     def work(self) -> None:
         """Every chosen segment has a complete and durable .cleaned copy when this returns. Raises WorldError."""
         latest = last_offsets(self._dirty)
-        for source, old in zip(self._sources, self.chosen, strict=True):
+        for source, old in zip(self.sources, self.chosen, strict=True):
             copy = Segment(self._pool, self._folder, source.base_offset, source.created_ms)
             write_cleaned(self._pool.files, source, copy, latest, self._now_ms, self._options, self._tails)
             if copy.max_timestamp == NO_TIMESTAMP:
                 copy.max_timestamp = old.max_timestamp
             self.copies.append(copy)
+            source.load_indexes()
             source.close()
 
 

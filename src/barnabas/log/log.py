@@ -22,7 +22,7 @@ from barnabas.log import recovery
 from barnabas.log.compaction import Compaction, choose, replace
 from barnabas.log.cutting import Cut
 from barnabas.log.epochs import LeaderEpochs
-from barnabas.log.index import OFFSET_PAIR
+from barnabas.log.index import OFFSET_PAIR_BYTES
 from barnabas.log.producer_state import ProducerState
 from barnabas.log.retention import count_expired
 from barnabas.log.segment import NO_TIMESTAMP, READ_BYTES_MAX, OpenFiles, Segment, read, write_derived
@@ -186,7 +186,7 @@ class Log:
         # The index is asked only when it is about to grow.
         return (
             segment.unindexed_bytes > options.index_interval_bytes
-            and segment.offset_index.size_bytes + OFFSET_PAIR.size > options.segment_index_bytes
+            and segment.offset_index.size_bytes + OFFSET_PAIR_BYTES > options.segment_index_bytes
         )
 
     def _roll(self, now_ms: int) -> Segment:
@@ -249,8 +249,9 @@ class Log:
         files = self._pool.files
 
         def write() -> None:
-            for name, content in (*indexes, (path, snapshot)):
-                write_derived(files, name, content)
+            for name, content in indexes:
+                write_derived(files, name, content())
+            write_derived(files, path, snapshot)
             old = [name for name in files.list(self.folder) if name.endswith(names.SNAPSHOT_SUFFIX)][:-2]
             for name in old:
                 files.unlink(f"{self.folder}/{name}")
@@ -307,6 +308,11 @@ class Log:
                 content = read(segment.file, start, size, waits)
             return content[:size] if len(content) >= size else FileRange(segment.file, start, size)
         return None
+
+    def drop_idle_indexes(self) -> None:
+        """Of closed segments that nobody has looked into since the call before."""
+        for segment in self.segments[:-1]:
+            segment.drop_idle_indexes()
 
     def epoch_end_offset(self, epoch: int) -> tuple[int, int]:
         return self.epochs.end_of(epoch, self.end_offset)
@@ -410,9 +416,13 @@ class Log:
         tails = self.producers.tails()
         return Compaction(self._pool, self.folder, chosen, self.options, now_ms, self.cleaned_offset, tails)
 
-    def replacing(self, segment: Segment, copy: Segment) -> Callable[[], WorldError | None]:
-        """What gives the copy the segment's name, for a pool's thread (compaction.replace); then replaced(). Raises WorldError."""
+    def replacing(self, segment: Segment, copy: Segment, source: Segment) -> Callable[[], WorldError | None]:
+        """What gives the copy the segment's name, for a pool's thread (compaction.replace); then replaced(). Raises WorldError.
+
+        What readers need of the segment until then, file and indexes, is kept: by their names they would find the copy's.
+        """
         segment.pin_file()
+        segment.adopt_indexes(source)
         return lambda: replace(self._pool.files, self.folder, segment, copy)
 
     def replaced(self, segment: Segment, copy: Segment) -> None:
@@ -433,9 +443,9 @@ class Log:
     def install(self, run: Compaction) -> int:
         """All copies at once. Raises WorldError; every segment is then either old or new."""
         before = self.size_bytes
-        for segment, copy in zip(run.chosen, run.copies, strict=True):
+        for segment, copy, source in zip(run.chosen, run.copies, run.sources, strict=True):
             try:
-                late = self.replacing(segment, copy)()
+                late = self.replacing(segment, copy, source)()
             except WorldError:
                 segment.unpin_file()
                 raise

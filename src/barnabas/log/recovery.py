@@ -109,28 +109,60 @@ def load_segments(
 
 
 def set_timestamps(segment: Segment) -> None:
-    """What retention goes by. R6."""
+    """What retention goes by, of a closed segment: most often by the last pairs of its indexes alone. R6."""
+    pairs = segment.last_pairs()
+    if pairs is None or not are_true(segment, *pairs):
+        load_timestamps(segment)
+        return
+    _, position, timestamp, offset = pairs
+    segment.max_timestamp, segment.max_timestamp_offset = timestamp, segment.base_offset + offset
+    look_behind(segment, position)
+
+
+def are_true(segment: Segment, last_offset: int, position: int, timestamp: int, offset: int) -> bool:
+    """Whether the last pair of the offset index names a batch, and that of the time index the same one or one behind it."""
+    if offset < last_offset or position >= segment.size:
+        return False
+    for header, _ in segment.scan(position):
+        return header.next_offset - 1 - segment.base_offset == last_offset and names_batch(
+            segment, position, timestamp, offset
+        )
+    return False
+
+
+def load_timestamps(segment: Segment) -> None:
+    """The same by whole indexes, which are made anew where they lie. R6."""
     index = segment.time_index
     if index.timestamps and is_true(segment):
         trust_times(segment)
-        position = segment.offset_index.positions[-1] if segment.offset_index.positions else 0
-        for header, _ in segment.scan(position):  # one that lags
-            if header.max_timestamp > segment.max_timestamp:
-                segment.max_timestamp, segment.max_timestamp_offset = (
-                    header.max_timestamp,
-                    header.next_offset - 1,
-                )
+        look_behind(segment, segment.offset_index.positions[-1] if segment.offset_index.positions else 0)
     elif segment.size:
         segment.rebuild_indexes()
+
+
+def look_behind(segment: Segment, position: int) -> None:
+    """The indexes may lag."""
+    for header, _ in segment.scan(position):
+        if header.max_timestamp > segment.max_timestamp:
+            segment.max_timestamp, segment.max_timestamp_offset = (
+                header.max_timestamp,
+                header.next_offset - 1,
+            )
 
 
 def is_true(segment: Segment) -> bool:
     """Whether the last pair of the time index names a batch that has that timestamp. R6."""
     index = segment.time_index
-    offset = segment.base_offset + index.offsets[-1]
-    for header, _ in segment.scan(segment.offset_index.lookup(index.offsets[-1])):
+    offset, timestamp = index.offsets[-1], index.timestamps[-1]
+    return names_batch(segment, segment.offset_index.lookup(offset), timestamp, offset)
+
+
+def names_batch(segment: Segment, position: int, timestamp: int, offset: int) -> bool:
+    """Whether the batch with that offset, looked for from position on, has that timestamp."""
+    offset += segment.base_offset
+    for header, _ in segment.scan(position):
         if header.next_offset > offset:
-            return header.base_offset <= offset and header.max_timestamp == index.timestamps[-1]
+            return header.base_offset <= offset and header.max_timestamp == timestamp
     return False
 
 
@@ -143,7 +175,7 @@ def trust_times(segment: Segment) -> None:
 
 def find_end(segment: Segment) -> None:
     """After a clean stop: from the last index entry on, headers alone."""
-    set_timestamps(segment)
+    load_timestamps(segment)
     index = segment.offset_index
     position = index.positions[-1] if index.positions else 0
     end, size = segment.base_offset, position

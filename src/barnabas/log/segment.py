@@ -3,20 +3,30 @@
 S1  Batches follow each other without holes; each base offset is at or behind the end of the one before.
 S2  What lies at or behind `size` does not exist, whatever the file holds: size counts what has been assigned, which may
     be ahead of what has been written.
+S3  The indexes of the last segment of a log are in memory. Those of closed ones are loaded when they are asked for, by a thread,
+    and let go when nobody asks any more: a gigabyte of small batches has 5 MB of them.
 The file is opened on first use and dropped by the pool when too many are open; a range that is still being sent keeps
 its descriptor alive by holding the File.
 """
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from librt.strings import read_i32_be, read_i64_be
 from mypy_extensions import i64
 
 from barnabas.log import folder as names
-from barnabas.log.index import IndexUnusable, OffsetIndex, TimeIndex
+from barnabas.log.index import (
+    OFFSET_PAIR,
+    OFFSET_PAIR_BYTES,
+    TIME_PAIR,
+    TIME_PAIR_BYTES,
+    IndexUnusable,
+    OffsetIndex,
+    TimeIndex,
+)
 from barnabas.ports import Cold, File, Files, WorldError
 from barnabas.records.batch import (
     HEADER_BYTES,
@@ -36,8 +46,8 @@ RECENT_MAX: Final = 512
 NO_TIMESTAMP: Final = -1
 
 
-IndexFiles = tuple[tuple[str, bytes], ...]
-"""Path and content of each."""
+IndexFiles = tuple[tuple[str, Callable[[], bytes]], ...]
+"""Path and content of each: the content is made by whoever writes it, a thread most often."""
 
 
 class OpenFiles:
@@ -202,6 +212,8 @@ class Segment:
     __slots__ = (
         "_file",
         "_folder",
+        "_index_used",
+        "_loaded",
         "_new",
         "_offset_index",
         "_pool",
@@ -238,6 +250,10 @@ class Segment:
         self.file_used = False
         self._offset_index: OffsetIndex | None = None
         self._time_index: TimeIndex | None = None
+        self._index_used = False
+        """Since they were last looked at by drop_idle_indexes."""
+        self._loaded: list[Segment] | None = None
+        """Where a thread puts a reader of this segment when it has loaded the indexes."""
         self._recent_ends: array[int] | None = None
         self._recent_positions: array[int] | None = None
         """Of the last batches; made at the first append."""
@@ -313,10 +329,68 @@ class Segment:
             offset_path, time_path = self.path(names.INDEX_SUFFIX), self.path(names.TIME_INDEX_SUFFIX)
             if not files.exists(offset_path) or not files.exists(time_path):
                 raise IndexUnusable("absent")
-            self._offset_index = OffsetIndex.load(files.read_all(offset_path), self.size)
+            offset_index = OffsetIndex.load(files.read_all(offset_path), self.size)
             self._time_index = TimeIndex.load(files.read_all(time_path))
+            self._offset_index = offset_index
         except IndexUnusable:
             self.rebuild_indexes()
+
+    def loading(self) -> Callable[[], object] | None:
+        """What a thread has to do before the indexes are there; None: they are. It raises WorldError. S3."""
+        self._index_used = True
+        if self._offset_index is not None:
+            return None
+        if self._loaded:
+            self.adopt_indexes(self._loaded[-1])
+            return None
+        loaded = self._loaded = []
+        reader = reader_of(self._pool.files, self._folder, self)
+
+        def load() -> None:
+            reader.load_indexes()
+            loaded.append(reader)
+
+        return load
+
+    def load_indexes(self) -> None:
+        """Here and now, unless they are there. Raises WorldError."""
+        if self._offset_index is None:
+            self._load_indexes()
+            self._pool.closed(self)
+            self._file = None
+
+    def adopt_indexes(self, reader: "Segment") -> None:
+        """Those that a reader of this segment has loaded."""
+        self._loaded = None
+        if self._offset_index is None:
+            self._index_used = True
+            self._offset_index, self._time_index = reader._offset_index, reader._time_index
+
+    def drop_idle_indexes(self) -> None:
+        """At the second call since they were used. They are in their files, or made anew from the log (S3)."""
+        if not self._index_used:
+            self._offset_index = self._time_index = self._loaded = None
+        self._index_used = False
+
+    def last_pairs(self) -> tuple[int, int, int, int] | None:
+        """Of the index files alone, unproven: last offset and position, greatest timestamp and its offset. None: one of them is
+        not there, or empty. Raises WorldError.
+        """
+        files = self._pool.files
+        last: list[bytes] = []
+        for suffix, size in (
+            (names.INDEX_SUFFIX, OFFSET_PAIR_BYTES),
+            (names.TIME_INDEX_SUFFIX, TIME_PAIR_BYTES),
+        ):
+            path = self.path(suffix)
+            if not files.exists(path):
+                return None
+            file = files.open(path)
+            last.append(file.read(max(file.size() // size - 1, 0) * size, size))
+            file.close()
+            if len(last[-1]) < size:
+                return None
+        return (*OFFSET_PAIR.unpack(last[0]), *TIME_PAIR.unpack(last[1]))
 
     def clear_indexes(self) -> None:
         """Whoever calls this notes every batch again."""
@@ -331,19 +405,19 @@ class Segment:
             self.note(header, position, interval_bytes)
 
     def index_files(self) -> IndexFiles:
-        """At roll, recovery point and close: what is to be written; the last greatest timestamp closes the time index."""
+        """At roll, recovery point and close: what is to be written, as of now; the last greatest timestamp closes the time index."""
         if self._offset_index is None or self._time_index is None:
             return ()
         if self.max_timestamp != NO_TIMESTAMP:
             self._time_index.add(self.max_timestamp, self.max_timestamp_offset - self.base_offset)
         return (
-            (self.path(names.INDEX_SUFFIX), self._offset_index.to_bytes()),
-            (self.path(names.TIME_INDEX_SUFFIX), self._time_index.to_bytes()),
+            (self.path(names.INDEX_SUFFIX), self._offset_index.copy().to_bytes),
+            (self.path(names.TIME_INDEX_SUFFIX), self._time_index.copy().to_bytes),
         )
 
     def write_indexes(self) -> None:
         for path, content in self.index_files():
-            write_derived(self._pool.files, path, content)
+            write_derived(self._pool.files, path, content())
 
     # -- growing
 
@@ -416,6 +490,11 @@ class Segment:
         return position, (positions[at + 1] if at < last else self.size) - position, b""
 
     def _search(self, offset: int, behind: int, wanted: int, waits: bool) -> tuple[int, int, bytes]:
+        if self._offset_index is None and not waits:
+            load = self.loading()
+            if load is not None:
+                raise Cold(load)
+        self._index_used = True
         position = self.offset_index.lookup(offset - self.base_offset)
         ahead = min(wanted, behind - position)
         if ahead > READ_BYTES_MAX:
@@ -438,8 +517,10 @@ class Segment:
         stamps = self.time_index.timestamps
         self.max_timestamp = stamps[-1] if stamps else NO_TIMESTAMP
         self.max_timestamp_offset = self.base_offset + (self.time_index.offsets[-1] if stamps else 0)
-        if position == 0:
+        if position == 0 or not stamps:
             self.first_timestamp = NO_TIMESTAMP
+        elif self.first_timestamp == NO_TIMESTAMP:
+            self.first_timestamp = stamps[0]
         start = self.offset_index.positions[-1] if self.offset_index.positions else 0
         for header, _ in self.scan(start):
             if header.max_timestamp > self.max_timestamp:

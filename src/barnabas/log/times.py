@@ -3,14 +3,16 @@
 T1  A thread is given an open file and positions, never a segment: what the loop does meanwhile (compaction, retention)
     changes neither.
 T2  The segments are looked at anew after each thread: one may have been replaced or be gone.
+T3  This module stays interpreted: compiled it would hold the interpreter's lock for as long as a batch has records.
 """
 
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import TypeAlias
 
 from barnabas.log.log import Log
-from barnabas.log.segment import NO_TIMESTAMP, headers
-from barnabas.ports import File
+from barnabas.log.segment import NO_TIMESTAMP, Segment, headers
+from barnabas.ports import File, WorldError
 from barnabas.records.batch import read_header
 from barnabas.records.record import records_of
 
@@ -33,18 +35,34 @@ def first_of_greatest(log: Log, upto_offset: int) -> Search:
 
 def _search(log: Log, wanted: Callable[[int], bool], reaches: int, upto_offset: int) -> Search:
     offset = log.log_start_offset
+    tried: Segment | None = None
     while reaches != NO_TIMESTAMP and offset < upto_offset:
         for segment in log.segments:
             if segment.max_timestamp >= reaches and segment.end_offset > offset:
                 break
         else:
             return None
+        load = None if segment is tried else segment.loading()
+        if load is not None:
+            tried = segment
+            yield _in_silence(load)
+            continue
         start = segment.offset_index.lookup(segment.time_index.lookup(reaches))
         offset, begin = segment.end_offset, log.log_start_offset
         found = yield _first_in(segment.file, start, segment.size, wanted, reaches, begin, upto_offset)
         if found is not None:
             return found
     return None
+
+
+def _in_silence(load: Callable[[], object]) -> Callable[[], None]:
+    """The segment may go meanwhile: if it is still there, what fails is told where its indexes are used."""
+
+    def work() -> None:
+        with suppress(WorldError):
+            load()
+
+    return work
 
 
 def _first_in(

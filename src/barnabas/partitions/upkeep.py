@@ -284,6 +284,8 @@ class Upkeep:
         wall_ms = self._clock.wall_ms()
         for partition in self._partitions.all():
             self._let_go(partition, wall_ms, by_time)
+            if partition not in self._compacting:
+                partition.log.drop_idle_indexes()
             yield
 
     def _let_go(self, partition: Partition, wall_ms: int, by_time: bool) -> None:
@@ -347,7 +349,7 @@ class Upkeep:
             if error is not None:
                 self._compacted(partition, error)
             else:
-                self._install(partition, log, deque(zip(run.chosen, run.copies, strict=True)))
+                self._install(partition, log, deque(zip(run.chosen, run.copies, run.sources, strict=True)))
 
         self._loop.run_in("compress", run.work, done)
 
@@ -356,17 +358,17 @@ class Upkeep:
         if error is not None:
             self._lines.warning("compaction failed", partition=repr(partition), reason=as_world(error).what)
 
-    def _install(self, partition: Partition, log: Log, left: deque[tuple[Segment, Segment]]) -> None:
+    def _install(self, partition: Partition, log: Log, left: deque[tuple[Segment, Segment, Segment]]) -> None:
         """One copy after the other: its names change in the pool, and then readers find it."""
         if self._stopped or not left or partition.offline or partition.log is not log:
             self._compacted(partition, None)
             return
-        segment, copy = left.popleft()
+        segment, copy, source = left.popleft()
         if segment not in log.segments:  # cut off meanwhile
             self._compacted(partition, None)
             return
         try:
-            replace = log.replacing(segment, copy)
+            replace = log.replacing(segment, copy, source)
         except WorldError as error:
             self._compacted(partition, error)
             return
