@@ -121,12 +121,17 @@ def set_timestamps(segment: Segment) -> None:
 
 def are_true(segment: Segment, last_offset: int, position: int, timestamp: int, offset: int) -> bool:
     """Whether the last pair of the offset index names a batch, and that of the time index the same one or one behind it."""
-    if offset < last_offset or position >= segment.size:
-        return False
+    return (
+        offset >= last_offset
+        and ends_at(segment, position, last_offset)
+        and names_batch(segment, position, timestamp, offset)
+    )
+
+
+def ends_at(segment: Segment, position: int, offset: int) -> bool:
+    """Whether a batch lies at position and its last record has that (relative) offset."""
     for header, _ in segment.scan(position):
-        return header.next_offset - 1 - segment.base_offset == last_offset and names_batch(
-            segment, position, timestamp, offset
-        )
+        return header.next_offset - 1 - segment.base_offset == offset
     return False
 
 
@@ -177,6 +182,9 @@ def find_end(segment: Segment) -> None:
     """After a clean stop: from the last index entry on, headers alone."""
     load_timestamps(segment)
     index = segment.offset_index
+    if index.positions and not ends_at(segment, index.positions[-1], index.offsets[-1]):
+        segment.rebuild_indexes()
+        index = segment.offset_index
     position = index.positions[-1] if index.positions else 0
     end, size = segment.base_offset, position
     for header, at in segment.scan(position):
