@@ -9,6 +9,7 @@ KB = 1024
 CACHE, SYNC = "cache", "sync"
 BOTH = (CACHE, SYNC)
 UNFLUSHED = "kafka unflushed"
+ONE_PARTITION = "produce-64-one"
 ALL = (KAFKA, BARNABAS, WORKERS)
 
 
@@ -54,7 +55,7 @@ METRICS = {
 class Goal:
     """ratio: of Barnabas to Kafka in that metric, at least (more is better) or at most. most: a bound of the figure
     itself. beside: KAFKA in the same mode; UNFLUSHED: Kafka that does not flush, though Barnabas syncs; BARNABAS: two
-    workers beside one."""
+    workers beside one; ONE_PARTITION: Barnabas itself on that line."""
 
     metric: str
     ratio: float
@@ -234,11 +235,15 @@ LINES = (
         TWICE,
         contenders=ALL,
     ),
+    Line(ONE_PARTITION, WIDE, "64 × 1 on one partition", raw.produce(64, 1, KB, dealt=1), RAW, (), (SYNC,)),
     Line(
-        "produce-64-one", WIDE, "64 × 1 on one partition", raw.produce(64, 1, KB, dealt=1), RAW, (), (SYNC,)
-    ),
-    Line(
-        "produce-64-each", WIDE, "64 × 1 on 64 partitions", raw.produce(64, 1, KB, dealt=64), RAW, (), (SYNC,)
+        "produce-64-each",
+        WIDE,
+        "64 × 1 on 64 partitions",
+        raw.produce(64, 1, KB, dealt=64),
+        RAW,
+        (Goal("requests_s", 0.8, SYNC, beside=ONE_PARTITION),),
+        (SYNC,),
     ),
     Line(
         "fetch-1k",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .catalog import CACHE, METRICS, UNFLUSHED, Goal, Line
+from .catalog import CACHE, METRICS, ONE_PARTITION, UNFLUSHED, Goal, Line
 from .results import Results
 from .site import BARNABAS, KAFKA
 
@@ -31,7 +31,11 @@ class Verdict:
         return f"{asked}: {got}, {'met' if self.met else '**missed**'}"
 
 
-BESIDE = {UNFLUSHED: " of Kafka unflushed", BARNABAS: " of one worker"}
+BESIDE = {
+    UNFLUSHED: " of Kafka unflushed",
+    BARNABAS: " of one worker",
+    ONE_PARTITION: " of one partition",
+}
 
 
 def times(ratio: float) -> str:
@@ -44,6 +48,8 @@ def ratio_of(
     """Of who to whom it is held beside."""
     if beside == UNFLUSHED:
         other = results.median(line.key, CACHE, KAFKA).get(metric)
+    elif beside == ONE_PARTITION:
+        other = results.median(beside, mode, who).get(metric)
     else:
         other = results.median(line.key, mode, beside).get(metric)
     ours = results.median(line.key, mode, who).get(metric)

@@ -130,6 +130,15 @@ def add_two_workers(results: Results, rate: float, idle_cores: float = 0.0) -> L
     return chosen("fetch-64k")[0]
 
 
+def test_many_partitions_are_held_beside_one(results: Results) -> None:
+    (line,) = [line for line in LINES if line.key == "produce-64-each"]
+    for who, one, each in ((KAFKA, 10, 90), (BARNABAS, 100, 79)):
+        results.add(run("produce-64-one", who, 0, "sync", requests_s=one))
+        results.add(run(line.key, who, 0, "sync", requests_s=each))
+    (verdict,) = verdicts(results, line, "sync")
+    assert verdict.text() == "requests/s ≥ 0.8× of one partition: 0.79×, **missed**"
+
+
 def test_two_workers_are_held_beside_one(results: Results) -> None:
     line = add_two_workers(results, 1800)
     (verdict,) = [verdict for verdict in verdicts(results, line, "cache") if verdict.goal.who == WORKERS]
