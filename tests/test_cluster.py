@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, Producer
 from rawclient import RawClient, batch_of
 
 import barnabas
-from barnabas import BrokerError, parent, running_workers
+from barnabas import BrokerError, parent, running_workers, supervisor
 from barnabas.adapters.files import OsFiles
 from barnabas.partitions.owners import try_lock
 from barnabas.wire.messages import incremental_alter_configs as alter
@@ -299,3 +299,22 @@ def test_a_stop_is_clean_only_if_all_that_was_buried_was_whole(
         cluster.kill(dead)
         cluster.wait_until(lambda cluster: cluster.leader("t", 0) != dead)
     assert (tmp_path / ".kafka_cleanshutdown").exists() == all_whole
+
+
+def test_brokers_that_never_come_back_end_the_cluster_and_their_reason_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "ENDS_MAX", 3)
+    monkeypatch.setattr(supervisor, "ALONE_MS", (10,))
+    with barnabas.Cluster(2, tmp_path) as cluster:
+        brokers = cluster.brokers
+        (tmp_path / "owners").rename(tmp_path / "lost")
+        for broker in brokers.values():
+            os.kill(broker.pid, signal.SIGKILL)
+        with pytest.raises(BrokerError, match=r"no worker comes up.*There is no folder .*owners/1"):
+            cluster.wait_until(lambda cluster: cluster.brokers == {})
+            cluster.wait_until(lambda cluster: len(cluster.brokers) == 2)
+        with pytest.raises(BrokerError, match="no worker comes up"):
+            cluster.create_topic("t")
+    with barnabas.Cluster(2, tmp_path) as cluster:
+        assert len(cluster.brokers) == 2

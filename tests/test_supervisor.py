@@ -10,7 +10,15 @@ from barnabas.config.effective import BrokerOptions
 from barnabas.node import StartFailed
 from barnabas.partitions.waits import Waits
 from barnabas.ports import Child, Event, WorldError
-from barnabas.supervisor import CRASHES_MS, RETURNS_MS, STOP_MS, Supervisor
+from barnabas.supervisor import (
+    CRASHES_MS,
+    ENDS_MAX,
+    PROVEN_MS,
+    RETURNS_MS,
+    STARTING_SILENT_MS,
+    STOP_MS,
+    Supervisor,
+)
 from barnabas.telemetry import Log
 from barnabas.testing.processes import VirtualChild, VirtualProcesses
 from barnabas.testing.virtual import VirtualLoop, VirtualTime
@@ -43,7 +51,41 @@ def ready_in(delay_ms: int, silent_after_ms: int | None = None) -> Act:
 
 
 def never(child: VirtualChild) -> None:
-    """Starts for ever."""
+    """Hangs before it serves."""
+
+
+def crash_slowly(child: VirtualChild) -> None:
+    child.after(3_000, lambda: child.end(-11))
+
+
+def ready_after_work(delay_ms: int) -> Act:
+    """Says that it lives all the while."""
+
+    def act(child: VirtualChild) -> None:
+        def beat(left_ms: int) -> None:
+            if left_ms > 0:
+                child.say({"event": "alive"})
+                child.after(HEARTBEAT_MS, lambda: beat(left_ms - HEARTBEAT_MS))
+            else:
+                ready_in(0)(child)
+
+        beat(delay_ms)
+
+    return act
+
+
+def fail_to_load(child: VirtualChild) -> None:
+    child.end(1, "ModuleNotFoundError: No module named 'lost'")
+
+
+def serve_for(serving_ms: int) -> Act:
+    """And crash."""
+
+    def act(child: VirtualChild) -> None:
+        ready_in(10)(child)
+        child.after(10 + serving_ms, lambda: child.end(1))
+
+    return act
 
 
 def refuse(child: VirtualChild) -> None:
@@ -83,7 +125,10 @@ class Stage:
                 "broker.session.timeout.ms": str(SESSION_MS),
             }
         )
-        self.supervisor = Supervisor(self.time, waits, self, self._take_over, setups, options, log)
+        self.hopeless: list[str] = []
+        self.supervisor = Supervisor(
+            self.time, waits, self, self._take_over, setups, options, log, self.hopeless.append
+        )
 
     # -- the world
 
@@ -92,16 +137,16 @@ class Stage:
         arguments: Sequence[str],
         first_line: str,
         on_event: Callable[[Event], None],
-        on_exit: Callable[[int], None],
+        on_exit: Callable[[int, str], None],
     ) -> Child:
         node = json.loads(first_line)["node"]
         assert node not in self.live, "W1: two processes of one node"
         assert node not in self.burying, "W2: started while it is buried"
         assert not self.stopped, "started after the stop"
 
-        def ended(status: int) -> None:
+        def ended(status: int, words: str) -> None:
             del self.live[node]
-            on_exit(status)
+            on_exit(status, words)
 
         self.starts.append((node, self.time.mono_ms()))
         if self.refused_starts:
@@ -432,8 +477,122 @@ def test_whatever_happens_all_serve_once_it_stops_happening(seed: int) -> None:
         stage.time.run_for(draw.choice([1, 50, 1_000, 40_000]))
     for acts in stage.acts.values():
         acts.clear()
-    for node in list(stage.live):
-        stage.kill(node)  # where all start for ever, nobody may be taken over from
-    stage.time.run_for(2 * RETURNS_MS[-1])
-    assert set(stage.states().split()) == {"serving"}
+    stage.time.run_for(STARTING_SILENT_MS + 2 * RETURNS_MS[-1])
+    assert set(stage.states().split()) == {"serving"} and not stage.hopeless
     assert stage.end() is True
+
+
+def test_one_that_hangs_in_the_first_start_ends_it() -> None:
+    stage = Stage()
+    stage.acts[2] = [never]
+    stage.begin()
+    assert "worker 2: it hung while it started" in str(stage.started[0])
+    assert not stage.live and len(stage.starts) == 3
+
+
+def test_one_that_hangs_as_it_comes_back_with_nobody_to_take_over_is_tried_again() -> None:
+    stage = Stage(1).begin()
+    stage.acts[1] = [never]
+    stage.kill(1)
+    stage.time.run_for(STARTING_SILENT_MS)
+    assert len(stage.starts) == 2, "it has that long"
+    stage.time.run_for(10_000)
+    assert stage.states() == "serving" and len(stage.starts) == 3
+    assert any("it hung while it started" in line for line in stage.lines), "it counts as an end"
+    assert stage.end() is True
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_start_that_goes_on_may_take_as_long_as_it_needs(is_first: bool) -> None:
+    stage = Stage(1)
+    act = ready_after_work(10 * STARTING_SILENT_MS)
+    if is_first:
+        stage.acts[1] = [act]
+    stage.supervisor.start(stage.started.append)
+    if not is_first:
+        stage.time.run_for(1_000)
+        stage.acts[1] = [act]
+        stage.kill(1)
+    stage.time.run_for(11 * STARTING_SILENT_MS)
+    assert stage.started == [None] and stage.states() == "serving" and len(stage.starts) == 2 - is_first
+    assert stage.end() is True
+
+
+@pytest.mark.parametrize("act", [crash, refuse, fail_to_load, serve_for(PROVEN_MS - 1_000)])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_when_all_end_again_and_again_it_is_told_why_and_nobody_is_started_any_more(
+    act: Act, count: int
+) -> None:
+    stage = Stage(count).begin()
+    began_ms = stage.time.mono_ms()
+    for node in list(stage.live):
+        stage.acts[node] = [act] * 1_000
+        stage.kill(node)
+    stage.time.run_until(lambda: bool(stage.hopeless), limit_ms=3_600_000)
+    assert stage.time.mono_ms() - began_ms > 300_000, "a cause that passes within minutes ends nothing"
+    assert all(len(stage.starts_of(node)) >= ENDS_MAX for node in stage.acts)
+    assert len(stage.starts) <= count * 3 * ENDS_MAX
+    (told,) = stage.hopeless
+    reasons = {
+        crash: "killed by signal 11",
+        refuse: "the port is taken",
+        fail_to_load: "exit code 1: ModuleNotFoundError: No module named 'lost'.",
+    }
+    nodes = ", ".join(map(str, stage.acts))
+    assert f"Worker{'s' if count > 1 else ''} {nodes}: " in told, told
+    assert reasons.get(act, "exit code 1") in told and told.endswith("start again.")
+    starts = len(stage.starts)
+    stage.time.run_for(10 * RETURNS_MS[-1])
+    assert len(stage.starts) == starts and len(stage.hopeless) == 1 and not stage.live
+    assert stage.end() is False
+
+
+def test_hope_stays_while_one_serves_at_times() -> None:
+    stage = Stage(2).begin()
+    stage.acts = {1: [crash] * 1_000, 2: [serve_for(PROVEN_MS + 1_000)] * 1_000}
+    stage.kill(1)
+    stage.kill(2)
+    stage.time.run_for(3_600_000)
+    assert not stage.hopeless and len(stage.starts_of(1)) > ENDS_MAX < len(stage.starts_of(2))
+    stage.acts = {1: [], 2: []}
+    stage.time.run_for(2 * RETURNS_MS[-1])
+    assert stage.states() == "serving serving"
+
+
+def test_one_that_served_long_begins_the_count_anew_for_all() -> None:
+    stage = Stage(2).begin()
+    stage.acts[1] = [crash] * 1_000
+    stage.kill(1)
+    stage.time.run_for(3_600_000)
+    assert len(stage.starts_of(1)) > ENDS_MAX
+    stage.acts[2] = [crash] * (ENDS_MAX - 1)
+    died_ms = stage.time.mono_ms()
+    stage.kill(2)
+    stage.time.run_for(240_000)
+    again = [at for at in stage.starts_of(1) if at > died_ms]
+    assert len(again) > 8, "who was buried is tried as often when nobody serves"
+    assert not stage.hopeless
+    stage.acts[1] = []
+    stage.time.run_for(2 * RETURNS_MS[-1])
+    assert stage.states() == "serving serving" and stage.end() is True
+
+
+@pytest.mark.parametrize("serves", [True, False])
+def test_who_still_starts_when_there_is_no_hope_may_serve_and_all_goes_on(serves: bool) -> None:
+    stage = Stage(3).begin()
+    stage.acts[3] = [crash] * (ENDS_MAX - 1) + [ready_after_work(600_000)]
+    for node in (1, 2):
+        stage.acts[node] = [crash_slowly] * (ENDS_MAX - 1)  # it would serve at the next try
+    for node in list(stage.live):
+        stage.kill(node)
+    stage.time.run_for(590_000)
+    assert stage.states() == "waiting waiting starting" and not stage.hopeless
+    starts = len(stage.starts)
+    if serves:
+        stage.time.run_for(600_000)
+        assert stage.states() == "serving serving serving" and not stage.hopeless
+        assert stage.end() is True
+    else:
+        stage.kill(3)
+        stage.time.run_for(600_000)
+        assert len(stage.hopeless) == 1 and len(stage.starts) == starts

@@ -193,6 +193,8 @@ class Cluster:
     def _workers(self) -> RunningWorkers:
         if self._running is None:
             raise BrokerError("the cluster does not run: use it inside its with block")
+        if self._running.failure is not None:
+            raise BrokerError(str(self._running.failure))
         return self._running
 
     def _await(self, work: Coroutine[Any, Any, Result], timeout: float | None = CALL_TIMEOUT_S) -> Result:

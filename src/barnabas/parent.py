@@ -3,6 +3,7 @@
 Start   folder (lock) → workers of an earlier parent have ended → metadata → one set of checkpoints, no journal (consolidate) →
         the shared addresses → spread the leaders → strays, identity → state folders → workers → all serve.
 Stop    workers → one set of checkpoints → clean mark.
+Failed  when all workers end again and again (supervisor.py, W9): it serves nobody and waits to be stopped.
 Crash   between any two: the workers end by themselves, the next start, of workers or of one node, consolidates.
 """
 
@@ -103,6 +104,9 @@ class Parent:
     ) -> None:
         """options: of the whole. setup: what each worker is told besides its own options (worker.py)."""
         self.shared: list[Listener] = []
+        self.failure: StartFailed | None = None
+        """Why no worker is left, and none will be started."""
+        self.on_failed: Callable[[StartFailed], None] = lambda failure: None
         self._world = world
         self._folder = folder
         self._options = options
@@ -258,6 +262,7 @@ class Parent:
             {node_id: {**self._setup, "options": options} for node_id, options in settings.items()},
             self._options,
             self._log,
+            self._hopeless,
         )
         self._image = image
         self.cluster.listen(self._note_deleted)
@@ -277,6 +282,11 @@ class Parent:
             return
         self.cluster.listen(lambda image, facts: self._look())
         self._look()
+
+    def _hopeless(self, text: str) -> None:
+        self.failure = StartFailed(text)
+        self._log.error("no worker comes up: this ends", reason=text)
+        self.on_failed(self.failure)
 
     def _look(self) -> None:
         """The workers have told the metadata before they told us; only now do we see it there."""

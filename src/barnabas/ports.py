@@ -264,13 +264,14 @@ class Processes(Protocol):
         arguments: Sequence[str],
         first_line: str,
         on_event: Callable[[Event], None],
-        on_exit: Callable[[int], None],
+        on_exit: Callable[[int, str], None],
     ) -> Child:
         """Run this Python with these arguments, in a session of its own: a terminal's Ctrl-C does not reach it.
 
         The child reads first_line from its input, and nothing more. on_event(object) for each line of JSON that it
-        writes, then once on_exit(status): its exit code, or minus the signal that ended it. Never inside this call.
-        Raises WorldError when it cannot be started.
+        writes, then once on_exit(status, last words): its exit code, or minus the signal that ended it, and the last line of
+        its error output from before its program began, when it comes no further than that. Never inside this call. Raises
+        WorldError when it cannot be started.
         """
 
 

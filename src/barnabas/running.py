@@ -43,6 +43,9 @@ class Served:
 class RunningNode:
     """One node, its loop and its adapters. folder None: everything in memory."""
 
+    failure: Final[StartFailed | None] = None
+    """Only a parent's workers can fail and leave it."""
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -83,6 +86,9 @@ class RunningNode:
 
     def served(self) -> list[Served]:
         return [Served(self.node.node_id, self.node.bound, self.node.metrics_port)]
+
+    def when_failed(self, callback: Callable[[], None]) -> None:
+        """Never."""
 
     def kill(self) -> None:
         """Nothing of it outlives this process."""

@@ -124,6 +124,15 @@ class RunningWorkers:
         if self._store is not None:
             self._store.close()
 
+    @property
+    def failure(self) -> StartFailed | None:
+        """Why no worker is left, and none will be started: then all that is left to do is to stop."""
+        return self._parent.failure
+
+    def when_failed(self, callback: Callable[[], None]) -> None:
+        """callback() once there is a failure, after the start."""
+        self._parent.on_failed = lambda failure: callback()
+
     def kill(self) -> None:
         """Without a clean stop: no worker outlives this."""
         self._parent.kill()

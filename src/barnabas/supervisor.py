@@ -14,12 +14,17 @@ W3  A worker that dies is restarted at once. One that is not ready restart_ms af
 W4  After a burial it is started again in 30, 60, 120, 240, 300, 300 … s; from the first when it has served for CRASHES_MS.
 W5  After a failed burial it is started again: its folder is as a crash left it, which a start mends as well.
 W6  The first start is all or nothing: one that does not come up ends the others, and its reason is told. It may take
-    as long as it needs: nobody waits for its partitions yet.
+    as long as it needs, while it goes on (W8): nobody waits for its partitions yet.
 W7  A stop asks all that run to end, waits, and kills what is left after STOP_MS. It is clean when each worker ended cleanly
     or was buried.
-W8  A worker that serves says each heartbeat that it lives. One that says nothing for the time of a session is killed, and is
+W8  A worker says each heartbeat that it lives: its loop once it serves, before that only while its start uses processor or
+    disk (worker.py). One that says nothing for the time of a session, or, while it starts, for STARTING_SILENT_MS, is killed, and is
     then as any that died. That time is counted in looks of this process, one a heartbeat: where all of them are stopped and go on
     together (a container that is paused, a laptop's lid), it has not looked meanwhile.
+W9  When no worker serves, those that were buried are tried as often as the others. When none serves and each has ended ENDS_MAX
+    times since any of them last served for PROVEN_MS, nobody is started any more: whoever still starts may yet serve, and
+    then all goes on; when all have ended, that is told with their reasons, and the owner stops. The waits between the tries
+    (ALONE_MS) make that more than five minutes: a cause that passes sooner ends nothing.
 Crash   of this process: the input of each worker ends, and it stops by itself (worker.py).
 """
 
@@ -42,7 +47,12 @@ ALONE_MS: Final = (1_000, 2_000, 4_000, 8_000, 16_000, 30_000)
 RETURN_READY_MS: Final = 30_000
 """A worker that comes back after a burial has nothing that anybody waits for: it may take longer than a restarted one."""
 AGAIN_MS: Final = 1_000
+REMEDY: Final = "Mend the cause (the workers' own lines above say more), then start again."
 STOP_MS: Final = 30_000
+STARTING_SILENT_MS: Final = 180_000
+"""Without any work on its start. A worker that waits for one sync of gigabytes does none: this must be long."""
+ENDS_MAX: Final = 18
+PROVEN_MS: Final = 10_000
 HEARTBEAT_MS_MIN: Final = 100
 LOOKS_MIN: Final = 3
 """A heartbeat may come just after a look: fewer would kill workers that live."""
@@ -71,7 +81,12 @@ class Worker:
         self.serving_since_ms = 0
         self.down_since_ms = 0
         self.tries = 0
+        self.heard_ms = 0
+        self.ends = 0
+        """W9."""
         self.refusal = ""
+        self.reason = ""
+        """Why it ended last."""
         self.timer: Timer | None = None
 
     def take(self, event: Event) -> None:
@@ -97,7 +112,9 @@ class Supervisor:
         setups: Mapping[int, Mapping[str, object]],
         options: BrokerOptions,
         log: Log,
+        on_hopeless: Callable[[str], None],
     ) -> None:
+        """on_hopeless(why): W9. No process is left, and none will be started; `stop` ends it as ever."""
         self.workers = {node_id: Worker(node_id, setup) for node_id, setup in setups.items()}
         self._clock = clock
         self._waits = waits
@@ -106,7 +123,9 @@ class Supervisor:
         self._restart_ms = options.get_int("barnabas.workers.restart.ms")
         self._heartbeat_ms = heartbeat_ms(options)
         self._looks_max = max(options.get_int("broker.session.timeout.ms") // self._heartbeat_ms, LOOKS_MIN)
+        self._starting_looks_max = max(STARTING_SILENT_MS // self._heartbeat_ms, self._looks_max)
         self._log = log
+        self._on_hopeless = on_hopeless
         self._graves: list[Worker] = []
         self._burying: Worker | None = None
         self._on_started: Callable[[StartFailed | None], None] | None = None
@@ -166,6 +185,7 @@ class Supervisor:
         assert worker.child is None and worker is not self._burying
         worker.cancel()
         worker.state = "starting"
+        worker.silent_looks = 0
         worker.refusal = ""
         worker.is_clean = worker.is_buried = False
         try:
@@ -177,13 +197,14 @@ class Supervisor:
             )
         except WorldError as error:
             worker.refusal = error.what
-            worker.timer = self._waits.call_after(AGAIN_MS, lambda: self._ended(worker, -1))
+            worker.timer = self._waits.call_after(AGAIN_MS, lambda: self._ended(worker, -1, ""))
             return
         if ready_ms is not None:
             worker.timer = self._waits.call_at(ready_ms, lambda: self._late(worker))
 
     def _heard(self, worker: Worker, event: Event) -> None:
         worker.silent_looks = 0
+        worker.heard_ms = self._clock.mono_ms()
         kind = event.get("event")
         if kind == "ready" and worker.state == "starting":
             self._ready(worker, event)
@@ -207,21 +228,25 @@ class Supervisor:
             if other.state == "waiting" and not other.is_buried:
                 other.tries = 0
                 self._bury(other)  # now there is somebody to take over
+            elif other.state == "waiting" and other.timer is None:
+                self._wait(other, RETURNS_MS)  # W9: there was no hope for it
 
-    def _ended(self, worker: Worker, status: int) -> None:
+    def _ended(self, worker: Worker, status: int, words: str) -> None:
         worker.child = None
         worker.cancel()
-        reason = worker.refusal or told_status(status)
+        worker.reason = reason = worker.refusal or told_status(status, words)
         if self._on_stopped is not None:
             self._end(worker, worker.is_clean and status == 0)
             self._finish()
         elif self._on_started is not None:
             self._give_up(f"worker {worker.node_id}: {reason}")
-        elif worker.state == "burying":
-            self._bury(worker)  # killed, for it was late
         else:
-            self._log.warning("a worker ended", worker=worker.node_id, reason=reason)
-            self._died(worker)
+            self._count_end(worker)
+            if worker.state == "burying":
+                self._bury(worker)  # killed, for it was late
+            else:
+                self._log.warning("a worker ended", worker=worker.node_id, reason=reason)
+                self._died(worker)
 
     def _give_up(self, text: str) -> None:
         """W6."""
@@ -236,16 +261,23 @@ class Supervisor:
             return
         self._waits.call_after(self._heartbeat_ms, self._look)
         for worker in self.workers.values():
-            if worker.state == "serving" and worker.child is not None:
+            if worker.child is not None and worker.state in ("starting", "serving"):
                 worker.silent_looks += 1
-                if worker.silent_looks > self._looks_max:
-                    worker.silent_looks = 0
-                    self._log.error(
-                        "a worker hangs and is killed",
-                        worker=worker.node_id,
-                        silent_ms=self._looks_max * self._heartbeat_ms,
-                    )
-                    worker.child.kill()
+                is_starting = worker.state == "starting"
+                looks_max = self._starting_looks_max if is_starting else self._looks_max
+                if worker.silent_looks > looks_max:
+                    self._end_silent(worker, worker.child, looks_max * self._heartbeat_ms)
+
+    def _end_silent(self, worker: Worker, child: Child, silent_ms: int) -> None:
+        worker.silent_looks = 0
+        while_starting = " while it started" if worker.state == "starting" else ""
+        worker.refusal = (
+            f"it hung{while_starting}: nothing was heard of it for {silent_ms} ms, and it was killed"
+        )
+        self._log.error(
+            f"a worker hangs{while_starting} and is killed", worker=worker.node_id, silent_ms=silent_ms
+        )
+        child.kill()
 
     # -- W3
 
@@ -256,15 +288,22 @@ class Supervisor:
             if now_ms - worker.serving_since_ms >= CRASHES_MS:
                 worker.tries = 0
         worker.crashes_ms = [at for at in worker.crashes_ms if now_ms - at < CRASHES_MS] + [now_ms]
-        too_often = len(worker.crashes_ms) >= CRASHES_MAX
-        if not too_often and now_ms < worker.down_since_ms + self._restart_ms:
+        has_others = self._has_others(worker)
+        # Alone, what was waited for once is waited for longer and longer: the waits soon pass a minute together.
+        too_often = len(worker.crashes_ms) >= CRASHES_MAX or (worker.tries > 0 and not has_others)
+        worker.state = "waiting"
+        if self._is_hopeless():
+            self._end_if_hopeless()
+        elif not too_often and now_ms < worker.down_since_ms + self._restart_ms:
             self._launch(worker, worker.down_since_ms + self._restart_ms)
-        elif self._has_others(worker):
+        elif has_others:
             self._bury(worker)
-        elif too_often:
-            self._wait(worker, ALONE_MS)
         else:
-            self._launch(worker, now_ms + AGAIN_MS)
+            self._hasten_buried()
+            if too_often:
+                self._wait(worker, ALONE_MS)
+            else:
+                self._launch(worker, now_ms + AGAIN_MS)
 
     def _late(self, worker: Worker) -> None:
         worker.timer = None
@@ -286,9 +325,51 @@ class Supervisor:
         worker.timer = self._waits.call_after(delay_ms, lambda: self._return(worker))
 
     def _return(self, worker: Worker) -> None:
+        worker.timer = None
+        if self._is_hopeless():
+            self._end_if_hopeless()
+            return
         worker.down_since_ms = self._clock.mono_ms()
         self._log.info("a worker is started again", worker=worker.node_id)
         self._launch(worker, worker.down_since_ms + RETURN_READY_MS)
+
+    # -- W9
+
+    def _count_end(self, worker: Worker) -> None:
+        if worker.state == "serving" and worker.heard_ms - worker.serving_since_ms >= PROVEN_MS:
+            for each in self.workers.values():
+                each.ends = 0
+        worker.ends += 1
+
+    def _hasten_buried(self) -> None:
+        """Their long waits were for a whole that serves."""
+        soon_ms = self._clock.mono_ms() + ALONE_MS[0]
+        for worker in self.workers.values():
+            if worker.is_buried and worker.timer is not None and worker.timer.deadline_ms > soon_ms:
+                worker.tries = 0
+                self._wait(worker, ALONE_MS)
+
+    def _is_hopeless(self) -> bool:
+        return all(worker.ends >= ENDS_MAX and worker.state != "serving" for worker in self.workers.values())
+
+    def _end_if_hopeless(self) -> None:
+        if self._is_hopeless() and all(worker.state == "waiting" for worker in self.workers.values()):
+            for worker in self.workers.values():
+                worker.cancel()
+            self._on_hopeless(self._told_reasons())
+
+    def _told_reasons(self) -> str:
+        by_reason: dict[str, list[str]] = {}
+        for worker in self.workers.values():
+            by_reason.setdefault(worker.reason, []).append(str(worker.node_id))
+        reasons = " ".join(
+            f"Worker{'s' * (len(nodes) > 1)} {', '.join(nodes)}: {reason.rstrip('.')}."
+            for reason, nodes in by_reason.items()
+        )
+        return (
+            f"no worker comes up: each has ended {ENDS_MAX} times or more and none has served for "
+            f"{PROVEN_MS // 1000} s. {reasons} {REMEDY}"
+        )
 
     # -- W2
 
@@ -338,5 +419,7 @@ def heartbeat_ms(options: BrokerOptions) -> int:
     return max(options.get_int("broker.heartbeat.interval.ms"), HEARTBEAT_MS_MIN)
 
 
-def told_status(status: int) -> str:
-    return f"it was killed by signal {-status}" if status < 0 else f"it ended with exit code {status}"
+def told_status(status: int, words: str) -> str:
+    """words: the last of its error output from before it could say anything else."""
+    told = f"it was killed by signal {-status}" if status < 0 else f"it ended with exit code {status}"
+    return f"{told}: {words}" if words else told

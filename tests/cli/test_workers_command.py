@@ -4,7 +4,9 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,14 +19,28 @@ SERVES = re.compile(r"this worker serves at=(\S+) .*pid=(\d+) worker=(\d+)")
 WAIT_S = 30
 
 
+HASTY = [
+    sys.executable,
+    "-c",
+    """
+import sys
+from barnabas import supervisor
+from barnabas.cli.main import main
+supervisor.ENDS_MAX, supervisor.ALONE_MS = 3, (10,)
+main(args=sys.argv[1:])
+""",
+]
+"""A parent that soon gives up."""
+
+
 class Served:
     """Workers under a parent, up to the line that says that all serve."""
 
-    def __init__(self, command: str, folder: Path, *args: str) -> None:
+    def __init__(self, command: str, folder: Path, *args: str, program: Sequence[str] = COMMAND) -> None:
         self.lines: list[str] = []
         self.pids: dict[int, int] = {}
         self.process = subprocess.Popen(
-            [*COMMAND, command, "--data", str(folder), "--port", "0", *QUIET, *args],
+            [*program, command, "--data", str(folder), "--port", "0", *QUIET, *args],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -142,6 +158,17 @@ def test_a_worker_that_is_killed_is_told_of_and_replaced(tmp_path: Path) -> None
     assert served.told("a worker ended", "worker=1", "killed by signal 9")
     served.process.send_signal(signal.SIGTERM)
     assert served.ended() == 0 and served.told("stopped clean=True")
+
+
+def test_when_no_worker_comes_up_it_ends_with_the_reason(tmp_path: Path) -> None:
+    served = Served("serve", tmp_path, "--workers", "2", program=HASTY)
+    (tmp_path / "owners").rename(tmp_path / "lost")
+    for pid in served.pids.values():
+        os.kill(pid, signal.SIGKILL)
+    assert served.ended() == 1
+    assert served.lines[-1].startswith("barnabas: no worker comes up: each has ended 3 times")
+    assert f"Worker 1: There is no folder {tmp_path}/owners/1" in served.lines[-1]
+    assert "Mend the cause" in served.lines[-1] and not served.told("Traceback")
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ class Family:
         self.driver = driver
         self.events: list[Event] = []
         self.statuses: list[int] = []
+        self.words: list[str] = []
         loop = driver.loop
         self.processes: Processes
         if isinstance(loop, VirtualLoop):
@@ -61,13 +62,17 @@ class Family:
 
     def start(self, times: int = 1, say: str = "hello", code: str = ECHO) -> Child:
         line = json.dumps({"times": times, "say": say})
-        child = self.processes.start(["-c", code], line, self._heard, self.statuses.append)
+        child = self.processes.start(["-c", code], line, self._heard, self._ended)
         assert not self.events and not self.statuses, "nothing is told inside the call"
         return child
 
     def _heard(self, event: Event) -> None:
         assert not self.statuses, "the end comes last"
         self.events.append(event)
+
+    def _ended(self, status: int, words: str) -> None:
+        self.statuses.append(status)
+        self.words.append(words)
 
     def until_ended(self) -> None:
         self.driver.run_until(lambda: bool(self.statuses))
@@ -105,7 +110,7 @@ def test_a_killed_child_ends_by_the_signal(family: Family) -> None:
     child.kill()
     child.kill()
     family.until_ended()
-    assert family.statuses == [-9] and len(family.events) == 1
+    assert family.statuses == [-9] and len(family.events) == 1 and family.words == [""]
 
 
 def test_a_child_that_ends_at_once_and_one_that_says_no_json(drive: Callable[[str], Driver]) -> None:
@@ -117,6 +122,34 @@ def test_a_child_that_ends_at_once_and_one_that_says_no_json(drive: Callable[[st
     family.start(code="print('no json'); print(1); print('{\"event\": \"only\"}'); print('{\"half')")
     family.until_ended()
     assert family.statuses == [0] and family.events == [{"event": "only"}]
+
+
+def test_a_program_that_cannot_be_loaded_leaves_its_last_words(
+    drive: Callable[[str], Driver], capfd: pytest.CaptureFixture[str]
+) -> None:
+    family = Family(drive("uvloop"))
+    family.start(code="import sys\nimport no_such_module")
+    family.until_ended()
+    assert family.statuses == [1] and family.words == [
+        "ModuleNotFoundError: No module named 'no_such_module'"
+    ]
+    assert "Traceback" in capfd.readouterr().err, "all of it stands where this process writes"
+
+
+def test_a_program_that_runs_writes_where_its_parent_does(
+    drive: Callable[[str], Driver], capfd: pytest.CaptureFixture[str]
+) -> None:
+    family = Family(drive("uvloop"))
+    code = (
+        "import sys\nfrom barnabas.adapters.processes import claim_error_output\nclaim_error_output()\n"
+        "print('its line', file=sys.stderr, flush=True)\nprint('{\"event\": \"up\"}', flush=True)\nsys.stdin.read()\n"
+    )
+    child = family.start(code=code)
+    family.driver.run_until(lambda: bool(family.events))
+    assert capfd.readouterr().err == "its line\n"
+    child.close_input()
+    family.until_ended()
+    assert family.words == [""]
 
 
 def test_the_input_of_a_child_ends_with_its_parent_and_ctrl_c_does_not_reach_it(

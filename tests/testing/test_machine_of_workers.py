@@ -203,3 +203,42 @@ def test_a_full_disk_takes_neither_files_nor_metadata_until_there_is_room() -> N
     found.parent.create_topics([topic], lambda _, error: errors.append(error))
     found.time.run_for(1_000)
     assert errors[1:] == [None] and found.all_serve
+
+
+def test_a_cause_that_keeps_all_workers_down_is_told_and_the_next_start_is_right() -> None:
+    found = machine()
+    found.fill_disk()
+    for node_id in (1, 2):
+        found.kill_worker(node_id)
+    parent = found.parent
+    assert parent is not None
+    found.time.run_until(lambda: parent.failure is not None)
+    assert "Workers 1, 2: " in str(parent.failure) and "a scripted failure" in str(parent.failure)
+    assert found.living() == []
+    found.free_disk()
+    assert found.stop() is False
+    found.boot(2)
+    assert found.all_serve
+
+
+def test_a_cause_that_passes_within_five_minutes_is_waited_for() -> None:
+    found = machine()
+    found.fill_disk()
+    for node_id in (1, 2):
+        found.kill_worker(node_id)
+    found.time.run_for(300_000)
+    assert found.living() == [] and found.parent is not None and found.parent.failure is None
+    found.free_disk()
+    found.time.run_for(120_000)
+    assert found.all_serve and states(found) == {1: "serving", 2: "serving"}
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_worker_that_hangs_as_it_comes_back_is_killed_and_comes_back(others: int) -> None:
+    found = machine(workers=1 + others)
+    found.slow_start(1, 2_000)
+    found.kill_worker(1)
+    found.time.run_until(lambda: found.living() == [1, 2][: 1 + others])
+    found.freeze(1)
+    found.time.run_until(lambda: found.all_serve and states(found)[1] == "serving")
+    assert not found.disk.platter.breaches

@@ -8,7 +8,7 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol, TextIO
 
 from barnabas import __version__
@@ -85,7 +85,7 @@ def run(
 
 async def _serve(running: "Running", folder: str | None, welcome: "Welcome | None") -> int:
     """A signal that comes during the start is heeded once it has started: then the stop is clean. A second one kills."""
-    asked: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    asked: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
 
     def signalled(name: str) -> None:
         if not asked.done():
@@ -95,6 +95,7 @@ async def _serve(running: "Running", folder: str | None, welcome: "Welcome | Non
             os._exit(EXIT_INTERRUPTED)
 
     running.loop.on_stop_signal(signalled)
+    running.when_failed(lambda: None if asked.done() else asked.set_result(None))
     try:
         await running.started()
     except StartFailed as error:
@@ -114,9 +115,13 @@ async def _serve(running: "Running", folder: str | None, welcome: "Welcome | Non
     if welcome is not None:
         welcome(running.bound, folder, nodes)
     name = await asked
-    running.log.info("stopping", signal=name)
+    if name is not None:
+        running.log.info("stopping", signal=name)
     clean = await running.stopped()
     running.log.info("stopped", clean=clean)
+    if running.failure is not None:
+        print(f"barnabas: {running.failure}", file=sys.stderr, flush=True)
+        return EXIT_ERROR
     return 0 if clean else EXIT_ERROR
 
 
@@ -128,6 +133,9 @@ class Running(Protocol):
 
     @property
     def bound(self) -> Mapping[str, tuple[str, int]]: ...
+    @property
+    def failure(self) -> StartFailed | None: ...
+    def when_failed(self, callback: Callable[[], None]) -> None: ...
     def served(self) -> Sequence[Served]: ...
     def kill(self) -> None: ...
     async def started(self) -> None: ...

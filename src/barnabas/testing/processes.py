@@ -22,7 +22,7 @@ class VirtualChild:
         pid: int,
         first_line: str,
         on_event: Callable[[Event], None],
-        on_exit: Callable[[int], None],
+        on_exit: Callable[[int, str], None],
     ) -> None:
         self.pid = pid
         self.first_line = first_line
@@ -35,6 +35,7 @@ class VirtualChild:
         self._on_exit = on_exit
         self._said: deque[Event] = deque()
         self._status: int | None = None
+        self._words = ""
 
     # -- the port
 
@@ -65,16 +66,18 @@ class VirtualChild:
             self._said.append(event)
             self._loop.after(1, lambda: self._on_event(self._said.popleft()))
 
-    def end(self, status: int) -> None:
+    def end(self, status: int, words: str = "") -> None:
+        """words: what it wrote last before its program began."""
         if self.lives:
             self.lives = False
             self._status = status
+            self._words = words
             self.on_ended()
             self._loop.after(2, self._ended)
 
     def _ended(self) -> None:
         assert not self._said and self._status is not None
-        self._on_exit(self._status)
+        self._on_exit(self._status, self._words)
 
 
 class VirtualProcesses:
@@ -90,7 +93,7 @@ class VirtualProcesses:
         arguments: Sequence[str],
         first_line: str,
         on_event: Callable[[Event], None],
-        on_exit: Callable[[int], None],
+        on_exit: Callable[[int, str], None],
     ) -> Child:
         child = VirtualChild(self._loop, 1000 + len(self.children), first_line, on_event, on_exit)
         self.children.append(child)

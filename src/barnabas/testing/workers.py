@@ -36,7 +36,9 @@ INPUT_ENDS_MS_MAX = 50
 class VirtualWorker:
     """A worker's process, from its start to its end."""
 
-    def __init__(self, child: VirtualChild, process: BrokerProcess) -> None:
+    def __init__(self, child: VirtualChild, process: BrokerProcess, each_ms: int) -> None:
+        """each_ms: between two words that it lives."""
+        self._each_ms = each_ms
         self.child = child
         self.process = process
         self.is_serving = False
@@ -44,6 +46,7 @@ class VirtualWorker:
     def start(self) -> None:
         """As worker.py does it."""
         self.child.on_input_closed = self._input_closed
+        self._beat()
         try:
             self.process.start(self._started, lambda: self.child.is_asked_to_end)
         except (FolderRefused, WorldError) as error:
@@ -58,13 +61,12 @@ class VirtualWorker:
         assert node is not None
         self.is_serving = True
         self.child.say({"event": "ready", "bound": node.bound, "metrics_port": node.metrics_port})
-        self._beat(heartbeat_ms(node.broker.options))
         if self.child.is_asked_to_end:
             self._input_closed()
 
-    def _beat(self, each_ms: int) -> None:
+    def _beat(self) -> None:
         self.child.say({"event": "alive"})
-        self.process.loop.after(each_ms, lambda: self._beat(each_ms))
+        self.process.loop.after(self._each_ms, self._beat)
 
     def _input_closed(self) -> None:
         """At once, or when it has started."""
@@ -196,7 +198,7 @@ class VirtualWorkers:
             peers,
         )
         process.loop.slow("metadata", self._slow.pop(node_id, None))
-        worker = VirtualWorker(child, process)
+        worker = VirtualWorker(child, process, heartbeat_ms(BrokerOptions(options)))
         self.workers[node_id] = worker
         self._children[child] = process
         child.on_ended = lambda: self._ended(child, process)
@@ -307,16 +309,14 @@ class VirtualWorkers:
         self._failures[node_id] = times
 
     def heal(self, *, and_go_on: bool = True) -> None:
-        """Nothing more that was scripted here happens, and who is frozen goes on; if not, its parent must help itself with
-        those that served.
-        """
+        """Nothing more that was scripted here happens, and who is frozen goes on; if not, its parent must help itself."""
         self._delays.clear()
         self._failures.clear()
         self._slow.clear()
         self.free_disk()
         self.thaw_parent()
-        for node_id in self.living():
-            if and_go_on or not self.workers[node_id].is_serving:
+        if and_go_on:
+            for node_id in self.living():
                 self.thaw(node_id)
         for process in self.processes():
             process.loop.slow("metadata", None)
