@@ -270,13 +270,16 @@ class Supervisor:
 
     def _end_silent(self, worker: Worker, child: Child, silent_ms: int) -> None:
         worker.silent_looks = 0
-        while_starting = " while it started" if worker.state == "starting" else ""
-        worker.refusal = (
-            f"it hung{while_starting}: nothing was heard of it for {silent_ms} ms, and it was killed"
-        )
-        self._log.error(
-            f"a worker hangs{while_starting} and is killed", worker=worker.node_id, silent_ms=silent_ms
-        )
+        if worker.state == "starting":
+            worker.refusal = (
+                f"it hung while it started and was killed: for {silent_ms // 1000} s its process did next to nothing "
+                "(does the disk of the data folder answer?)"
+            )
+            text = "a worker hangs while it starts and is killed"
+        else:
+            worker.refusal = f"it hung and was killed: nothing was heard of it for {silent_ms // 1000} s"
+            text = "a worker hangs and is killed"
+        self._log.error(text, worker=worker.node_id, silent_ms=silent_ms)
         child.kill()
 
     # -- W3
