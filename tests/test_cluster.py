@@ -305,6 +305,7 @@ def test_brokers_that_never_come_back_end_the_cluster_and_their_reason_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "ENDS_MAX", 3)
+    monkeypatch.setattr(supervisor, "HOPELESS_MS", 0)
     monkeypatch.setattr(supervisor, "ALONE_MS", (10,))
     with barnabas.Cluster(2, tmp_path) as cluster:
         brokers = cluster.brokers

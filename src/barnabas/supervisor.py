@@ -21,10 +21,10 @@ W8  A worker says each heartbeat that it lives: its loop once it serves, before 
     disk (worker.py). One that says nothing for the time of a session, or, while it starts, for STARTING_SILENT_MS, is killed, and is
     then as any that died. That time is counted in looks of this process, one a heartbeat: where all of them are stopped and go on
     together (a container that is paused, a laptop's lid), it has not looked meanwhile.
-W9  When no worker serves, those that were buried are tried as often as the others. When none serves and each has ended ENDS_MAX
-    times since any of them last served for PROVEN_MS, nobody is started any more: whoever still starts may yet serve, and
-    then all goes on; when all have ended, that is told with their reasons, and the owner stops. The waits between the tries
-    (ALONE_MS) make that more than five minutes: a cause that passes sooner ends nothing.
+W9  When no worker serves, those that were buried are tried as often as the others. There is no hope left when a worker ends, none
+    serves, and each has ended ENDS_MAX times since any of them last served for PROVEN_MS, the first time HOPELESS_MS ago. Then
+    nobody is started any more: whoever still starts may yet serve, and all goes on; when all have ended, that is told with
+    their reasons, and the owner stops.
 Crash   of this process: the input of each worker ends, and it stops by itself (worker.py).
 """
 
@@ -51,7 +51,8 @@ REMEDY: Final = "Mend the cause (the workers' own lines above say more), then st
 STOP_MS: Final = 30_000
 STARTING_SILENT_MS: Final = 180_000
 """Without any work on its start. A worker that waits for one sync of gigabytes does none: this must be long."""
-ENDS_MAX: Final = 18
+ENDS_MAX: Final = 10
+HOPELESS_MS: Final = 300_000
 PROVEN_MS: Final = 10_000
 HEARTBEAT_MS_MIN: Final = 100
 LOOKS_MIN: Final = 3
@@ -126,6 +127,8 @@ class Supervisor:
         self._starting_looks_max = max(STARTING_SILENT_MS // self._heartbeat_ms, self._looks_max)
         self._log = log
         self._on_hopeless = on_hopeless
+        self._counting_from_ms = 0
+        self._no_hope = False
         self._graves: list[Worker] = []
         self._burying: Worker | None = None
         self._on_started: Callable[[StartFailed | None], None] | None = None
@@ -218,6 +221,7 @@ class Supervisor:
         worker.take(event)
         worker.state = "serving"
         worker.serving_since_ms = self._clock.mono_ms()
+        self._no_hope = False
         if self._on_started is not None:
             if all(each.state == "serving" for each in self.workers.values()):
                 done, self._on_started = self._on_started, None
@@ -294,9 +298,8 @@ class Supervisor:
         has_others = self._has_others(worker)
         # Alone, what was waited for once is waited for longer and longer: the waits soon pass a minute together.
         too_often = len(worker.crashes_ms) >= CRASHES_MAX or (worker.tries > 0 and not has_others)
-        worker.state = "waiting"
-        if self._is_hopeless():
-            self._end_if_hopeless()
+        if self._no_hope:
+            self._wait_for(worker, AGAIN_MS)
         elif not too_often and now_ms < worker.down_since_ms + self._restart_ms:
             self._launch(worker, worker.down_since_ms + self._restart_ms)
         elif has_others:
@@ -321,16 +324,21 @@ class Supervisor:
         return any(other.state == "serving" for other in self.workers.values() if other is not worker)
 
     def _wait(self, worker: Worker, delays_ms: tuple[int, ...]) -> None:
-        worker.cancel()
-        worker.state = "waiting"
         delay_ms = delays_ms[min(worker.tries, len(delays_ms) - 1)]
         worker.tries += 1
-        worker.timer = self._waits.call_after(delay_ms, lambda: self._return(worker))
+        self._wait_for(worker, delay_ms)
+
+    def _wait_for(self, worker: Worker, delay_ms: int) -> None:
+        worker.cancel()
+        worker.state = "waiting"
+        if self._no_hope:
+            self._end_if_all_have()
+        else:
+            worker.timer = self._waits.call_after(delay_ms, lambda: self._return(worker))
 
     def _return(self, worker: Worker) -> None:
         worker.timer = None
-        if self._is_hopeless():
-            self._end_if_hopeless()
+        if self._no_hope:
             return
         worker.down_since_ms = self._clock.mono_ms()
         self._log.info("a worker is started again", worker=worker.node_id)
@@ -339,10 +347,19 @@ class Supervisor:
     # -- W9
 
     def _count_end(self, worker: Worker) -> None:
+        now_ms = self._clock.mono_ms()
+        workers = self.workers.values()
         if worker.state == "serving" and worker.heard_ms - worker.serving_since_ms >= PROVEN_MS:
-            for each in self.workers.values():
+            for each in workers:
                 each.ends = 0
+        if not any(each.ends for each in workers):
+            self._counting_from_ms = now_ms
         worker.ends += 1
+        self._no_hope = (
+            not self._has_others(worker)
+            and all(each.ends >= ENDS_MAX for each in workers)
+            and now_ms - self._counting_from_ms >= HOPELESS_MS
+        )
 
     def _hasten_buried(self) -> None:
         """Their long waits were for a whole that serves."""
@@ -352,11 +369,8 @@ class Supervisor:
                 worker.tries = 0
                 self._wait(worker, ALONE_MS)
 
-    def _is_hopeless(self) -> bool:
-        return all(worker.ends >= ENDS_MAX and worker.state != "serving" for worker in self.workers.values())
-
-    def _end_if_hopeless(self) -> None:
-        if self._is_hopeless() and all(worker.state == "waiting" for worker in self.workers.values()):
+    def _end_if_all_have(self) -> None:
+        if all(worker.state == "waiting" for worker in self.workers.values()):
             for worker in self.workers.values():
                 worker.cancel()
             self._on_hopeless(self._told_reasons())
@@ -370,8 +384,8 @@ class Supervisor:
             for reason, nodes in by_reason.items()
         )
         return (
-            f"no worker comes up: each has ended {ENDS_MAX} times or more and none has served for "
-            f"{PROVEN_MS // 1000} s. {reasons} {REMEDY}"
+            f"no worker comes up: for {HOPELESS_MS // 60_000} minutes none has served for {PROVEN_MS // 1000} s, and each has "
+            f"ended {ENDS_MAX} times or more. {reasons} {REMEDY}"
         )
 
     # -- W2
@@ -413,8 +427,7 @@ class Supervisor:
 
     def _start_again(self, worker: Worker) -> None:
         """W5."""
-        worker.state = "waiting"
-        worker.timer = self._waits.call_after(AGAIN_MS, lambda: self._return(worker))
+        self._wait_for(worker, AGAIN_MS)
 
 
 def heartbeat_ms(options: BrokerOptions) -> int:

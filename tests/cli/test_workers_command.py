@@ -26,7 +26,7 @@ HASTY = [
 import sys
 from barnabas import supervisor
 from barnabas.cli.main import main
-supervisor.ENDS_MAX, supervisor.ALONE_MS = 3, (10,)
+supervisor.ENDS_MAX, supervisor.HOPELESS_MS, supervisor.ALONE_MS = 3, 0, (10,)
 main(args=sys.argv[1:])
 """,
 ]
@@ -166,7 +166,7 @@ def test_when_no_worker_comes_up_it_ends_with_the_reason(tmp_path: Path) -> None
     for pid in served.pids.values():
         os.kill(pid, signal.SIGKILL)
     assert served.ended() == 1
-    assert served.lines[-1].startswith("barnabas: no worker comes up: each has ended 3 times")
+    assert served.lines[-1].startswith("barnabas: no worker comes up: ")
     assert f"Worker 1: There is no folder {tmp_path}/owners/1" in served.lines[-1]
     assert "Mend the cause" in served.lines[-1] and not served.told("Traceback")
 
