@@ -1,17 +1,20 @@
-"""A start with a journal of which one partition's files refuse: J4 and J5 of log/take_up.py."""
+"""A start with a journal: what does not count any more (J3), files that refuse (J4, J5 of log/take_up.py)."""
 
 import errno
+from collections.abc import Iterator
 
 import pytest
 from journal_bench import TOPICS, Bench
 
 from barnabas.log import folder as names
-from barnabas.log.checkpoints import LEADER_EPOCHS, RECOVERY_POINTS, TOPIC_IDS
+from barnabas.log.checkpoints import LEADER_EPOCHS, RECOVERY_POINTS, TOPIC_IDS, Key
 from barnabas.log.journal import JOURNAL, Entry, kept_content, read_kept
-from barnabas.log.take_up import KEPT
+from barnabas.log.take_up import KEPT, Placing
 from barnabas.node import StartFailed
 from barnabas.partitions.data_folder import FolderRefused
+from barnabas.partitions.journal_committer import SMALL_BYTES
 from barnabas.ports import WorldError
+from barnabas.records.batch import read_header
 from barnabas.testing.disk import Kind, VirtualDisk
 from barnabas.testing.machine import ROOT
 
@@ -36,6 +39,42 @@ def crashed(seed: int = 3) -> Bench:
 
 def kept(bench: Bench) -> list[str]:
     return bench.machine.disk.list(f"{ROOT}/{KEPT}")
+
+
+def of_any_epoch(self: Placing, entry: Entry, folder: str, key: Key) -> Iterator[tuple[int, int]]:
+    """Planted: what was cut off counts, too, unless it lies below the recovery point."""
+    at = 0
+    while at < len(entry.batches):
+        batch = read_header(entry.batches, at)
+        if batch.next_offset > self._recovery_point(*key, entry.topic_id):
+            yield at, batch.size
+        at += batch.size
+
+
+@pytest.mark.parametrize("planted", [None, pytest.param(of_any_epoch, marks=pytest.mark.patches)])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_was_cut_off_is_not_written_over_what_took_its_place(
+    seed: int, planted: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch is in the ring and its file refuses it, when that file is empty: the next epoch begins in the same file, and its
+    first batch is too large for the ring.
+    """
+    if planted is not None:
+        monkeypatch.setattr(Placing, "_counting", planted)
+    bench = Bench(seed=seed)
+    bench.put(*TOPICS)
+    bench.put(*TOPICS)
+    for _ in range(2):  # after the first time it is empty
+        bench.machine.disk.fail("write", errno.EIO, path="a-0/0000")
+        bench.put("a")
+        assert bench.partition("a").offline
+        bench.time.run_for(5_000)
+        assert not bench.partition("a").offline
+    bench.put("a", size=SMALL_BYTES)
+    bench.machine.crash()
+    bench.machine.boot()
+    has_all = all(bench.stored(name) == bench.answered[name] for name in TOPICS)
+    assert has_all == (planted is None)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
