@@ -35,6 +35,7 @@ WORKER_FAULTS: Final = (
     "kill",
     "kill some",
     "crash loop",
+    "crash all",
     "slow",
     "freeze",
     "freeze",

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+import pytest
+
+from barnabas import supervisor
 from barnabas.node import Node, StartFailed
 from barnabas.partitions.data_folder import FolderRefused
 from barnabas.ports import WorldError
@@ -22,6 +25,11 @@ SLOW_START_MS: Final = 5_000
 RETURN_MS: Final = 35_000
 """Longer than until a buried worker is started again."""
 SLOW_METADATA_MS: Final = 2_000
+PATIENCE: Final = 6
+"""So often all may end before their parent gives up, where that may come: five minutes are millions of retries."""
+ENDS: Final = (1, 3, 2 * PATIENCE)
+GIVES_UP_MS: Final = 15_000
+SCRIPTED_MS: Final = 100
 
 
 class WorkersWorld(World):
@@ -43,6 +51,7 @@ class WorkersWorld(World):
                 "kill": self._kill_one,
                 "kill some": self._kill_some,
                 "crash loop": self._crash_loop,
+                "crash all": self._crash_all,
                 "slow": self._start_slowly,
                 "freeze": self._freeze,
                 "metadata fails": self._fail_metadata,
@@ -139,6 +148,23 @@ class WorkersWorld(World):
         self._workers.fail_start(node_id, self.time.random.choice((2, 3, 4)))
         self._workers.kill_worker(node_id)
 
+    def _crash_all(self) -> None:
+        """Of one cause, which may outlive their parent's patience."""
+        ends = self.time.random.choice(ENDS)
+        for node_id in self._workers.living():
+            self._workers.fail_start(node_id, ends)
+            self._workers.kill_worker(node_id)
+        if ends == ENDS[-1] and not self._workers.parent_is_frozen:
+            self.time.run_for(GIVES_UP_MS)
+            self._workers.heal()
+            self._start_again_if_given_up()
+
+    def _start_again_if_given_up(self) -> None:
+        """As whoever runs `serve` does it."""
+        parent = self._workers.parent
+        if parent is not None and parent.failure is not None:
+            self._restart(self._stop)
+
     def _start_slowly(self) -> None:
         self.may_be_mute = True
         node_id = self._some_worker()
@@ -207,6 +233,9 @@ class WorkersWorld(World):
     def _heal(self) -> None:
         super()._heal()
         self._workers.heal(and_go_on=not self.is_over or self.time.random.random() < 0.5)
+        if "crash all" in self.plan.faults:
+            self.time.run_for(SCRIPTED_MS)  # who is to end as it starts is on its way
+            self._start_again_if_given_up()
 
     # -- the end
 
@@ -233,7 +262,11 @@ class WorkersWorld(World):
 
     def run(self) -> None:
         try:
-            super().run()
+            with pytest.MonkeyPatch.context() as patch:
+                if "crash all" in self.plan.faults:
+                    patch.setattr(supervisor, "ENDS_MAX", PATIENCE)
+                    patch.setattr(supervisor, "HOPELESS_MS", 0)
+                super().run()
         finally:
             breaches = self._workers.disk.platter.breaches
             self.history.require(not breaches, "two writers", ", ".join(breaches[:3]))
