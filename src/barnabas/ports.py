@@ -57,9 +57,10 @@ class Loop(Protocol):
         """Run callback on the loop; the only method another thread may call."""
 
 
-Pool: TypeAlias = Literal["commit", "sync", "checkpoint", "read", "compress", "metadata"]
+Pool: TypeAlias = Literal["commit", "sync", "checkpoint", "read", "compress", "upkeep", "metadata"]
 """commit: what somebody waits for on disk; sync: syncs that nobody waits for, of a gigabyte perhaps; checkpoint: those
-before which a half of the journal is not used again.
+before which a half of the journal is not used again; compress: batches of producers that wait for another codec; upkeep:
+compaction, renames and unlinks, one after the other, for which nobody waits.
 """
 
 

@@ -69,7 +69,7 @@ def test_a_pool_answers_with_the_result_or_the_error(driver: Driver, pool: Pool)
     assert answers == {"good": (7, None), "bad": (None, failure)}
 
 
-@pytest.mark.parametrize("pool", ["metadata", "compress"])
+@pytest.mark.parametrize("pool", ["metadata", "compress", "upkeep"])
 def test_a_pool_of_one_thread_keeps_the_order(driver: Driver, pool: Pool) -> None:
     worked: list[int] = []
     answered: list[object] = []

@@ -14,6 +14,7 @@ from barnabas.records.record import Record, batches, build_batch, records_of
 
 SMALL = b"small"
 LARGE = b"large" * INLINE_BYTES_MAX
+MINUTE_MS = 60_000
 
 
 class Sending:
@@ -135,6 +136,36 @@ def test_a_refused_batch_lets_the_next_one_go_on() -> None:
         it.send(value)
     it.settle(3)
     assert it.told == [(0, 0, 1), (1, errors.MESSAGE_TOO_LARGE, -1), (2, 0, 2)]
+
+
+def test_a_folder_that_is_being_removed_holds_up_no_codec_and_no_codec_holds_it_up() -> None:
+    it = Sending()
+    machine, time = it.bench.machine, it.bench.time
+    it.bench.put("b", "c")
+
+    def folders() -> set[str]:
+        return {name[:1] for name in machine.disk.list(machine.node.partitions.folder.root) if "-0." in name}
+
+    machine.loop.slow("compress", 100 * MINUTE_MS)
+    it.send(LARGE)
+    delete(it.bench, "b")
+    assert folders() == {"b"}
+    time.run_for(MINUTE_MS + 1_000)
+    assert folders() == set() and it.told == []
+    time.run_until(lambda: len(it.told) == 1, 100 * MINUTE_MS)
+
+    machine.loop.slow("compress", None)
+    machine.loop.slow("upkeep", 100 * MINUTE_MS)
+    delete(it.bench, "c")
+    time.run_for(MINUTE_MS + 1_000)
+    it.send(LARGE)
+    time.run_for(1_000)
+    assert folders() == {"c"} and len(it.told) == 2
+
+
+def delete(bench: Bench, topic: str) -> None:
+    for _ in bench.machine.node.partitions.closing(topic, bench.partition(topic).topic_id):
+        pass
 
 
 def closed(it: Sending) -> None:

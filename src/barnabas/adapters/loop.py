@@ -17,6 +17,7 @@ POOL_THREADS: Final[dict[Pool, int]] = {
     "checkpoint": 8,
     "read": 2,
     "compress": 1,
+    "upkeep": 1,
     "metadata": 1,
 }
 ANSWERS_MAX: Final = 32

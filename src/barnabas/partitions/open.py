@@ -349,7 +349,7 @@ class Partitions:
 
         self._waits.call_after(
             partition.options.file_delete_delay_ms,
-            lambda: self._loop.run_in("compress", remove, removed),
+            lambda: self._loop.run_in("upkeep", remove, removed),
         )
 
     # -- O3

@@ -322,9 +322,9 @@ class Upkeep:
             for segment in gone:
                 log.unlink_deleted(segment)
 
-        loop.run_in("compress", lambda: log.set_aside(gone), renamed)
+        loop.run_in("upkeep", lambda: log.set_aside(gone), renamed)
         self._waits.call_after(
-            partition.options.file_delete_delay_ms, lambda: loop.run_in("compress", unlink, told)
+            partition.options.file_delete_delay_ms, lambda: loop.run_in("upkeep", unlink, told)
         )
 
     def _compact_internal(self) -> None:
@@ -351,7 +351,7 @@ class Upkeep:
             else:
                 self._install(partition, log, deque(zip(run.chosen, run.copies, run.sources, strict=True)))
 
-        self._loop.run_in("compress", run.work, done)
+        self._loop.run_in("upkeep", run.work, done)
 
     def _compacted(self, partition: Partition, error: BaseException | None) -> None:
         self._compacting.discard(partition)
@@ -388,7 +388,7 @@ class Upkeep:
             else:
                 self._install(partition, log, left)
 
-        self._loop.run_in("compress", replace, replaced)
+        self._loop.run_in("upkeep", replace, replaced)
 
     def _keep_within(self, bytes_max: int) -> None:
         """A broker in memory: above its cap the oldest segments of all topics go, and one warning says so."""

@@ -22,6 +22,7 @@ POOL_THREADS: Final[dict[Pool, int]] = {
     "checkpoint": 8,
     "read": 2,
     "compress": 1,
+    "upkeep": 1,
     "metadata": 1,
 }
 WALL_START_MS: Final = 1_700_000_000_000
