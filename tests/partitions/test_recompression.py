@@ -7,7 +7,7 @@ import pytest
 from journal_bench import Bench
 
 from barnabas import errors
-from barnabas.partitions.partition import Appended, Partition, Pending
+from barnabas.partitions.partition import Appended, Partition, Pending, Refused
 from barnabas.partitions.recompression import INLINE_BYTES_MAX
 from barnabas.records.batch import CODECS
 from barnabas.records.record import Record, batches, build_batch, records_of
@@ -136,6 +136,23 @@ def test_a_refused_batch_lets_the_next_one_go_on() -> None:
         it.send(value)
     it.settle(3)
     assert it.told == [(0, 0, 1), (1, errors.MESSAGE_TOO_LARGE, -1), (2, 0, 2)]
+
+
+def test_the_thread_that_refuses_a_batch_has_found_the_records_at_fault() -> None:
+    it = Sending()
+    it.bench.set("a", compression_type="zstd", cleanup_policy="compact")
+    now_ms = it.bench.time.wall_ms()
+    keyed, keyless = Record(b"k", LARGE, now_ms), Record(None, LARGE, now_ms)
+    batch = build_batch([keyed, keyless, keyed, keyless], codec=1)
+    appended = it.partition.append(batch, 0, len(batch), 12, now_ms)
+    assert isinstance(appended, Pending)
+    told: list[Appended] = []
+    appended.then(told.append)
+    it.bench.time.run_until(lambda: bool(told))
+    (refused,) = told
+    assert isinstance(refused, Refused)
+    assert refused.code == errors.INVALID_RECORD
+    assert [index for index, _ in refused.faults] == [1, 3]
 
 
 def test_a_folder_that_is_being_removed_holds_up_no_codec_and_no_codec_holds_it_up() -> None:

@@ -93,6 +93,16 @@ def test_what_does_not_open_is_refused_and_the_next_batch_is_taken(
     assert recoding.send(client, topic, build_batch(RECORDS)) == Told(0, 0, False)
 
 
+@pytest.mark.parametrize("size", [10, 50_000], ids=["on the loop", "in the thread"])
+def test_the_records_at_fault_are_named_whoever_opened_the_batch(client: RawClient, size: int) -> None:
+    topic = f"keyless-{size}"
+    client.create_topic(topic, compression_type="gzip", cleanup_policy="compact")
+    records = [Record(key, b"v" * size, FIRST_MS) for key in (b"k", None, b"k", None)]
+    answer = client.produce(topic, build_batch(records, codec=4))
+    assert answer.error_code == errors.INVALID_RECORD
+    assert [each.batch_index for each in answer.record_errors] == [1, 3]
+
+
 def test_one_without_an_answer_closes_its_connection_when_it_is_refused(
     client: RawClient, sentinel: RawClient
 ) -> None:

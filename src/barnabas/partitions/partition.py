@@ -21,6 +21,7 @@ from barnabas.partitions.committer import CacheCommitter, Committer, Lane
 from barnabas.partitions.waits import Waits
 from barnabas.ports import File, FileRange, Piece, WorldError
 from barnabas.records.batch import BatchHeader, read_header
+from barnabas.records.faults import Fault
 from barnabas.records.validate import validate_produced
 
 NO_TIMESTAMP: Final = -1
@@ -43,6 +44,16 @@ class Appended:
         self.base_offset = base_offset
         self.end_offset = end_offset
         self.log_append_time = log_append_time
+
+
+class Refused(Appended):
+    """A batch that a thread refused, which has looked for the records at fault, too: to open them takes long."""
+
+    __slots__ = ("faults",)
+
+    def __init__(self, code: int, faults: list[Fault]) -> None:
+        super().__init__(code)
+        self.faults = faults
 
 
 class Pending(Appended):

@@ -14,9 +14,10 @@ from typing import Final
 from barnabas import errors
 from barnabas.config.effective import AS_SENT
 from barnabas.partitions.committer import Uncommitted
-from barnabas.partitions.partition import Appended, Partition, Pending
+from barnabas.partitions.partition import Appended, Partition, Pending, Refused
 from barnabas.ports import Loop
 from barnabas.records.batch import read_header
+from barnabas.records.faults import OF_RECORDS, record_faults
 from barnabas.records.recompress import named_codec, opens_within, recompressed
 
 INLINE_BYTES_MAX: Final = 4096
@@ -76,10 +77,13 @@ class Recompression:
     def _begin(self, waiting: Waiting) -> None:
         options = self._partition.options
 
-        def work() -> bytes | int:
-            return recompressed(
-                waiting.content, waiting.start, waiting.size, options, waiting.version, waiting.now_ms
-            )
+        def work() -> bytes | Refused:
+            content, start, size, now_ms = waiting.content, waiting.start, waiting.size, waiting.now_ms
+            result = recompressed(content, start, size, options, waiting.version, now_ms)
+            if isinstance(result, bytes):
+                return result
+            faults = record_faults(content, start, size, options, now_ms) if result in OF_RECORDS else []
+            return Refused(result, faults)
 
         def done(result: object | None, error: BaseException | None) -> None:
             queue = self._queue
@@ -87,8 +91,10 @@ class Recompression:
                 return  # given up meanwhile
             queue.popleft()
             self._uncommitted.bytes -= waiting.size
-            if isinstance(result, bytes | int):
+            if isinstance(result, bytes):
                 appended = self._append(result, waiting.now_ms)
+            elif isinstance(result, Refused):
+                appended = result
             else:
                 appended = Appended(errors.KAFKA_STORAGE_ERROR)  # no memory: the producer tries again
             waiting.pending.tell(appended)

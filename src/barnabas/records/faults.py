@@ -3,12 +3,17 @@
 Asked only after a refusal, so nothing here is on the way of a good batch.
 """
 
+from typing import Final
+
+from barnabas import errors
 from barnabas.config.effective import TopicOptions
 from barnabas.records.batch import HEADER_BYTES, BatchHeader
 from barnabas.records.compression import CannotDecompress
 from barnabas.records.record import BadRecord, records_of
 from barnabas.records.validate import NO_TIMESTAMP
 
+OF_RECORDS: Final = (errors.INVALID_RECORD, errors.INVALID_TIMESTAMP)
+"""Codes of a batch of which some records may be good."""
 Fault = tuple[int, str]
 """The record's place in its batch, and a sentence."""
 

@@ -12,9 +12,9 @@ Not done   Transactions: a transactional batch is refused until they are built. 
 from typing import Final
 
 from barnabas import errors
-from barnabas.partitions.partition import Appended, Partition, Pending
+from barnabas.partitions.partition import Appended, Partition, Pending, Refused
 from barnabas.partitions.waits import Parked
-from barnabas.records.faults import record_faults
+from barnabas.records.faults import OF_RECORDS, Fault, record_faults
 from barnabas.records.validate import validate_produced
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
@@ -34,7 +34,6 @@ from barnabas.wire.messages.produce import (
 from barnabas.wire.primitives import Records
 
 NO_OFFSET: Final = -1
-OF_RECORDS: Final = (errors.INVALID_RECORD, errors.INVALID_TIMESTAMP)
 LEADER_SINCE: Final = 10
 TRANSACTIONAL_BIT: Final = 0x10
 ATTRIBUTES_LOW_AT: Final = 22
@@ -62,9 +61,7 @@ class Unanswered(Parked):
         pending: Pending,
         partition: Partition,
         answer: PartitionProduceResponse,
-        asked: PartitionProduceData,
         version: int,
-        now_ms: int,
     ) -> None:
         """The codec of the batch is being changed: then it is appended, or refused as any other."""
         self._left += 1
@@ -74,8 +71,8 @@ class Unanswered(Parked):
             if appended.code == 0:
                 partition.when_committed(appended.end_offset, lambda code: self._settle(answer, code))
                 return
-            if appended.code in OF_RECORDS and asked.records is not None:
-                name_records(answer, asked.records, partition, now_ms)
+            if isinstance(appended, Refused):
+                name_records(answer, appended.faults, partition)
             explain(answer, version)
             self._settle(answer, 0)
 
@@ -136,11 +133,11 @@ def handle(
                     elif isinstance(appended, Pending):
                         answer.error_code = 0
                         if acks != 0:
-                            unanswered.wait_for_append(appended, partition, answer, asked, version, now_ms)
+                            unanswered.wait_for_append(appended, partition, answer, version)
                         else:
                             close_if_refused(appended, caller)
                     elif appended.code in OF_RECORDS and asked.records is not None:
-                        name_records(answer, asked.records, partition, now_ms)
+                        name_records(answer, faults_of(asked.records, partition, now_ms), partition)
             if answer.error_code:
                 failed = True
                 explain(answer, version)
@@ -225,10 +222,11 @@ def fill(answer: PartitionProduceResponse, appended: Appended, partition: Partit
         answer.log_start_offset = partition.log.log_start_offset
 
 
-def name_records(
-    answer: PartitionProduceResponse, records: Records, partition: Partition, now_ms: int
-) -> None:
-    faults = record_faults(records.content, records.start, records.size, partition.options, now_ms)
+def faults_of(records: Records, partition: Partition, now_ms: int) -> list[Fault]:
+    return record_faults(records.content, records.start, records.size, partition.options, now_ms)
+
+
+def name_records(answer: PartitionProduceResponse, faults: list[Fault], partition: Partition) -> None:
     if faults:
         answer.record_errors = [BatchIndexAndErrorMessage(index, text) for index, text in faults]
         answer.log_start_offset = partition.log.log_start_offset
