@@ -31,7 +31,6 @@ def machine(seed: int, restart_ms: int) -> VirtualWorkers:
             "log.segment.delete.delay.ms": str(DELAY_MS),
         },
     )
-    found.disk.make_folder(ROOT)
     found.boot(2)
     return found
 

@@ -5,7 +5,6 @@ import pytest
 from barnabas.cluster import formats
 from barnabas.log.folder import CLEAN_MARK, METADATA
 from barnabas.node import StartFailed
-from barnabas.partitions.data_folder import BALLAST
 from barnabas.partitions.owners import owner_folder
 from barnabas.ports import Versioned, WorldError
 from barnabas.testing.machine import ROOT
@@ -20,10 +19,7 @@ SEEDS = range(5)
 
 def fresh_machine(seed: int = 0) -> VirtualWorkers:
     time = VirtualTime(seed)
-    found = VirtualWorkers(time, Wire(time), STATIC)
-    found.disk.make_folder(ROOT)
-    found.disk.open(f"{ROOT}/{BALLAST}", create=True)
-    return found
+    return VirtualWorkers(time, Wire(time), STATIC)
 
 
 def machine(seed: int = 0, workers: int = 2) -> VirtualWorkers:

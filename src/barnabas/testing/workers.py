@@ -23,7 +23,7 @@ from barnabas.telemetry import Log, silent
 from barnabas.testing.broker_process import BrokerProcess, VirtualProcess, Write
 from barnabas.testing.disk import VirtualDisk
 from barnabas.testing.entropy import SeededEntropy
-from barnabas.testing.machine import ROOT
+from barnabas.testing.machine import ROOT, new_disk
 from barnabas.testing.meta import DiskContents, VirtualMetaStore
 from barnabas.testing.network import PipeNetwork, Wire
 from barnabas.testing.processes import VirtualChild, VirtualProcesses
@@ -96,7 +96,7 @@ class VirtualWorkers:
         self.time = time
         self.wire = wire
         self.host = host
-        self.disk = VirtualDisk(time.random.getrandbits(32))
+        self.disk = new_disk(time.random.getrandbits(32))
         self.disk.takes_turns = True
         self.contents = DiskContents()
         self.parent: Parent | None = None

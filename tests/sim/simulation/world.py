@@ -7,11 +7,11 @@ from typing import Any, Final, Protocol
 from barnabas import errors
 from barnabas.log.journal import JOURNAL
 from barnabas.node import Node, StartFailed
-from barnabas.partitions.data_folder import BALLAST, FolderRefused
+from barnabas.partitions.data_folder import FolderRefused
 from barnabas.ports import WorldError
 from barnabas.records.record import Record
 from barnabas.testing.disk import Kind, VirtualDisk
-from barnabas.testing.machine import ROOT, VirtualMachine
+from barnabas.testing.machine import VirtualMachine
 from barnabas.testing.network import Wire
 from barnabas.testing.virtual import VirtualTime
 from barnabas.wire.messages.create_topics import CreatableTopic, CreateTopicsRequest
@@ -120,9 +120,6 @@ class World:
 
     def run(self) -> None:
         plan = self.plan
-        (disk, *_) = self._disks()
-        disk.make_folder(ROOT)
-        disk.open(f"{ROOT}/{BALLAST}", create=True)  # an empty one is quicker, and no history needs its bytes
         self._boot()
         self._make_topic()
         self._make_clients()
