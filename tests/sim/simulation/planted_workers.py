@@ -37,7 +37,7 @@ def locks_of_the_living_are_free(patch: Patch) -> None:
     patch.setattr(VirtualDisk, "lock", lambda self, path: lambda: None)
 
 
-@caught("two writers", *LOSES, focus=("slow",))
+@caught("two writers", *LOSES, focus=("slow",), first=2)
 def a_late_worker_is_buried_alive(patch: Patch) -> None:
     def late(self: Supervisor, worker: Worker) -> None:
         worker.child = None
@@ -71,7 +71,7 @@ def burial_believes_the_page_cache(patch: Patch) -> None:
     patch.setattr(parent, "bury", bury)
 
 
-@caught("log start", focus=("delete", "kill", "crash loop"))
+@caught("log start", focus=("delete", "kill", "crash loop"), first=7)
 def checkpoints_are_merged_by_their_least(patch: Patch) -> None:
     def log_start(self: Offsets, topic: str, index: int, topic_id: bytes) -> int:
         return min(each.starts.get((topic, index), 0) for each in self._sets)
@@ -79,7 +79,7 @@ def checkpoints_are_merged_by_their_least(patch: Patch) -> None:
     patch.setattr(Offsets, "log_start", log_start)
 
 
-@caught("log start", focus=("delete", "crash loop", "slow"))
+@caught("log start", focus=("delete", "crash loop", "slow"), first=10)
 def survivors_do_not_read_the_checkpoints_again(patch: Patch) -> None:
     patch.setattr(DataFolder, "reread", lambda self: None)
 
@@ -96,7 +96,7 @@ def burial_writes_no_checkpoints(patch: Patch) -> None:
     patch.setattr(parent, "bury", bury)
 
 
-@caught("one leader", "epochs", focus=("crash loop", "slow"))
+@caught("one leader", "epochs", focus=("crash loop", "slow"), first=3)
 def a_new_leader_has_no_new_epoch(patch: Patch) -> None:
     def led_by(old: PartitionImage, node_id: int, *_: Any) -> PartitionImage:
         return PartitionImage(node_id, old.leader_epoch, (node_id,), (node_id,))
@@ -124,7 +124,7 @@ def a_broker_opens_what_others_lead(patch: Patch) -> None:
     patch.setattr(Partitions, "opening", opening)
 
 
-@caught("settled", "two writers", focus=("make",))
+@caught("settled", "two writers", focus=("make",), first=6)
 def a_topic_is_answered_before_all_serve_it(patch: Patch) -> None:
     """Nor has who led its deleted namesake heard of that: it may write there still."""
     patch.setattr(TopicChanges, "when_settled", lambda self, names, timeout_ms, done: True)
@@ -148,7 +148,7 @@ def options_are_answered_before_all_brokers_have_them(patch: Patch) -> None:
     patch.setattr(TopicChanges, "when_all_settled", lambda self, timeout_ms, done: True)
 
 
-@caught("lost", focus=("change", "change", "power"))
+@caught("lost", focus=("change", "change", "power"), first=20)
 def what_was_answered_from_the_cache_is_not_synced_first(patch: Patch) -> None:
     """A topic goes from `cache` to `sync`: a crash leaves a hole before what is durable."""
 
@@ -158,7 +158,7 @@ def what_was_answered_from_the_cache_is_not_synced_first(patch: Patch) -> None:
     patch.setattr(Partition, "_switch", switch)
 
 
-@caught("settled", "waits", focus=("change",))
+@caught("settled", "waits", focus=("change",), first=7)
 def a_topic_that_grows_is_not_opened_further(patch: Patch) -> None:
     real = Partitions.opening
 
@@ -171,13 +171,13 @@ def a_topic_that_grows_is_not_opened_further(patch: Patch) -> None:
     patch.setattr(Partitions, "opening", opening)
 
 
-@caught("namesake", "two writers", *LOSES, focus=("make", "crash loop", "freeze", "slow", "kill"))
+@caught("namesake", "two writers", *LOSES, focus=("make", "crash loop", "freeze", "slow", "kill"), first=8)
 def any_folder_of_that_name_is_taken(patch: Patch) -> None:
     """A topic that was deleted while its leader was away, and made anew."""
     patch.setattr(folder, "is_of", lambda files, path, topic_id: True)
 
 
-@caught("damaged", *LOSES, focus=("full",))
+@caught("damaged", *LOSES, focus=("full",), first=9)
 def what_did_not_fit_is_answered(patch: Patch) -> None:
     real = VirtualFile.write
 
@@ -192,7 +192,7 @@ def what_did_not_fit_is_answered(patch: Patch) -> None:
     patch.setattr(VirtualFile, "write", write)
 
 
-@caught("waits", focus=("cut", "kill"))
+@caught("waits", focus=("cut", "kill"), rare=True)
 def a_fetch_session_tells_of_a_partition_once(patch: Patch) -> None:
     def is_news(self: Wanted, *_: Any) -> bool:
         was_told, self.told = self.told, True
@@ -201,7 +201,7 @@ def a_fetch_session_tells_of_a_partition_once(patch: Patch) -> None:
     patch.setattr(Wanted, "is_news", is_news)
 
 
-@caught("twice", "order", "refused", focus=("crash loop", "slow"))
+@caught("twice", "order", "refused", focus=("crash loop", "slow"), first=11)
 def heirs_forget_producers(patch: Patch) -> None:
     real = Partitions._open
 
@@ -215,7 +215,14 @@ def heirs_forget_producers(patch: Patch) -> None:
 
 
 @caught(
-    "committed", "generation", "one owner", "waits", "skipped", "fenced", focus=("crash loop", "slow", "kill")
+    "committed",
+    "generation",
+    "one owner",
+    "waits",
+    "skipped",
+    "fenced",
+    focus=("crash loop", "slow", "kill"),
+    first=12,
 )
 def heirs_take_groups_for_empty(patch: Patch) -> None:
     """The coordinator of a group died, and another broker has its log by now."""
@@ -236,6 +243,6 @@ def heirs_take_groups_for_empty(patch: Patch) -> None:
     patch.setattr(Node, "_opened", opened)
 
 
-@caught("waits", focus=("freeze", "suspend"))
+@caught("waits", focus=("freeze", "suspend"), first=43)
 def nobody_looks_after_workers_that_hang(patch: Patch) -> None:
     patch.setattr(Supervisor, "_look", lambda self: None)

@@ -1,6 +1,7 @@
 """What is asked of histories: none breaks a rule, one seed gives one history, and a planted fault is found."""
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 
 import pytest
 
@@ -28,7 +29,7 @@ def ends_the_same(world: MakeWorld, seed: int) -> bool:
 
 
 def each_planted(faults: Iterable[Planted]) -> pytest.MarkDecorator:
-    """Those that show rarely run with the many seeds."""
+    """Those that show rarely, or late, run with the many seeds."""
     return pytest.mark.parametrize(
         "planted",
         [
@@ -41,7 +42,7 @@ def each_planted(faults: Iterable[Planted]) -> pytest.MarkDecorator:
 def find(world: MakeWorld, planted: Planted, patch: Patch, seeds: int = PLANTED_SEEDS) -> None:
     """Until a history breaks one of the rules that may find the fault; another rule, or none, fails."""
     planted.plant(patch)
-    for seed in range(seeds):
+    for seed in chain(range(planted.first, seeds), range(planted.first)):
         try:
             world(seed, planted.focus).run()
         except Broken as broken:
