@@ -14,7 +14,7 @@ demo: .venv/demo.stamp
 	$(BIN)/python examples/flights/demo.py
 
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest -q -n 2 -m "$(FAST)"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$(FAST)"
 
 check: static test
 
@@ -42,7 +42,7 @@ compiled: build .venv-compiled/dev.stamp
 
 # The fast tests once more, against the compiled wheel.
 test-compiled: compiled
-	.venv-compiled/bin/python -m pytest -q -n 2 -m "$(FAST)"
+	.venv-compiled/bin/python -m pytest -q -n 2 --dist worksteal -m "$(FAST)"
 
 bench: .venv/dev.stamp
 	$(BIN)/python -m bench
