@@ -208,7 +208,7 @@ class RunningBroker(Running):
         command += ["--data", str(folder), "--set", f"barnabas.durability={durability}"]
         command += ["--set", "barnabas.metrics.port=0", "--set", "group.initial.rebalance.delay.ms=0"]
         command += ["--set", f"log.segment.delete.delay.ms={DELETE_DELAY_MS}"]
-        command += ["--workers", str(workers)] if workers > 1 else []
+        command += ["--workers", str(workers), "--set", "barnabas.workers.port=0"] if workers > 1 else []
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         assert self.process.stderr is not None
         for text in self.process.stderr:

@@ -51,7 +51,7 @@ class RunningKafka(Running):
         folder.mkdir(parents=True, exist_ok=True)
         self._said, self._logged = folder / "output.txt", folder / "broker.log"
         self._logged.touch()
-        self.port, controller = _free_ports(2)
+        self.port, controller = free_ports(2)
         properties, logging = folder / "server.properties", folder / "log4j2.properties"
         text = PROPERTIES.format(
             broker=self.port, controller=controller, folder=folder, delay=DELETE_DELAY_MS
@@ -96,7 +96,7 @@ def java_version() -> str:
     return done.stderr.splitlines()[0] if done.stderr else "unknown"
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Of this moment: the port is asked for again at once by the node itself."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]

@@ -6,8 +6,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
+
+from bench.kafka import free_ports
 
 JARS = os.environ.get("BARNABAS_KAFKA_LIB", "")
 LOOPBACK = "127.0.0.1"
@@ -55,12 +57,6 @@ def kafka_node(folder: Path, options: Mapping[str, str]) -> Iterator[tuple[str, 
         finally:
             process.kill()
             process.wait()
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        taken = [held.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in taken]
 
 
 def wait_for(process: subprocess.Popen[bytes], port: int, output: Path) -> None:

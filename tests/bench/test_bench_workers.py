@@ -8,6 +8,12 @@ from bench.broker import RunningBroker
 from bench.catalog import chosen
 from bench.site import QUICK, WORKERS, Site
 
+from barnabas.config.effective import BrokerOptions
+from barnabas.wire.messages.metadata import MetadataRequest
+from bench import requests
+
+FIXED_PORT = BrokerOptions({}).get_int("barnabas.workers.port")
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
@@ -24,6 +30,10 @@ def test_a_line_is_served_by_both(site: Site, key: str) -> None:
     produced = [read_produced(page) for page in site.broker.metrics_pages()]
     assert len(produced) == 2 and all(produced), "each has served Produce requests"
     assert len(site.broker.pids) == 3, "a parent and two workers"
+    brokers = requests.ask(site.broker.port, requests.METADATA, MetadataRequest([], False)).brokers
+    assert not {broker.port for broker in brokers} & {FIXED_PORT, FIXED_PORT + 1}, (
+        "two benches fit on one machine"
+    )
 
 
 def read_produced(page: str) -> float:
