@@ -148,7 +148,7 @@ def options_are_answered_before_all_brokers_have_them(patch: Patch) -> None:
     patch.setattr(TopicChanges, "when_all_settled", lambda self, timeout_ms, done: True)
 
 
-@caught("lost", focus=("change", "change", "power"), first=20)
+@caught("lost", focus=("change", "change", "power"), rare=True, first=141)
 def what_was_answered_from_the_cache_is_not_synced_first(patch: Patch) -> None:
     """A topic goes from `cache` to `sync`: a crash leaves a hole before what is durable."""
 
