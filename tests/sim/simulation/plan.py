@@ -18,6 +18,7 @@ MACHINE_FAULTS: Final = (
     "ring",
     "calm",
     "thaw",
+    "slow syncs",
     "stall",
     "clock",
 )

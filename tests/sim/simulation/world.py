@@ -27,6 +27,7 @@ PAUSES_MS: Final = (5, 30, 30, 300, 1_500)
 """Between two faults: most of what goes wrong needs the second while work of the first is under way."""
 CALM_MS: Final = 3_500
 """A journal that is frozen has thawed by then, if nothing else is wrong."""
+SYNC_MS: Final = (50, 300, 3_000)
 THAW_STEP_MS: Final = 30_000
 THAW_TAKES_MS: Final = 30
 DISK_FAULTS: Final[tuple[tuple[Kind, int], ...]] = (
@@ -88,6 +89,7 @@ class World:
             "ring": lambda: self._some_disk().fail("write", errno.EIO, path=f"/{JOURNAL}"),
             "calm": lambda: self.time.run_for(CALM_MS),
             "thaw": self._thaw,
+            "slow syncs": self._slow_syncs,
             "stall": self._stall,
             "clock": lambda: self.time.step_wall(self.time.random.choice((-600_000, 600_000))),
             "pause": lambda: self._some_member(self._pause),
@@ -187,6 +189,10 @@ class World:
             for node in self._nodes():
                 node.partitions.thaw_journal(self.time.mono_ms() + step * THAW_STEP_MS)
             self.time.run_for(THAW_TAKES_MS)
+
+    def _slow_syncs(self) -> None:
+        """Of the journal's checkpoints, until the next start: rounds find no room, or files that are being synced."""
+        self._node.loop.slow("checkpoint", self.time.random.choice(SYNC_MS))
 
     def _stall(self) -> None:
         """Nothing passes between the machine and one client for a while."""
