@@ -547,6 +547,21 @@ def test_when_all_end_again_and_again_it_is_told_why_and_nobody_is_started_any_m
     assert stage.end() is False
 
 
+def test_all_that_die_together_are_back_at_once_also_one_that_was_buried_before() -> None:
+    stage = Stage(2).begin()
+    stage.acts[1] = [crash] * 2
+    stage.kill(1)
+    stage.time.run_for(CRASHES_MS + 5_000)
+    assert stage.states() == "serving serving" and len(stage.burials) == 1
+    died_ms = stage.time.mono_ms()
+    stage.kill(2)
+    stage.time.run_for(5)
+    stage.kill(1)
+    stage.time.run_for(1_000)
+    assert stage.states() == "serving serving" and len(stage.burials) == 1
+    assert all(stage.starts_of(node)[-1] - died_ms < 10 for node in (1, 2))
+
+
 def test_hope_stays_while_one_serves_at_times() -> None:
     stage = Stage(2).begin()
     stage.acts = {1: [crash] * 1_000, 2: [serve_for(PROVEN_MS + 1_000)] * 1_000}

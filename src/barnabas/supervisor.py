@@ -290,6 +290,7 @@ class Supervisor:
 
     def _died(self, worker: Worker) -> None:
         now_ms = self._clock.mono_ms()
+        has_proven = self._has_proven(worker)
         if worker.state == "serving":
             worker.down_since_ms = now_ms
             if now_ms - worker.serving_since_ms >= CRASHES_MS:
@@ -297,7 +298,9 @@ class Supervisor:
         worker.crashes_ms = [at for at in worker.crashes_ms if now_ms - at < CRASHES_MS] + [now_ms]
         has_others = self._has_others(worker)
         # Alone, what was waited for once is waited for longer and longer: the waits soon pass a minute together.
-        too_often = len(worker.crashes_ms) >= CRASHES_MAX or (worker.tries > 0 and not has_others)
+        too_often = len(worker.crashes_ms) >= CRASHES_MAX or (
+            worker.tries > 0 and not has_others and not has_proven
+        )
         if self._no_hope:
             self._wait_for(worker, AGAIN_MS)
         elif not too_often and now_ms < worker.down_since_ms + self._restart_ms:
@@ -349,7 +352,7 @@ class Supervisor:
     def _count_end(self, worker: Worker) -> None:
         now_ms = self._clock.mono_ms()
         workers = self.workers.values()
-        if worker.state == "serving" and worker.heard_ms - worker.serving_since_ms >= PROVEN_MS:
+        if self._has_proven(worker):
             for each in workers:
                 each.ends = 0
         if not any(each.ends for each in workers):
@@ -360,6 +363,9 @@ class Supervisor:
             and all(each.ends >= ENDS_MAX for each in workers)
             and now_ms - self._counting_from_ms >= HOPELESS_MS
         )
+
+    def _has_proven(self, worker: Worker) -> bool:
+        return worker.state == "serving" and worker.heard_ms - worker.serving_since_ms >= PROVEN_MS
 
     def _hasten_buried(self) -> None:
         """Their long waits were for a whole that serves."""

@@ -1,7 +1,9 @@
 """What AlterConfigs and IncrementalAlterConfigs share: decide, wait until it is durable and acts on every broker, answer.
 
 With workers, whoever set barnabas.durability=sync and was answered may take the next answer of any leader for synced. A
-broker that hangs, or does not come back in SETTLE_MS, is not waited for any longer: Kafka's controller waits for none.
+broker that hangs, or does not come back in SETTLE_MS, is not waited for any longer: Kafka's controller waits for none. One
+that has died is back, or buried, within a second or three. One that hangs cannot be left out sooner, whoever knows of it: it may
+go on at any moment and answer as before what it had read, until its parent has killed it.
 
 Levels of loggers live in RAM: they are back at their start value after a restart, as in Kafka.
 """
