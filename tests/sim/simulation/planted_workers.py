@@ -37,7 +37,7 @@ def locks_of_the_living_are_free(patch: Patch) -> None:
     patch.setattr(VirtualDisk, "lock", lambda self, path: lambda: None)
 
 
-@caught("two writers", *LOSES, focus=("slow",), first=2)
+@caught("two writers", *LOSES, focus=("slow",), first=11)
 def a_late_worker_is_buried_alive(patch: Patch) -> None:
     def late(self: Supervisor, worker: Worker) -> None:
         worker.child = None
@@ -171,13 +171,13 @@ def a_topic_that_grows_is_not_opened_further(patch: Patch) -> None:
     patch.setattr(Partitions, "opening", opening)
 
 
-@caught("namesake", "two writers", *LOSES, focus=("make", "crash loop", "freeze", "slow", "kill"), first=8)
+@caught("namesake", "two writers", *LOSES, focus=("make", "crash loop", "freeze", "slow", "kill"), first=13)
 def any_folder_of_that_name_is_taken(patch: Patch) -> None:
     """A topic that was deleted while its leader was away, and made anew."""
     patch.setattr(folder, "is_of", lambda files, path, topic_id: True)
 
 
-@caught("damaged", *LOSES, focus=("full",), first=9)
+@caught("damaged", *LOSES, focus=("full",), first=4)
 def what_did_not_fit_is_answered(patch: Patch) -> None:
     real = VirtualFile.write
 
@@ -201,7 +201,7 @@ def a_fetch_session_tells_of_a_partition_once(patch: Patch) -> None:
     patch.setattr(Wanted, "is_news", is_news)
 
 
-@caught("twice", "order", "refused", focus=("crash loop", "slow"), first=11)
+@caught("twice", "order", "refused", focus=("crash loop", "slow"), first=33)
 def heirs_forget_producers(patch: Patch) -> None:
     real = Partitions._open
 
@@ -243,6 +243,6 @@ def heirs_take_groups_for_empty(patch: Patch) -> None:
     patch.setattr(Node, "_opened", opened)
 
 
-@caught("waits", focus=("freeze", "suspend"), first=43)
+@caught("waits", focus=("freeze", "suspend"), rare=True, first=93)
 def nobody_looks_after_workers_that_hang(patch: Patch) -> None:
     patch.setattr(Supervisor, "_look", lambda self: None)
