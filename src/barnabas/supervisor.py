@@ -51,6 +51,7 @@ REMEDY: Final = "Mend the cause (the workers' own lines above say more), then st
 STOP_MS: Final = 30_000
 STARTING_SILENT_MS: Final = 180_000
 """Without any work on its start. A worker that waits for one sync of gigabytes does none: this must be long."""
+KILLED: Final = -9
 ENDS_MAX: Final = 10
 HOPELESS_MS: Final = 300_000
 PROVEN_MS: Final = 10_000
@@ -444,4 +445,6 @@ def heartbeat_ms(options: BrokerOptions) -> int:
 def told_status(status: int, words: str) -> str:
     """words: the last of its error output from before it could say anything else."""
     told = f"it was killed by signal {-status}" if status < 0 else f"it ended with exit code {status}"
+    if status == KILLED:
+        told += ", as by hand or for lack of memory"
     return f"{told}: {words}" if words else told

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -9,7 +10,7 @@ import pytest
 
 from barnabas.adapters.loop import AsyncLoop
 from barnabas.adapters.processes import OsProcesses
-from barnabas.ports import Child, Clock, Event, Loop, Processes
+from barnabas.ports import Child, Clock, Event, Loop, Processes, WorldError
 from barnabas.testing.processes import VirtualChild, VirtualProcesses
 from barnabas.testing.virtual import VirtualLoop
 
@@ -134,6 +135,17 @@ def test_a_program_that_cannot_be_loaded_leaves_its_last_words(
         "ModuleNotFoundError: No module named 'no_such_module'"
     ]
     assert "Traceback" in capfd.readouterr().err, "all of it stands where this process writes"
+
+
+def test_a_child_that_cannot_be_started_leaves_no_descriptor_open(
+    drive: Callable[[str], Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = Family(drive("uvloop"))
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(WorldError, match="/no/such/python"):
+        family.start()
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_a_program_that_runs_writes_where_its_parent_does(

@@ -107,8 +107,9 @@ class OsChild:
         size = os.fstat(self._words).st_size
         told = os.pread(self._words, WORDS_BYTES_MAX, max(size - WORDS_BYTES_MAX, 0))
         os.close(self._words)
-        with contextlib.suppress(OSError):  # nobody reads ours
-            os.write(ERROR_OUTPUT, told)
+        if told:
+            with contextlib.suppress(OSError):  # nobody reads ours
+                os.write(ERROR_OUTPUT, told)
         lines = told.decode(errors="replace").split("\n")
         return next((line.strip()[:WORDS_MAX] for line in reversed(lines) if line.strip()), "")
 
@@ -137,9 +138,11 @@ class OsProcesses:
             raise WorldError(f"no socket pair for a child: {error.strerror}", error.errno or 0) from error
         with contextlib.ExitStack() as opened:
             opened.callback(childs.close)
+            in_vain = opened.enter_context(contextlib.ExitStack())
+            in_vain.callback(ours.close)
             try:
                 words = os.memfd_create("last words")
-                opened.callback(os.close, words)
+                in_vain.callback(os.close, words)
                 claim = _own_error_output()
                 opened.callback(os.close, claim)
                 process = subprocess.Popen(
@@ -154,11 +157,10 @@ class OsProcesses:
                     pass_fds=(claim,),
                     start_new_session=True,
                 )
-                kept = os.dup(words)
             except OSError as error:
-                ours.close()
                 text = f"{sys.executable}: {error.strerror or error}"
                 raise WorldError(text, error.errno or 0) from error
-        child = OsChild(self._loop, process, ours, on_event, on_exit, kept)
+            in_vain.pop_all()
+        child = OsChild(self._loop, process, ours, on_event, on_exit, words)
         child.begin(first_line)
         return child
