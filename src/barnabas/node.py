@@ -140,6 +140,7 @@ class Node:
             lambda: self.cluster.image,
             self._options,
             self._offsets_count,
+            self.log,
         )
 
     def _make_upkeep(self, world: World) -> Upkeep:

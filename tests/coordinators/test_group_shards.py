@@ -5,7 +5,8 @@ from virtual_stage import RecordedPartition, VirtualStage
 from barnabas.coordinators.group.classic import ANSWERS_A_TURN
 from barnabas.coordinators.group.coordinator import java_hash
 from barnabas.coordinators.group.facts import read_key
-from barnabas.coordinators.runtime import BATCH_BYTES_MAX, GATHERED_BYTES_MAX, parted, size_of
+from barnabas.coordinators.runtime import BATCH_BYTES_MAX, GATHERED_BYTES_MAX, UNREADABLE, parted, size_of
+from barnabas.records.batch import HEADER_BYTES
 from barnabas.records.record import Record, all_records
 from barnabas.wire.internal.offset_commit_key import OffsetCommitKey
 
@@ -35,6 +36,29 @@ def test_a_shard_loads_by_threads_what_is_cold() -> None:
     assert stage.run("list") == ["groups: COORDINATOR_LOAD_IN_PROGRESS none"], "a thread reads"
     stage.run("tick 1s")
     assert stage.run("fetch") == ["offsets: t[0]=1, t[1]=2"]
+
+
+def test_a_shard_that_cannot_be_read_says_so_and_the_others_serve() -> None:
+    stage = VirtualStage({})
+    stage.run("commit t_0=1")
+    (batch,) = stage.partition.content
+    damaged = RecordedPartition()
+    damaged.content = [batch[:HEADER_BYTES] + bytes([batch[HEADER_BYTES] + 2]) + batch[HEADER_BYTES + 1 :]]
+    damaged.end_offset = damaged.high_watermark = stage.partition.high_watermark
+    stage.coordinator.on_partition_opened(1, damaged)
+    assert stage.run("list") == ["groups: g:Empty:classic"]
+    assert stage.run("fetch") == ["offsets: t[0]=1"]
+    ((level, message, fields),) = stage.logged
+    assert (level, message, fields["partition"], fields["offset"]) == ("error", UNREADABLE, 1, 0)
+    stage.coordinator.on_partition_closed(1)
+
+    stage.partition.content = damaged.content
+    stage.run("crash")
+    assert stage.run("commit t_0=2") == ["admin committed: t[0] NOT_COORDINATOR"]
+    assert stage.run("list") == ["groups: none"]
+    stage.partition.content = [batch]
+    stage.run("crash")
+    assert stage.run("fetch") == ["offsets: t[0]=1"], "once it was mended"
 
 
 def test_a_group_belongs_to_the_partition_that_java_would_choose() -> None:

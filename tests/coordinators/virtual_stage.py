@@ -15,6 +15,7 @@ from barnabas.partitions.waits import Parked, Waits
 from barnabas.ports import Cold
 from barnabas.records.record import batches
 from barnabas.server import handlers
+from barnabas.telemetry import Log
 from barnabas.testing.entropy import SeededEntropy
 from barnabas.testing.virtual import VirtualLoop, VirtualTime
 
@@ -97,6 +98,7 @@ class VirtualStage(Stage):
         ]
         self.image = apply(Image(), topics)
         self.loads = True
+        self.logged: list[tuple[str, str, dict[str, object]]] = []
         self.boot()
 
     def boot(self) -> None:
@@ -111,6 +113,7 @@ class VirtualStage(Stage):
             lambda: self.image,
             BrokerOptions(self.options),
             lambda: 1,
+            Log(lambda *line: self.logged.append(line), self.time.mono_ms),
         )
         self.coordinator.start()
         self.coordinator.on_partition_opened(0, self.partition)

@@ -7,6 +7,7 @@ the beginning, in slices, so that the loop turns meanwhile.
 R1  Nothing is answered from a shard that has not loaded: COORDINATOR_LOAD_IN_PROGRESS.
 R2  A shard whose partition fails is dropped whole, with its sessions, and loaded anew when the partition is back:
     there is no rollback code.
+    One whose log holds what cannot be read is dropped, too, until its partition is opened anew: the others serve.
 R3  Facts that may share a batch are gathered until the end of the loop turn. Nobody sees them before: they are appended and
     applied together, ahead of whatever else is appended, and only then does anybody wait for them to be durable.
 Crash   what was gathered is lost, and nobody was answered.
@@ -17,7 +18,10 @@ from typing import Final, Protocol
 
 from barnabas import errors
 from barnabas.ports import Clock, Cold, Loop
-from barnabas.records.record import Record, batches, build_batch, records_of
+from barnabas.records.compression import CannotDecompress
+from barnabas.records.record import BadRecord, Record, batches, build_batch, records_of
+from barnabas.telemetry import Log
+from barnabas.wire.primitives import Malformed
 
 LOAD_SLICE_BYTES: Final = 16 * 1024
 """What is read and applied in about a millisecond."""
@@ -26,6 +30,7 @@ GATHERED_BYTES_MAX: Final = 16 * 1024
 """More is not gathered: what is appended and applied in about a millisecond."""
 RECORD_BYTES: Final = 32
 """What a record weighs beside its key and value, at most."""
+UNREADABLE: Final = "a coordinator cannot read its log: its groups are not served"
 Told = Callable[[int], None]
 """Who waits for facts: told 0 once they are committed, an error code when that failed."""
 
@@ -59,6 +64,7 @@ class Shard:
         clock: Clock,
         loop: Loop,
         turn: TurnEnd,
+        lines: Log,
         codec: int = 0,
     ) -> None:
         self.index = index
@@ -68,6 +74,7 @@ class Shard:
         self.dropped = False
         self._loop = loop
         self._turn = turn
+        self._lines = lines
         self._codec = codec
         self._seen_offset = 0
         self._gathered: list[Record] = []
@@ -99,11 +106,16 @@ class Shard:
         if self.dropped:
             return  # it could not be read (R2)
         read_to = offset
-        for header, at in batches(content):
-            if not header.is_control:
-                for record in records_of(content, header, at):
-                    self.apply(record)
-            read_to = header.next_offset
+        try:
+            for header, at in batches(content):
+                if not header.is_control:
+                    for record in records_of(content, header, at):
+                        self.apply(record)
+                read_to = header.next_offset
+        except (BadRecord, CannotDecompress, Malformed) as damage:
+            self._lines.error(UNREADABLE, partition=self.index, offset=read_to, reason=str(damage))
+            self.drop()
+            return
         if read_to == offset or read_to >= self.partition.high_watermark:
             self.loaded = True
             self._seen_offset = max(read_to, self.partition.high_watermark)
@@ -173,7 +185,7 @@ class Shard:
         self.partition.when_committed(self._seen_offset, lambda code: told(coordinator_code(code)))
 
     def drop(self) -> None:
-        """R2. The partition went away: clients look for the coordinator again."""
+        """R2. Clients look for the coordinator again."""
         self.dropped = True
         self._gathered = []
         self._gathered_bytes = 0

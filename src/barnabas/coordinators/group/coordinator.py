@@ -18,6 +18,7 @@ from barnabas.coordinators.group.shard import GroupShard
 from barnabas.coordinators.runtime import ShardPartition, TurnEnd
 from barnabas.partitions.waits import Parked, Waits
 from barnabas.ports import Clock, Entropy, Loop
+from barnabas.telemetry import Log
 from barnabas.wire.messages.delete_groups import (
     DeletableGroupResult,
     DeleteGroupsRequest,
@@ -83,6 +84,7 @@ class GroupCoordinator:
         image: Callable[[], Image],
         options: BrokerOptions,
         count: Callable[[], int],
+        lines: Log,
     ) -> None:
         self._clock = clock
         self._waits = waits
@@ -92,6 +94,7 @@ class GroupCoordinator:
         self._image = image
         self._options = options
         self._count = count
+        self._lines = lines
         self._shards: dict[int, GroupShard] = {}
         self._stopped = False
 
@@ -110,7 +113,15 @@ class GroupCoordinator:
 
     def on_partition_opened(self, index: int, partition: ShardPartition) -> None:
         shard = self._shards[index] = GroupShard(
-            index, partition, self._clock, self._loop, self._turn, self._waits, self._options, self._new_id
+            index,
+            partition,
+            self._clock,
+            self._loop,
+            self._turn,
+            self._lines,
+            self._waits,
+            self._options,
+            self._new_id,
         )
         shard.load()
 
@@ -147,7 +158,7 @@ class GroupCoordinator:
     def _place(self, group_id: str) -> tuple[GroupShard | None, int]:
         """The same, for requests that ask for no offsets and append no group."""
         shard = self._shards.get(self.partition_for(group_id))
-        if shard is None:
+        if shard is None or shard.dropped:
             return None, errors.NOT_COORDINATOR
         return (shard, 0) if shard.loaded else (None, errors.COORDINATOR_LOAD_IN_PROGRESS)
 
@@ -320,7 +331,7 @@ class GroupCoordinator:
         )
 
     def list_groups(self, ask: ListGroupsRequest, version: int, caller: Asking) -> ListGroupsResponse:
-        if not all(shard.loaded for shard in self._shards.values()):
+        if not all(shard.loaded or shard.dropped for shard in self._shards.values()):
             return ListGroupsResponse(error_code=errors.COORDINATOR_LOAD_IN_PROGRESS)
         states = {state.lower() for state in ask.states_filter}
         types = {kind.lower() for kind in ask.types_filter}

@@ -12,6 +12,7 @@ from barnabas.coordinators.runtime import Shard, ShardPartition, TurnEnd
 from barnabas.partitions.waits import Waits
 from barnabas.ports import Clock, Loop
 from barnabas.records.record import Record
+from barnabas.telemetry import Log
 from barnabas.wire.internal.group_metadata_key import GroupMetadataKey
 from barnabas.wire.internal.offset_commit_key import OffsetCommitKey
 from barnabas.wire.internal.offset_commit_value import OffsetCommitValue
@@ -27,12 +28,13 @@ class GroupShard(Shard):
         clock: Clock,
         loop: Loop,
         turn: TurnEnd,
+        lines: Log,
         waits: Waits,
         options: BrokerOptions,
         new_id: Callable[[], str],
     ) -> None:
         codec = options.get_int("offsets.topic.compression.codec")
-        super().__init__(index, partition, clock, loop, turn, codec)
+        super().__init__(index, partition, clock, loop, turn, lines, codec)
         self.groups: dict[str, Group] = {}
         self._options = options
         self.classic = Classic(self, clock, loop, waits, options, new_id)
@@ -121,7 +123,7 @@ class GroupShard(Shard):
                 self.append(offsets.tombstones(group, gone))
 
     def drop(self) -> None:
-        """The partition went away: sessions end, clients look for the coordinator again."""
+        """Sessions end, clients look for the coordinator again."""
         super().drop()
         for group in self.groups.values():
             self.classic.end(group, errors.NOT_COORDINATOR)
