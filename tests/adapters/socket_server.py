@@ -1,6 +1,5 @@
 """A network of real sockets that listens, for tests: its loop is turned by hand."""
 
-import asyncio
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +10,7 @@ from barnabas.adapters.network import (
     SocketNetwork,
 )
 from barnabas.ports import Connection
-
-ROUNDS_MAX = 5_000
+from real_loop import turn_until
 
 
 class Ear:
@@ -45,14 +43,7 @@ class Server:
         return self.ears[-1]
 
     def turn_until(self, reached: Callable[[], bool]) -> None:
-        async def wait() -> None:
-            for _ in range(ROUNDS_MAX):
-                if reached():
-                    return
-                await asyncio.sleep(0.001)
-            raise AssertionError("not reached")
-
-        self.loop.asyncio.run_until_complete(wait())
+        turn_until(self.loop.asyncio, reached)
 
     def peer(self) -> tuple[socket.socket, Ear]:
         peer = socket.create_connection(("127.0.0.1", self.listening.port), timeout=10)
@@ -62,23 +53,33 @@ class Server:
         return peer, self.ears[-1]
 
 
-def sends_of(connection: Connection) -> list[int]:
-    """From now on, the sizes that were handed to the kernel, one entry a call."""
+class Counting:
+    """A socket that remembers the size of each call: what was handed to the kernel, and what it was asked for."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self._real = real
+        self.sent: list[int] = []
+        self.asked: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def send(self, content: bytes, flags: int = 0) -> int:
+        self.sent.append(len(content))
+        return self._real.send(content, flags)
+
+    def sendmsg(self, pieces: list[bytes], ancillary: tuple[()], flags: int) -> int:
+        self.sent.append(sum(map(len, pieces)))
+        return self._real.sendmsg(pieces, ancillary, flags)
+
+    def recv(self, size: int) -> bytes:
+        self.asked.append(size)
+        return self._real.recv(size)
+
+
+def counted(connection: Connection) -> Counting:
+    """The calls of this connection from now on."""
     assert isinstance(connection, SocketConnection)
-    calls: list[int] = []
-    real = connection._socket
-
-    class Counting:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(real, name)
-
-        def send(self, content: bytes, flags: int = 0) -> int:
-            calls.append(len(content))
-            return real.send(content, flags)
-
-        def sendmsg(self, pieces: list[bytes], ancillary: tuple[()], flags: int) -> int:
-            calls.append(sum(map(len, pieces)))
-            return real.sendmsg(pieces, ancillary, flags)
-
-    connection._socket = Counting()  # type: ignore[assignment]
-    return calls
+    counting = Counting(connection._socket)
+    connection._socket = counting  # type: ignore[assignment]
+    return counting

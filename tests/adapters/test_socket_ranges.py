@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from socket_server import Server, sends_of
+from socket_server import Server, counted
 
 from barnabas.adapters import cold
 from barnabas.adapters import network as network_module
@@ -57,7 +57,7 @@ def test_small_ranges_leave_in_one_call_with_what_lies_around_them(
     if not cold.RWF_NOWAIT:
         pytest.skip("this system cannot be asked what is in memory")
     peer, ear = server.peer()
-    calls = sends_of(ear.connection)
+    calls = counted(ear.connection).sent
     file, content = filled(tmp_path / "file", COPIED_BYTES_MAX + beside)
     half = COPIED_BYTES_MAX // 2
     first, second = FileRange(file, 0, half), FileRange(file, half, half)

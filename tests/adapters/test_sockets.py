@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from socket_server import Ear, Server, sends_of
+from socket_server import Ear, Server, counted
 
 from barnabas.adapters import network as network_module
 from barnabas.adapters.network import (
@@ -22,30 +22,12 @@ from barnabas.adapters.network import (
 from barnabas.ports import Connection, WorldError
 
 
-def reads_of(connection: Connection) -> list[int]:
-    """From now on, the sizes that the kernel was asked for, one entry a call."""
-    assert isinstance(connection, SocketConnection)
-    calls: list[int] = []
-    real = connection._socket
-
-    class Counting:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(real, name)
-
-        def recv(self, size: int) -> bytes:
-            calls.append(size)
-            return real.recv(size)
-
-    connection._socket = Counting()  # type: ignore[assignment]
-    return calls
-
-
 def test_what_is_expected_is_read_as_long_as_all_of_it_comes(server: Server) -> None:
     """Its size and then itself: the second of two calls needs no turn of the loop."""
     peer, ear = server.peer()
     ear.on_bytes = lambda: ear.connection.expect({4: 3000, 3004: 4}.get(len(ear.heard), 500))
     ear.connection.expect(4)
-    calls = reads_of(ear.connection)
+    calls = counted(ear.connection).asked
     peer.sendall(b"1234" + bytes(3000) + b"12")
     server.turn_until(lambda: len(ear.heard) == 3006)
     assert calls == [4, 3000, 4]
@@ -57,7 +39,7 @@ def test_what_is_expected_is_read_as_long_as_all_of_it_comes(server: Server) -> 
 def test_who_expects_much_yields_and_asks_for_no_more_than_a_megabyte(server: Server) -> None:
     peer, ear = server.peer()
     ear.connection.expect(100 * 1024 * 1024)
-    calls = reads_of(ear.connection)
+    calls = counted(ear.connection).asked
     peer.sendall(bytes(1000))
     server.turn_until(lambda: len(ear.heard) == 1000)
     assert calls == [EXPECTED_BYTES_MAX]
@@ -78,7 +60,7 @@ def test_who_expects_much_yields_and_asks_for_no_more_than_a_megabyte(server: Se
 
 def test_replies_of_one_reading_leave_in_one_call(server: Server) -> None:
     peer, ear = server.peer()
-    calls = sends_of(ear.connection)
+    calls = counted(ear.connection).sent
 
     def answer() -> None:
         for at in range(5):
@@ -94,7 +76,7 @@ def test_replies_of_one_reading_leave_in_one_call(server: Server) -> None:
 def test_what_one_reading_causes_elsewhere_leaves_in_one_call_each(server: Server) -> None:
     """A produce request may answer fetches that wait on other connections."""
     pairs = [server.peer() for _ in range(3)]
-    calls = [sends_of(ear.connection) for _, ear in pairs]
+    calls = [counted(ear.connection).sent for _, ear in pairs]
 
     def answer_all() -> None:
         for at in range(4):
@@ -117,7 +99,7 @@ def test_what_is_sent_outside_a_reading_leaves_at_once(server: Server) -> None:
 
 def test_many_small_pieces_need_few_calls_and_stay_in_order(server: Server) -> None:
     peer, ear = server.peer()
-    calls = sends_of(ear.connection)
+    calls = counted(ear.connection).sent
     ear.connection.send([b"%04d" % at for at in range(1000)])
     server.turn_until(lambda: ear.connection.unsent_bytes() == 0)
     assert len(calls) == -(-1000 // network_module.GATHER_PIECES)

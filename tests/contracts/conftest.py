@@ -9,8 +9,7 @@ from barnabas.adapters.clock import SystemClock
 from barnabas.adapters.loop import AsyncLoop, new_event_loop
 from barnabas.ports import Clock, Loop
 from barnabas.testing.virtual import VirtualLoop, VirtualTime
-
-ROUNDS_MAX = 5_000
+from real_loop import turn_until
 
 
 class RealDriver:
@@ -22,14 +21,7 @@ class RealDriver:
         self.loop: Loop = self.real
 
     def run_until(self, reached: Callable[[], bool]) -> None:
-        async def wait() -> None:
-            for _ in range(ROUNDS_MAX):
-                if reached():
-                    return
-                await asyncio.sleep(0.001)
-            raise AssertionError("not reached")
-
-        self.real.asyncio.run_until_complete(wait())
+        turn_until(self.real.asyncio, reached)
 
     def close(self) -> None:
         self.real.close()
