@@ -32,9 +32,7 @@ class Bench:
         self.machine = VirtualMachine(self.time, Wire(self.time), options)
         self.machine.boot()
         self.answered: dict[str, list[bytes]] = {name: [] for name in topics}
-        made: list[dict[str, int]] = []
-        self.machine.node.topics.create_automatically(list(topics), made.append)
-        self.time.run_until(lambda: bool(made))
+        self.machine.make_topics(*topics)
         self.serial = 0
         self.put("a")
         self.time.run_for(200)  # the journal is made meanwhile
@@ -44,9 +42,7 @@ class Bench:
         return self.machine.node.partitions.journal
 
     def partition(self, name: str) -> Partition:
-        found = self.machine.node.partitions.get(name, 0)
-        assert found is not None
-        return found
+        return self.machine.partition(name)
 
     def put(self, *names: str, size: int = 10) -> None:
         """One batch for each, in one turn; those that were committed are remembered as answered."""

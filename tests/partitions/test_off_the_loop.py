@@ -83,12 +83,9 @@ def test_the_loop_syncs_nothing_while_it_serves(durability: str, monkeypatch: py
     time = VirtualTime(5)
     machine = VirtualMachine(time, Wire(time), {**OPTIONS, "barnabas.durability": durability})
     machine.boot()
-    made: list[dict[str, int]] = []
     watch = Watch(monkeypatch)
-    machine.node.topics.create_automatically(["t"], made.append)
-    time.run_until(lambda: bool(made))
-    partition = machine.node.partitions.get("t", 0)
-    assert partition is not None
+    machine.make_topics("t")
+    partition = machine.partition("t")
     for _ in range(3):  # a first append, two rolls, recovery points
         append(machine, partition)
         time.run_for(61_000)
@@ -116,11 +113,8 @@ def test_a_topic_deleted_at_its_first_append_leaves_nothing_to_its_namesake(seed
     machine.boot()
     ids = []
     for _ in range(3):
-        made: list[dict[str, int]] = []
-        machine.node.topics.create_automatically(["t"], made.append)
-        time.run_until(lambda made=made: bool(made))  # type: ignore[misc]
-        partition = machine.node.partitions.get("t", 0)
-        assert partition is not None
+        machine.make_topics("t")
+        partition = machine.partition("t")
         time.run_until(lambda partition=partition: not partition.offline)  # type: ignore[misc]
         ids.append(partition.topic_id)
         append(machine, partition)
@@ -140,9 +134,7 @@ def test_the_recovery_points_of_many_partitions_begin_a_few_jobs_at_a_time(
     time = VirtualTime(5)
     machine = VirtualMachine(time, Wire(time), {**OPTIONS, "num.partitions": str(5 * JOBS_MAX)})
     machine.boot()
-    made: list[dict[str, int]] = []
-    machine.node.topics.create_automatically(["t"], made.append)
-    time.run_until(lambda: bool(made))
+    machine.make_topics("t")
     partitions = list(machine.node.partitions.of_topic("t"))
     begun = [0]
     real = VirtualLoop.run_in
@@ -173,11 +165,8 @@ def watched(
         time, Wire(time), {**OPTIONS, **{name.replace("_", "."): value for name, value in options.items()}}
     )
     machine.boot()
-    made: list[dict[str, int]] = []
-    machine.node.topics.create_automatically(["t"], made.append)
-    time.run_until(lambda: bool(made))
-    partition = machine.node.partitions.get("t", 0)
-    assert partition is not None
+    machine.make_topics("t")
+    partition = machine.partition("t")
     for _ in range(2):
         append(machine, partition)
         time.run_until(lambda: not partition.is_committing)
@@ -239,8 +228,7 @@ def test_what_fails_while_it_is_mended_is_tried_again(
     machine.time.run_until(lambda: not partition.is_committing)
     machine.crash()
     machine.boot()
-    again = machine.node.partitions.get("t", 0)
-    assert again is not None
+    again = machine.partition("t")
     assert again.high_watermark == kept + 1 or durability == "cache"
 
 
@@ -266,8 +254,7 @@ def test_what_ends_while_it_is_mended_ends_well(
     else:
         machine.crash()
     machine.boot()
-    again = machine.node.partitions.get("t", 0)
-    assert again is not None
+    again = machine.partition("t")
     machine.time.run_until(lambda: not again.offline)
     assert again.high_watermark == 2
     append(machine, again)
@@ -282,8 +269,7 @@ def test_a_compaction_is_installed_off_the_loop(monkeypatch: pytest.MonkeyPatch)
     done: list[int] = []
     machine.node.topics.ensure_offsets_topic(done.append)
     machine.time.run_until(lambda: bool(done))
-    partition = machine.node.partitions.get(OFFSETS_TOPIC, 0)
-    assert partition is not None
+    partition = machine.partition(OFFSETS_TOPIC)
     watch.also(monkeypatch, NAMES_TOO)
     for number in range(60):
         batch = build_batch([Record(b"key-%d" % (number % 3), b"x" * 60_000, machine.time.wall_ms())])

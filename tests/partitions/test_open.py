@@ -8,7 +8,6 @@ import pytest
 from barnabas.cluster.changes import delete_topics
 from barnabas.ids import ZERO_UUID
 from barnabas.partitions.open import REOPEN_AFTER_MS
-from barnabas.partitions.partition import Partition
 from barnabas.partitions.waits import Parked
 from barnabas.records.record import Record, build_batch
 from barnabas.testing.disk import Kind
@@ -40,10 +39,8 @@ def machine_with_three_records(log_start: int = 0, then_ms: int = 65_000) -> Vir
     time = VirtualTime(1)
     machine = VirtualMachine(time, Wire(time), STATIC)
     machine.boot()
-    made: list[dict[str, int]] = []
-    machine.node.topics.create_automatically(["t"], made.append)
-    time.run_until(lambda: bool(made))
-    partition = partition_of(machine)
+    machine.make_topics("t")
+    partition = machine.partition("t")
     for _ in range(3):
         batch = build_batch([Record(None, b"value", time.wall_ms())])
         partition.append(batch, 0, len(batch), 9, time.wall_ms())
@@ -54,21 +51,15 @@ def machine_with_three_records(log_start: int = 0, then_ms: int = 65_000) -> Vir
     return machine
 
 
-def partition_of(machine: VirtualMachine) -> Partition:
-    partition = machine.node.partitions.get("t", 0)
-    assert partition is not None
-    return partition
-
-
 @pytest.mark.parametrize("kind", ["open", "read", "sync"])
 def test_a_partition_that_could_not_be_read_is_loaded_when_the_disk_works_again(kind: Kind) -> None:
     # Only what lies above the recovery point is synced once more.
     machine = machine_with_three_records(then_ms=1_000 if kind == "sync" else 65_000)
     machine.disk.fail(kind, errno.EIO, times=3, path="t-0/0000")
     machine.boot()
-    assert partition_of(machine).offline
+    assert machine.partition("t").offline
     machine.time.run_for(8 * REOPEN_AFTER_MS)
-    partition = partition_of(machine)
+    partition = machine.partition("t")
     assert (partition.offline, partition.readable, partition.high_watermark) == (False, True, 3)
     assert partition.plan_fetch(0, 1 << 20, 0, True, -1).size > 0
 
@@ -82,7 +73,7 @@ def test_checkpoints_keep_what_they_say_of_a_partition_that_is_not_loaded() -> N
     machine.crash()
     machine.disk.heal()
     machine.boot()
-    assert partition_of(machine).log_start_offset == 2
+    assert machine.partition("t").log_start_offset == 2
 
 
 class Asking:
@@ -129,7 +120,7 @@ def test_a_coordinator_whose_log_cannot_be_read_for_a_moment_loads_it_later(afte
 def test_the_folder_of_a_deleted_topic_is_not_a_new_topics_of_that_name() -> None:
     machine = machine_with_three_records()
     machine.boot()
-    old = partition_of(machine)
+    old = machine.partition("t")
     machine.disk.fail("rename", errno.EIO, times=1, path="t-0")
     topics = machine.node.topics
     told: list[object] = []
@@ -142,7 +133,7 @@ def test_the_folder_of_a_deleted_topic_is_not_a_new_topics_of_that_name() -> Non
     assert machine.disk.exists(old.log.folder), "it could not be renamed"
     topics.create_automatically(["t"], told.append)
     machine.time.run_until(lambda: len(told) == 2)
-    new = partition_of(machine)
+    new = machine.partition("t")
     assert (new.topic_id != old.topic_id, new.offline, new.log.end_offset) == (True, False, 0)
     (stray,) = [name for name in machine.disk.list("/var/data") if name.endswith("-stray")]
     assert machine.disk.exists(f"/var/data/{stray}/partition.metadata")

@@ -1,7 +1,5 @@
 """A partition and those who wait for what it commits."""
 
-from topic_t import made_topic
-
 from barnabas import errors
 from barnabas.partitions.partition import Partition
 from barnabas.ports import WorldError
@@ -18,7 +16,8 @@ def appended() -> tuple[VirtualMachine, Partition]:
     time = VirtualTime(3)
     machine = VirtualMachine(time, Wire(time), OPTIONS)
     machine.boot()
-    partition = made_topic(machine)
+    machine.make_topics("t")
+    partition = machine.partition("t")
     batch = build_batch([Record(None, b"v", time.wall_ms())])
     assert partition.append(batch, 0, len(batch), 9, time.wall_ms()).code == 0
     return machine, partition

@@ -3,7 +3,6 @@
 import errno
 
 import pytest
-from topic_t import made_topic
 
 from barnabas import errors
 from barnabas.cluster import changes
@@ -38,8 +37,7 @@ def test_the_offsets_topic_stays_as_small_as_its_keys() -> None:
     done: list[int] = []
     machine.node.topics.ensure_offsets_topic(done.append)
     machine.time.run_until(lambda: bool(done))
-    partition = machine.node.partitions.get(OFFSETS_TOPIC, 0)
-    assert partition is not None
+    partition = machine.partition(OFFSETS_TOPIC)
     for number in range(60):
         batch = build_batch([Record(b"key-%d" % (number % 3), b"x" * 60_000, machine.time.wall_ms())])
         assert partition.append_own(batch, machine.time.wall_ms()) > 0
@@ -53,7 +51,8 @@ def test_the_offsets_topic_stays_as_small_as_its_keys() -> None:
 
 def test_retention_deletes_old_segments_and_their_files_later() -> None:
     machine = booted()
-    partition = made_topic(machine)
+    machine.make_topics("t")
+    partition = machine.partition("t")
     for _ in range(4):
         batch = build_batch([Record(None, b"v", machine.time.wall_ms())])
         partition.append(batch, 0, len(batch), 9, machine.time.wall_ms())
@@ -67,7 +66,8 @@ def test_retention_deletes_old_segments_and_their_files_later() -> None:
 
 def test_a_recovery_point_follows_within_a_minute_and_outlives_a_crash() -> None:
     machine = booted()
-    partition = made_topic(machine)
+    machine.make_topics("t")
+    partition = machine.partition("t")
     batch = build_batch([Record(None, b"v", machine.time.wall_ms())] * 5)
     partition.append(batch, 0, len(batch), 9, machine.time.wall_ms())
     machine.time.run_for(65_000)
@@ -89,7 +89,8 @@ CACHE = {"barnabas.durability": "cache", "log.segment.bytes": "1048576"}
 def test_under_cache_a_roll_brings_a_recovery_point_and_the_file_that_grows_is_not_synced() -> None:
     machine = booted(**CACHE)
     machine.time.run_for(1_500)
-    partition = made_topic(machine)
+    machine.make_topics("t")
+    partition = machine.partition("t")
     for _ in range(5):
         append(machine, partition, 500_000)
     machine.disk.fail("sync", errno.EIO, times=1 << 30, path="00000000000000000004.log")
@@ -110,7 +111,8 @@ def test_under_cache_many_bytes_alone_bring_no_recovery_point(monkeypatch: pytes
     monkeypatch.setattr(upkeep, "RECOVERY_POINT_BYTES", 10_000)
     for durability, expected in (("cache", 0), ("sync", 2)):
         machine = booted(**{"barnabas.durability": durability})
-        partition = made_topic(machine)
+        machine.make_topics("t")
+        partition = machine.partition("t")
         for _ in range(2):
             append(machine, partition, 10_000)
         machine.time.run_for(3_000)
@@ -120,13 +122,10 @@ def test_under_cache_many_bytes_alone_bring_no_recovery_point(monkeypatch: pytes
 def test_a_write_waits_for_no_recovery_point_of_others() -> None:
     """Syncs of a gigabyte each, more of them than a pool has threads."""
     machine = booted(**CACHE)
-    made: list[dict[str, int]] = []
     names = [f"t{number}" for number in range(6)]
-    machine.node.topics.create_automatically([*names, "t"], made.append)
-    machine.time.run_until(lambda: bool(made))
+    machine.make_topics(*names, "t")
     for name in names:
-        partition = machine.node.partitions.get(name, 0)
-        assert partition is not None
+        partition = machine.partition(name)
         for _ in range(3):
             append(machine, partition, 500_000)
     machine.time.run_for(100)
@@ -134,8 +133,7 @@ def test_a_write_waits_for_no_recovery_point_of_others() -> None:
         machine.loop.slow(pool, 10_000_000)
     machine.time.run_for(3_000)
     machine.loop.slow("commit", None)
-    first = machine.node.partitions.get("t", 0)
-    assert first is not None
+    first = machine.partition("t")
     append(machine, first, 10)  # its folder and file are made in a thread
     machine.time.run_for(100)
     assert first.high_watermark == 1
@@ -144,12 +142,9 @@ def test_a_write_waits_for_no_recovery_point_of_others() -> None:
 def damaged_below_its_recovery_point() -> VirtualMachine:
     """Topics t and u with one synced record each; the one of t was changed on the disk."""
     machine = booted()
-    made: list[dict[str, int]] = []
-    machine.node.topics.create_automatically(["t", "u"], made.append)
-    machine.time.run_until(lambda: bool(made))
+    machine.make_topics("t", "u")
     for name in ("t", "u"):
-        partition = machine.node.partitions.get(name, 0)
-        assert partition is not None
+        partition = machine.partition(name)
         batch = build_batch([Record(None, b"value", machine.time.wall_ms())])
         partition.append(batch, 0, len(batch), 9, machine.time.wall_ms())
     machine.time.run_for(65_000)
@@ -168,7 +163,8 @@ def files_of(machine: VirtualMachine) -> dict[str, bytes]:
 
 def machine_with_two_segments() -> tuple[VirtualMachine, Partition]:
     machine = booted()
-    partition = made_topic(machine)
+    machine.make_topics("t")
+    partition = machine.partition("t")
     for _ in range(2):
         batch = build_batch([Record(None, b"old", machine.time.wall_ms())])
         partition.append(batch, 0, len(batch), 9, machine.time.wall_ms())
@@ -233,13 +229,10 @@ def test_a_deleted_topics_checkpoints_are_not_met_by_its_namesake() -> None:
     time = machine.time
 
     def make() -> None:
-        made: list[dict[str, int]] = []
-        machine.node.topics.create_automatically(["t"], made.append)
-        time.run_until(lambda: bool(made))
+        machine.make_topics("t")
 
     def fill(count: int) -> None:
-        partition = machine.node.partitions.get("t", 0)
-        assert partition is not None
+        partition = machine.partition("t")
         for _ in range(count):
             batch = build_batch([Record(None, b"v", time.wall_ms())])
             partition.append(batch, 0, len(batch), 9, time.wall_ms())
@@ -270,11 +263,8 @@ def test_of_two_log_starts_at_once_the_later_is_what_a_crash_leaves(seed: int) -
     time = VirtualTime(seed)
     machine = VirtualMachine(time, Wire(time), OPTIONS)
     machine.boot()
-    made: list[dict[str, int]] = []
-    machine.node.topics.create_automatically(["t"], made.append)
-    time.run_until(lambda: bool(made))
-    partition = machine.node.partitions.get("t", 0)
-    assert partition is not None
+    machine.make_topics("t")
+    partition = machine.partition("t")
     for _ in range(5):
         batch = build_batch([Record(None, b"v", time.wall_ms())])
         partition.append(batch, 0, len(batch), 9, time.wall_ms())
@@ -299,7 +289,8 @@ def test_a_namesake_of_a_deleted_topic_loses_nothing_to_its_checkpoints(seed: in
     machine.boot()
 
     def make(batches: int) -> None:
-        partition = made_topic(machine)
+        machine.make_topics("t")
+        partition = machine.partition("t")
         for _ in range(batches):
             batch = build_batch([Record(None, b"v", time.wall_ms())])
             partition.append(batch, 0, len(batch), 9, time.wall_ms())

@@ -82,9 +82,7 @@ class Field:
         self.wire = Wire(self.time)
         self.machine = VirtualMachine(self.time, self.wire, STATIC, write=self._write)
         self.machine.boot()
-        made: list[dict[str, int]] = []
-        self.machine.node.topics.create_automatically([TOPIC], made.append)
-        self.time.run_until(lambda: bool(made))
+        self.machine.make_topics(TOPIC)
         self.sentinel = Peer(self.time, self.wire)
 
     def _write(self, level: str, text: str, fields: dict[str, object]) -> None:

@@ -83,12 +83,6 @@ def machine() -> VirtualMachine:
     return made
 
 
-def make(machine: VirtualMachine, *names: str) -> None:
-    made: list[dict[str, int]] = []
-    machine.node.topics.create_automatically(names, made.append)
-    machine.time.run_until(lambda: bool(made))
-
-
 def many_names() -> metadata.MetadataRequest:
     topics = [metadata.MetadataRequestTopic(name=f"nobody-{number}") for number in range(NAMES)]
     return metadata.MetadataRequest(topics, allow_auto_topic_creation=False)
@@ -149,7 +143,7 @@ def test_others_are_served_while_a_large_answer_is_made(machine: VirtualMachine,
 
 
 def test_it_is_written_as_it_would_be_at_once(machine: VirtualMachine, seen: Seen) -> None:
-    make(machine, "large", "other")
+    machine.make_topics("large", "other")
     peer = Peer(machine)
     for version in range(metadata.VERSION_MIN, metadata.VERSION_MAX + 1):
         asked = [metadata.MetadataRequestTopic(name="large"), metadata.MetadataRequestTopic(name="absent")]
@@ -163,7 +157,7 @@ def test_it_is_written_as_it_would_be_at_once(machine: VirtualMachine, seen: See
 
 
 def test_a_topic_deleted_meanwhile_is_told_whole_or_not_at_all(machine: VirtualMachine, seen: Seen) -> None:
-    make(machine, "a", "b", "c")
+    machine.make_topics("a", "b", "c")
     peer = Peer(machine)
     ask_and_look(machine, peer, lambda: seen.steps > 0)
     gone: list[object] = []

@@ -12,6 +12,7 @@ from typing import Final
 
 from barnabas.node import Node, StartFailed
 from barnabas.partitions.data_folder import BALLAST
+from barnabas.partitions.partition import Partition
 from barnabas.telemetry import silent
 from barnabas.testing.broker_process import BrokerProcess, Write
 from barnabas.testing.disk import VirtualDisk
@@ -62,6 +63,17 @@ class VirtualMachine:
     def node(self) -> Node:
         assert self._process is not None and self._process.node is not None, "the machine has been booted"
         return self._process.node
+
+    def make_topics(self, *names: str) -> None:
+        """With as many partitions as the node's options say; returns when they serve."""
+        made: list[object] = []
+        self.node.topics.create_automatically(list(names), made.append)
+        self.time.run_until(lambda: bool(made))
+
+    def partition(self, topic: str, index: int = 0) -> Partition:
+        found = self.node.partitions.get(topic, index)
+        assert found is not None, f"there is no partition {index} of {topic}"
+        return found
 
     def boot(self) -> Node:
         """Returns when clients can connect; raises StartFailed, FolderRefused and WorldError."""
