@@ -25,6 +25,8 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
 ROUNDS = 5
 PARTITIONS = 2
 TOPIC = "killed"
+SMALL_RING = "barnabas.journal.bytes=131072"
+"""Full after sixteen rounds: a kill meets a checkpoint."""
 
 
 def seed() -> int:
@@ -145,13 +147,22 @@ def read_all(bootstrap: str, topic: str, partition: int) -> list[tuple[int, int]
             offset = found[-1][0] + 1
 
 
-@pytest.mark.parametrize("durability", ["cache", "sync"])
-def test_nothing_acknowledged_is_missing_doubled_or_out_of_order(tmp_path: Path, durability: str) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("barnabas.durability=cache",),
+        ("barnabas.durability=sync",),
+        ("barnabas.durability=sync", SMALL_RING),
+    ],
+    ids=["cache", "sync", "checkpoints"],
+)
+def test_nothing_acknowledged_is_missing_doubled_or_out_of_order(
+    tmp_path: Path, settings: tuple[str, ...]
+) -> None:
     chosen = seed()
     print(f"BARNABAS_SEED={chosen}")
     chance = random.Random(chosen)
-    setting = f"barnabas.durability={durability}"
-    broker = BrokerProcess(tmp_path, setting)
+    broker = BrokerProcess(tmp_path, *settings)
     try:
         with RawClient(broker.bootstrap) as client:
             client.create_topic(TOPIC, partitions=PARTITIONS)
@@ -162,7 +173,7 @@ def test_nothing_acknowledged_is_missing_doubled_or_out_of_order(tmp_path: Path,
             for _ in range(ROUNDS):
                 time.sleep(chance.uniform(0.3, 1.2))
                 broker.kill()
-                broker = BrokerProcess(tmp_path, setting, port=broker.port)
+                broker = BrokerProcess(tmp_path, *settings, port=broker.port)
             time.sleep(0.5)
         finally:
             raw.finish()
