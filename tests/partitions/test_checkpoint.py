@@ -12,6 +12,7 @@ from barnabas.partitions import journal_committer
 from barnabas.partitions.journal_committer import (
     LATE_MAX,
     ROOM_WAIT_MS,
+    SMALL_BYTES,
     SYNCS_MAX,
     JournalCommitter,
     Late,
@@ -78,11 +79,11 @@ class Held:
             run()
 
 
-def append(bench: Bench, name: str, told: list[int]) -> None:
+def append(bench: Bench, name: str, told: list[int], size: int = 10) -> None:
     """A batch that nobody waits for; told gets the code of its answer."""
     partition = bench.partition(name)
     bench.serial += 1
-    value = b"%d:" % bench.serial
+    value = b"%d:" % bench.serial + b"x" * size
     end = partition.append_own(build_batch([Record(None, value, bench.time.wall_ms())]), bench.time.wall_ms())
     if end > 0:
         partition.when_committed(end, lambda code: bench.told(told, name, value, code))
@@ -245,6 +246,22 @@ def test_rounds_that_a_thread_has_to_write_do_not_take_all_threads() -> None:
     for held, _ in late:
         held.let_go()
     bench.time.run_until(lambda: told == [0, 0] and all(answers == [0] for _, answers in late))
+    bench.check()
+
+
+def test_a_large_batch_waits_for_the_sync_of_its_file_and_holds_no_thread_meanwhile() -> None:
+    bench = Bench(topics=SIX)
+    begin_checkpoint(bench, 300)
+    lane = bench.partition("a").lane
+    assert lane.syncing
+    told: list[int] = []
+    append(bench, "a", told, size=SMALL_BYTES)
+    while lane.syncing:
+        assert not lane.busy and not told
+        assert took_ms(bench, "b") < SOON_MS
+    bench.time.run_until(lambda: told == [0])
+    bench.check()
+    power_failure(bench)
     bench.check()
 
 

@@ -240,6 +240,8 @@ class JournalCommitter:
         self._registered = False
         self._syncing = 0
         """Files of a checkpoint, or of a thaw, that are being synced. One of these is under way at a time."""
+        self._in_sync: set[Lane] = set()
+        """Whose they are."""
         self._sync_failed = False
         """One of them; no more are begun then."""
         self._late = [0, 0]
@@ -283,24 +285,34 @@ class JournalCommitter:
             lane.queued = False
             if lane.failed or not (lane.writes or lane.chores):
                 self._forget(lane)
-            elif (
-                lane.bytes > SMALL_BYTES
-                or lane.behind
-                or lane.chores
-                or size > ROUND_BYTES_MAX
-                or not self._journal.usable
-            ):
-                self._start_job(lane)
-                jobs += 1
-            elif lane.syncing and sum(self._late) >= LATE_MAX:
+            elif lane.syncing and self._must_wait(lane, size):
                 lane.queued = True
                 put_off.append(lane)
+            elif self._goes_alone(lane, size):
+                self._start_job(lane)
+                jobs += 1
             else:
                 chosen.append(lane)
                 size += lane.bytes
         self._gathered += put_off
         if chosen:
             self._start_round(chosen)
+
+    def _goes_alone(self, lane: Lane, size: int) -> bool:
+        """By a job, beside a round that has size bytes so far."""
+        return (
+            lane.bytes > SMALL_BYTES
+            or lane.behind
+            or bool(lane.chores)
+            or size > ROUND_BYTES_MAX
+            or not self._journal.usable
+        )
+
+    def _must_wait(self, lane: Lane, size: int) -> bool:
+        """While its file is being synced: a job would hold a thread until that sync has ended, and then sync it once more."""
+        if self._goes_alone(lane, size):
+            return lane in self._in_sync and not lane.chores
+        return sum(self._late) >= LATE_MAX
 
     def _start_round(self, lanes: list[Lane]) -> None:
         ring, file = self._journal.ring, self._journal.file
@@ -501,10 +513,12 @@ class JournalCommitter:
         file, lane = owed.popitem()
         lane.syncing += 1
         self._syncing += 1
+        self._in_sync.add(lane)
 
         def synced(_: object | None, error: BaseException | None) -> None:
             lane.syncing -= 1
             self._syncing -= 1
+            self._in_sync.discard(lane)
             if error is None:
                 self._sync_more(half)
                 self._go_on()
