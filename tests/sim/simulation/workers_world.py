@@ -42,6 +42,7 @@ class WorkersWorld(World):
         self._makers: list[Maker] = []
         self._changers: list[Changer] = []
         self._session_readers: list[SessionReader] = []
+        self._impatience = pytest.MonkeyPatch()
         self.disk_failed = False
         """What was answered from the page cache may go at any time."""
         self._faults.update(
@@ -236,6 +237,8 @@ class WorkersWorld(World):
         if "crash all" in self.plan.faults:
             self.time.run_for(SCRIPTED_MS)  # who is to end as it starts is on its way
             self._start_again_if_given_up()
+            if self.is_over:
+                self._impatience.undo()  # clients may still kill one worker after the other
 
     # -- the end
 
@@ -263,6 +266,7 @@ class WorkersWorld(World):
     def run(self) -> None:
         try:
             with pytest.MonkeyPatch.context() as patch:
+                self._impatience = patch
                 if "crash all" in self.plan.faults:
                     patch.setattr(supervisor, "ENDS_MAX", PATIENCE)
                     patch.setattr(supervisor, "HOPELESS_MS", 0)
