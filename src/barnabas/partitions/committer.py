@@ -6,6 +6,8 @@ C3  A failed write or sync is said once; what was taken behind it is dropped, an
     partition until it has been re-opened.
 C4  The loop writes no file that is being synced: it would wait for the sync. A pool's thread does.
 C5  A lane's chores (log L2) are done before its writes, by the job in a thread that then writes.
+C6  Large writes of the cache kind go to threads once one of them was slow, until none has been for a while: when the kernel
+    writes gigabytes back, a write to the page cache may wait for the file system's reads (docs/decisions/0010).
 Crash   what was taken and not yet written is lost; nobody was told that it was committed.
 
 Kinds     `CacheCommitter` writes what a partition gathered in one loop turn (Kafka's durability: the page cache),
@@ -15,11 +17,18 @@ Chosen per partition by `barnabas.durability`; RAM files use the cache kind.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from barnabas.log.write import Write
 from barnabas.partitions.turn import Turn
-from barnabas.ports import File, Loop, WorldError
+from barnabas.ports import Clock, File, Loop, WorldError
+
+LARGE_BYTES: Final = 256 * 1024
+"""Two thread hops cost as much as the write of so much."""
+SLOW_US: Final = 5_000
+IN_THREADS_US: Final = 10_000_000
+"""Slow ones come twice a second while the kernel writes back, with thousands of quick ones between them: so a time, no count.
+It looks for what is to be written back each 5 seconds."""
 
 
 class Committed(Protocol):
@@ -141,13 +150,16 @@ class Committer(Protocol):
 
 
 class CacheCommitter:
-    """Written to the page cache at the end of the turn, by the loop; synced only at recovery points and flush.*."""
+    """Written to the page cache at the end of the turn, by the loop or a thread; synced at recovery points and flush.*."""
 
-    def __init__(self, turn: Turn, loop: Loop, uncommitted: Uncommitted) -> None:
+    def __init__(self, turn: Turn, loop: Loop, clock: Clock, uncommitted: Uncommitted) -> None:
         self._turn = turn
         self._loop = loop
+        self._clock = clock
         self._uncommitted = uncommitted
         self._dirty: list[Lane] = []
+        self._in_threads_until_us = 0
+        """C6."""
 
     def take(self, lane: Lane, write: Write) -> None:
         lane.writes.append(write)
@@ -167,8 +179,31 @@ class CacheCommitter:
                 continue  # released() goes on with it
             if (lane.syncing or lane.chores or lane.behind) and not lane.failed:
                 lane.owner.released()  # whose committer waits for syncs by now, when it is behind
-            else:
+            elif lane.bytes < LARGE_BYTES:
                 self._write(lane)
+            else:
+                self._write_large(lane)
+
+    def _write_large(self, lane: Lane) -> None:
+        """C6."""
+        begun_us = self._clock.mono_us()
+        if begun_us < self._in_threads_until_us:
+            self._write_in_thread(lane)
+            return
+        self._write(lane)
+        if self._clock.mono_us() - begun_us >= SLOW_US:
+            self._was_slow()
+
+    def _write_timed(self, writes: list[Write]) -> list[File]:
+        """In a thread."""
+        begun_us = self._clock.mono_us()
+        files = write_runs(writes)
+        if self._clock.mono_us() - begun_us >= SLOW_US:
+            self._loop.from_thread(self._was_slow)
+        return files
+
+    def _was_slow(self) -> None:
+        self._in_threads_until_us = self._clock.mono_us() + IN_THREADS_US
 
     def _write(self, lane: Lane) -> None:
         writes, size = lane.writes, lane.bytes
@@ -194,7 +229,9 @@ class CacheCommitter:
         lane.busy = True
         writes, size = lane.writes, lane.bytes
         lane.writes, lane.bytes = [], 0
-        run_job(self._loop, lane, writes, size, self._uncommitted, sync=False)
+        # A wait for a sync says nothing of other writes.
+        write = write_runs if lane.syncing else self._write_timed
+        run_job(self._loop, lane, writes, size, self._uncommitted, write, sync=False)
 
     def settle(self, lane: Lane) -> None:
         if not lane.queued:
@@ -203,6 +240,8 @@ class CacheCommitter:
     def released(self, lane: Lane) -> None:
         if lane.chores or (lane.writes and lane.syncing):
             self._write_in_thread(lane)
+        elif lane.bytes >= LARGE_BYTES:
+            self._write_large(lane)
         elif lane.writes:
             self._write(lane)
 
@@ -213,6 +252,7 @@ def run_job(
     writes: list[Write],
     size: int,
     uncommitted: Uncommitted,
+    write: Callable[[list[Write]], list[File]] = write_runs,
     *,
     sync: bool,
 ) -> None:
@@ -230,7 +270,7 @@ def run_job(
     def work() -> object:
         for chore in chores:
             chore()
-        files = write_runs(writes)
+        files = write(writes)
         if sync:
             sync_all([*before, *files])
         return None
