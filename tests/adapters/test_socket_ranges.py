@@ -235,8 +235,10 @@ def test_the_page_cache_is_asked_and_filled(tmp_path: Path) -> None:
     assert cold.read_now(fd, len(content) - 3, 1000) == content[-3:]
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     if cold.is_cold(fd, 0, len(content)):  # a file system may keep its pages whatever it is told
-        assert not cold.read_warm(fd, memoryview(bytearray(len(content))), 0)
-        assert cold.read_now(fd, 0, len(content)) is None, "not a part either"
+        # To ask may be enough for the kernel to fetch it, by the time of the next question.
+        whole = memoryview(bytearray(len(content)))
+        assert not cold.read_warm(fd, whole, 0) or whole == content
+        assert cold.read_now(fd, 0, len(content)) in (None, content), "not a part either"
         cold.warm(file, 0, len(content))
         assert not cold.is_cold(fd, 0, len(content))
 

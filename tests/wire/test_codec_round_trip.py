@@ -47,7 +47,7 @@ IN_STEPS = [kind for kind in KINDS if hasattr(kind.module, "encode_response_in_s
 
 def large_field(kind: Kind) -> str:
     """The array whose items come one a step."""
-    if kind.definition.name == "Metadata":
+    if kind.definition.name in ("Metadata", "ListOffsets"):
         return "topics"
     return "resources" if kind.message.kind == "request" else "results"
 
