@@ -1,5 +1,6 @@
 """A coordinator of several partitions."""
 
+import pytest
 from virtual_stage import RecordedPartition, VirtualStage
 
 from barnabas.coordinators.group.classic import ANSWERS_A_TURN
@@ -9,6 +10,9 @@ from barnabas.coordinators.runtime import BATCH_BYTES_MAX, GATHERED_BYTES_MAX, U
 from barnabas.records.batch import HEADER_BYTES
 from barnabas.records.record import Record, all_records
 from barnabas.wire.internal.offset_commit_key import OffsetCommitKey
+
+SIZE_AT = 8
+"""Where the size of a batch stands in it, the largest byte first."""
 
 
 def test_a_list_is_whole_or_an_error() -> None:
@@ -38,12 +42,14 @@ def test_a_shard_loads_by_threads_what_is_cold() -> None:
     assert stage.run("fetch") == ["offsets: t[0]=1, t[1]=2"]
 
 
-def test_a_shard_that_cannot_be_read_says_so_and_the_others_serve() -> None:
+@pytest.mark.parametrize("at", [SIZE_AT, HEADER_BYTES])
+def test_a_shard_that_cannot_be_read_says_so_and_the_others_serve(at: int) -> None:
+    """A record is longer than its batch, or the batch longer than what there is."""
     stage = VirtualStage({})
     stage.run("commit t_0=1")
     (batch,) = stage.partition.content
     damaged = RecordedPartition()
-    damaged.content = [batch[:HEADER_BYTES] + bytes([batch[HEADER_BYTES] + 2]) + batch[HEADER_BYTES + 1 :]]
+    damaged.content = [batch[:at] + bytes([batch[at] + 2]) + batch[at + 1 :]]
     damaged.end_offset = damaged.high_watermark = stage.partition.high_watermark
     stage.coordinator.on_partition_opened(1, damaged)
     assert stage.run("list") == ["groups: g:Empty:classic"]

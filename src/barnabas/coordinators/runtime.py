@@ -112,6 +112,8 @@ class Shard:
                     for record in records_of(content, header, at):
                         self.apply(record)
                 read_to = header.next_offset
+            if content and read_to == offset:
+                raise BadRecord("bytes that are no batch")
         except (BadRecord, CannotDecompress, Malformed) as damage:
             self._lines.error(UNREADABLE, partition=self.index, offset=read_to, reason=str(damage))
             self.drop()
