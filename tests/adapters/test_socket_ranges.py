@@ -258,6 +258,20 @@ def test_a_file_system_without_such_reads_is_asked_once(monkeypatch: pytest.Monk
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("there", [0, 1, 999])
+def test_a_part_of_what_is_wanted_now_is_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: int
+) -> None:
+    """Whatever the kernel has in memory: what lies behind it would have to be waited for."""
+    file, content = filled(tmp_path / "file", 1000)
+    monkeypatch.setattr(cold, "_probing", True)
+    monkeypatch.setattr(cold, "RWF_NOWAIT", 8)
+    monkeypatch.setattr(cold.os, "preadv", lambda fd, rooms, position, flags: min(there, 1000 - position))
+    assert file.read_now(0, 1000) is None
+    monkeypatch.undo()
+    assert file.read_now(990, 1000) == content[990:], "but the file ends here"
+
+
 def test_without_such_reads_what_is_wanted_now_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

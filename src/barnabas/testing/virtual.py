@@ -14,17 +14,9 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Final
 
+from barnabas.adapters.loop import POOL_THREADS
 from barnabas.ports import Pool
 
-POOL_THREADS: Final[dict[Pool, int]] = {
-    "commit": 4,
-    "sync": 2,
-    "checkpoint": 8,
-    "read": 2,
-    "compress": 1,
-    "upkeep": 1,
-    "metadata": 1,
-}
 WALL_START_MS: Final = 1_700_000_000_000
 STEPS_MAX: Final = 10_000_000
 
