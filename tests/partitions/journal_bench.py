@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from barnabas.partitions.journal_committer import Journal
+from barnabas.partitions.node_journal import Journal
 from barnabas.partitions.partition import Partition
 from barnabas.records.record import Record, all_records, build_batch
 from barnabas.testing.machine import VirtualMachine

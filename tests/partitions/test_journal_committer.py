@@ -1,4 +1,4 @@
-"""The committer with a journal, on virtual time and a disk that forgets: H1-H4 of partitions/journal_committer.py."""
+"""The committer with a journal, on virtual time and a disk that forgets: H1-H5 of partitions/journal_committer.py and node_journal.py."""
 
 import errno
 from collections.abc import Callable
@@ -9,8 +9,9 @@ from journal_bench import ROUNDS_OF_A_HALF, TOPICS, Bench
 
 from barnabas.cluster.image import PartitionImage
 from barnabas.log.journal import JOURNAL, prepare, read_rounds, read_run_id
-from barnabas.partitions import journal_committer
-from barnabas.partitions.journal_committer import SMALL_BYTES, THAW_AFTER_MS
+from barnabas.partitions import node_journal
+from barnabas.partitions.journal_committer import SMALL_BYTES
+from barnabas.partitions.node_journal import THAW_AFTER_MS
 from barnabas.ports import Files, RingFile, WorldError
 from barnabas.records.record import Record, build_batch
 from barnabas.testing.disk import Kind
@@ -336,7 +337,7 @@ def test_a_thawed_ring_keeps_what_comes_and_forgets_what_was(
         freeze(bench)
         with monkeypatch.context() as patch:
             if planted is not None:
-                patch.setattr(journal_committer, "prepare", planted)
+                patch.setattr(node_journal, "prepare", planted)
             bench.time.run_for(10_000)
         assert bench.journal.usable
         for _ in range(3):

@@ -10,30 +10,24 @@ H2  A partition is told when its bytes are durable in the ring and its readers f
 H3  When a half of the ring is full, the files named in it are synced in the background, some at a time (the checkpoint),
     before that half is used again. A round for which there is no room waits for the last of them, if by jobs it would be
     nearly as many syncs, and ROOM_WAIT_MS at most: then all go by jobs until that checkpoint has ended.
-H4  A sync that fails leaves records that were answered in the ring alone. The ring is frozen: nothing is written to it
-    any more, the partition is restored from it, and all go on by jobs.
-H5  It thaws when it is nobody's only copy: every file named in it has been synced, every partition in doubt restored, or kept
-    for its next leader (take_up.py J4). A new run begins then, by the one write that makes the old one void. Each failure
-    doubles the wait before that.
-Crash   the next start takes up what the ring has (log/journal.py). Between the last sync and the new run: what lies in the
-        files already. In the write of block 0: of either run, or of none if it is torn.
+H4, H5  A sync that fails freezes the journal for a while (node_journal.py).
+Crash   the next start takes up what the ring has (log/journal.py).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, cast
 
-from barnabas.log.journal import Ring, Round, prepare
+from barnabas.log.journal import Ring, Round
 from barnabas.log.write import Write
-from barnabas.partitions.committer import Committed, Lane, Uncommitted, as_world, run_job, write_runs
+from barnabas.partitions.committer import Lane, Uncommitted, as_world, run_job, write_runs
+from barnabas.partitions.node_journal import Journal
 from barnabas.partitions.turn import Turn
 from barnabas.partitions.waits import Timer, Waits
-from barnabas.ports import File, Files, Loop, RingFile, WorldError
-from barnabas.telemetry import Log as Lines
+from barnabas.ports import File, Loop, RingFile, WorldError
 
 SMALL_BYTES: Final = 64 * 1024
 QUICK_BYTES: Final = 32 * 1024
 ROUND_BYTES_MAX: Final = 4 * 1024 * 1024
-JOB_WORTH_BYTES: Final = 1024 * 1024
 FILES_OWED_MAX: Final = 1024
 """Files named in one half of the ring: they stay open until its checkpoint."""
 SYNCS_MAX: Final = 8
@@ -43,9 +37,6 @@ ROOM_WAIT_SHARE: Final = 4
 """A round waits for room when the checkpoint has at most so many files to sync for each of its partitions."""
 LATE_MAX: Final = 2
 """Of the commit pool's threads: a file system may hold a write up until the sync of its file has ended."""
-THAW_AFTER_MS: Final = 1_000
-THAW_AFTER_MS_MAX: Final = 600_000
-
 JOBS_MAX: Final = 64
 """Begun in one go: recovery points and first appends of thousands of partitions may meet, and others wait for the loop."""
 
@@ -59,137 +50,6 @@ def written_now(file: RingFile, position: int, chunks: Sequence[bytes | memoryvi
     except WorldError as error:
         return error
     return None
-
-
-class Journal:
-    """The ring of one node: a file to write to, or none (yet). size 0: never one."""
-
-    def __init__(
-        self,
-        files: Files,
-        loop: Loop,
-        state: str,
-        root: str,
-        size: int,
-        new_run_id: Callable[[], bytes],
-        lines: Lines,
-    ) -> None:
-        """The ring is in the folder state; root has the partitions' folders."""
-        self._files = files
-        self._loop = loop
-        self._state = state
-        self._size = size
-        self._new_run_id = new_run_id
-        self._lines = lines
-        self.is_closed = False
-        self.root = root
-        self.file: RingFile | None = None
-        self.ring: Ring | None = None
-        self.frozen = False
-        self.is_renewing = False
-        """A thread is writing block 0 of the file: nobody else may have the folder until it has ended."""
-        self.owed: list[dict[File, Lane]] = [{}, {}]
-        """Files named in each half and not synced since, and whose they are."""
-        self.due: list[dict[File, Lane]] = [{}, {}]
-        """Of these, what the checkpoint of a half that was left has still to sync."""
-        self._doubtful: set[Lane] = set()
-        self._failures = 0
-        self._failures_seen = 0
-        self._thaw_after_ms = 0
-        self._thaw_at_ms = 0
-        self.jobs_first = max(size // JOB_WORTH_BYTES, 1) if size else 0
-        """The ring is made when so many partitions have been synced by themselves: an idle broker needs none."""
-
-    @property
-    def usable(self) -> bool:
-        return self.file is not None and not self.frozen
-
-    def prepare(self) -> None:
-        """In a pool; usable some time later, or never where the system has no such file. H5: all that it had is void."""
-        run_id, failures = self._new_run_id(), self._failures
-        self.is_renewing = self.file is not None
-
-        def prepared(file: object | None, error: BaseException | None) -> None:
-            self.is_renewing = False
-            if error is not None:
-                self._lines.warning("no journal: every partition is synced by itself", reason=str(error))
-            if file is None:
-                self._failures += 1
-                return
-            if self.file is not None:
-                self.file.close()
-            self.file = cast(RingFile, file)
-            self.ring = Ring(run_id, self._size)
-            if self.is_closed:
-                self.file.close()
-            elif self.frozen and failures == self._failures:
-                self.frozen = False
-                self._lines.info("the journal is in use again")
-
-        self._loop.run_in("read", lambda: prepare(self._files, self._state, run_id, self._size), prepared)
-
-    def freeze(self, error: WorldError) -> None:
-        """H4."""
-        self._failures += 1
-        if not self.frozen:
-            self.frozen = True
-            self._lines.error(
-                "the journal is frozen: partitions are synced by themselves until it is in use again",
-                reason=error.what,
-            )
-
-    def keep(self, lane: Lane, error: WorldError) -> None:
-        """H4: the lane's partition is in doubt. Its files are synced by who restores it, and by nobody else: a second sync
-        of one that failed proves nothing.
-        """
-        self.freeze(error)
-        self._doubtful.add(lane)
-        self._forget_files(lane)
-
-    def in_doubt(self) -> list[Committed]:
-        """H4: whose partitions are to be restored from it."""
-        return [lane.owner for lane in self._doubtful]
-
-    def restored(self, lane: Lane) -> None:
-        """What it has of the lane's partition is in synced files, or kept in a file of its own."""
-        self._doubtful.discard(lane)
-
-    def forget(self, lane: Lane) -> None:
-        """The topic was deleted: what it has of the lane's partition is nobody's."""
-        lane.journal = None
-        self._doubtful.discard(lane)
-        if self.frozen:  # else a checkpoint will come to them
-            self._forget_files(lane)
-
-    def _forget_files(self, lane: Lane) -> None:
-        for files in (*self.owed, *self.due):
-            for file in [file for file, whose in files.items() if whose.owner is lane.owner]:
-                del files[file]
-
-    def next_owed(self) -> dict[File, Lane] | None:
-        """Some of the files that are not synced yet, if there are any."""
-        return next((files for files in (*self.due, *self.owed) if files), None)
-
-    def is_needed(self) -> bool:
-        """Whether it may be somebody's only copy."""
-        return bool(self._doubtful) or self.next_owed() is not None
-
-    def may_thaw(self, now_ms: int) -> bool:
-        """Whether it is time to try (H5). Asked each second; after a failure the wait begins when this is asked."""
-        if not self.frozen or self.is_closed or self.is_renewing:
-            return False
-        if self._failures != self._failures_seen:
-            self._failures_seen = self._failures
-            has_held = now_ms - self._thaw_at_ms > THAW_AFTER_MS_MAX
-            longer_ms = min(2 * self._thaw_after_ms, THAW_AFTER_MS_MAX)
-            self._thaw_after_ms = THAW_AFTER_MS if has_held or not longer_ms else longer_ms
-            self._thaw_at_ms = now_ms + self._thaw_after_ms
-        return now_ms >= self._thaw_at_ms
-
-    def close(self) -> None:
-        self.frozen = self.is_closed = True
-        if self.file is not None:
-            self.file.close()
 
 
 class Late:

@@ -22,7 +22,8 @@ from barnabas.log.segment import OpenFiles
 from barnabas.log.take_up import forget_kept, keep, kept_of
 from barnabas.partitions.committer import CacheCommitter, Committer, Uncommitted
 from barnabas.partitions.data_folder import DataFolder
-from barnabas.partitions.journal_committer import Journal, JournalCommitter
+from barnabas.partitions.journal_committer import JournalCommitter
+from barnabas.partitions.node_journal import Journal
 from barnabas.partitions.partition import Partition
 from barnabas.partitions.recompression import Recompression
 from barnabas.partitions.reopen import REOPEN_AFTER_MS, REOPEN_AFTER_MS_MAX, Keeper, NewReign

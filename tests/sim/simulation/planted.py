@@ -17,7 +17,8 @@ from barnabas.log import compaction, log, recovery, take_up
 from barnabas.log.log import Log
 from barnabas.log.producer_state import ProducerState
 from barnabas.partitions import committer, journal_committer
-from barnabas.partitions.journal_committer import Journal, JournalCommitter
+from barnabas.partitions.journal_committer import JournalCommitter
+from barnabas.partitions.node_journal import Journal
 from barnabas.partitions.partition import Partition
 from barnabas.partitions.upkeep import Upkeep
 from barnabas.ports import WorldError
