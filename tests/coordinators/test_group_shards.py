@@ -3,6 +3,7 @@
 import pytest
 from virtual_stage import RecordedPartition, VirtualStage
 
+from barnabas import errors
 from barnabas.coordinators.group.classic import ANSWERS_A_TURN
 from barnabas.coordinators.group.coordinator import java_hash
 from barnabas.coordinators.group.facts import read_key
@@ -10,6 +11,12 @@ from barnabas.coordinators.runtime import BATCH_BYTES_MAX, GATHERED_BYTES_MAX, U
 from barnabas.records.batch import HEADER_BYTES
 from barnabas.records.record import Record, all_records
 from barnabas.wire.internal.offset_commit_key import OffsetCommitKey
+from barnabas.wire.messages import offset_fetch
+from barnabas.wire.messages.offset_fetch import (
+    OffsetFetchRequest,
+    OffsetFetchRequestGroup,
+    OffsetFetchResponse,
+)
 
 SIZE_AT = 8
 """Where the size of a batch stands in it, the largest byte first."""
@@ -117,6 +124,52 @@ def test_facts_that_are_too_many_for_a_batch_are_parted_in_order() -> None:
     assert [fact.key for part in parts for fact in part] == [fact.key for fact in facts]
     assert len(parts) == 4 and all(size_of(part) <= BATCH_BYTES_MAX for part in parts)
     assert parted(facts[:1]) == [facts[:1]]
+
+
+class TwoPartitions(VirtualStage):
+    """Group `f` belongs to the one on the stage, `g` to the other. Both have committed an offset."""
+
+    partitions = 2
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.other = RecordedPartition()
+        self.coordinator.on_partition_opened(1, self.other)
+        self.settle()
+        for group in ("f", "g"):
+            self.run(f"commit group={group} t_0=1")
+
+    def hold(self) -> None:
+        self.partition.held = self.other.held = True
+
+    def heard(self, partition: RecordedPartition, code: int) -> list[str]:
+        """What is answered when the partition's commit ends so."""
+        self.lines = []
+        partition.release(code)
+        return self.lines
+
+
+def test_each_deleted_group_has_the_answer_of_its_own_partition() -> None:
+    stage = TwoPartitions()
+    stage.hold()
+    assert stage.run("delete g f h") == ["admin waits"]
+    assert stage.heard(stage.other, errors.KAFKA_STORAGE_ERROR) == []
+    assert stage.heard(stage.partition, 0) == ["deleted: NOT_COORDINATOR, NONE, GROUP_ID_NOT_FOUND"]
+
+
+def test_each_fetched_group_has_the_answer_of_its_own_partition() -> None:
+    stage = TwoPartitions()
+    stage.hold()
+    for group in ("f", "g"):
+        assert stage.run(f"commit group={group} t_0=2") == ["admin waits"]
+    answered: list[OffsetFetchResponse] = []
+    ask = OffsetFetchRequest(groups=[OffsetFetchRequestGroup(group_id=group, topics=None) for group in "fg"])
+    stage.ask("admin", offset_fetch, ask, 8, lambda _, response: answered.append(response))
+    stage.heard(stage.partition, 0)
+    stage.heard(stage.other, errors.KAFKA_STORAGE_ERROR)
+    of_f, of_g = answered[-1].groups
+    assert (of_f.error_code, of_f.topics[0].partitions[0].committed_offset) == (0, 2)
+    assert (of_g.error_code, of_g.topics) == (errors.NOT_COORDINATOR, [])
 
 
 class Unsettled(VirtualStage):

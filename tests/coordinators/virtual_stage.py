@@ -86,6 +86,9 @@ class HandTurn:
 class VirtualStage(Stage):
     """Requests and responses pass through the codec and the handlers, as they would from a socket."""
 
+    partitions = 1
+    """Of __consumer_offsets. The first is on the stage; whoever says more opens the others."""
+
     def __init__(self, options: dict[str, str]) -> None:
         super().__init__()
         self.time = VirtualTime(1)
@@ -112,7 +115,7 @@ class VirtualStage(Stage):
             self.entropy,
             lambda: self.image,
             BrokerOptions(self.options),
-            lambda: 1,
+            lambda: self.partitions,
             Log(lambda *line: self.logged.append(line), self.time.mono_ms),
         )
         self.coordinator.start()

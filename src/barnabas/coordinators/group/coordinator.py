@@ -3,7 +3,8 @@
 A group belongs to the partition of __consumer_offsets that Java's hash of its id names, so every broker and tool agrees.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from mypy_extensions import i64
@@ -48,6 +49,8 @@ NOT_FOUND_SINCE: Final = 6
 PROTOCOL_NAMED_SINCE: Final = 5
 CLASSIC: Final = "classic"
 Reply = TypeVar("Reply")
+Failures = dict[GroupShard | None, int]
+"""The error of each shard whose commit failed: of its groups alone. None, of groups that no shard serves, is never in it."""
 
 
 class Asking(Protocol):
@@ -258,15 +261,16 @@ class GroupCoordinator:
     ) -> OffsetFetchResponse | Parked:
         """K1. An offset that was shown must not go back: what a fetch saw, it waits for."""
         groups = offset_fetch.asked(ask, version)
-        shards = dict.fromkeys(shard for shard, _ in (self._find(each.group_id) for each in groups) if shard)
-        response = offset_fetch.answered([self._fetch(each, version) for each in groups], version)
+        shards = [self._find(each.group_id)[0] for each in groups]
+        answers = [self._fetch(each, version) for each in groups]
 
-        def failed(code: int) -> OffsetFetchResponse:
-            return offset_fetch.answered(
-                [offset_fetch.refused(each, code, version) for each in groups], version
-            )
+        def settled(failed: Failures) -> OffsetFetchResponse:
+            for at, shard in enumerate(shards):
+                if shard in failed:
+                    answers[at] = offset_fetch.refused(groups[at], failed[shard], version)
+            return offset_fetch.answered(answers, version)
 
-        return all_durable(list(shards), response, failed)
+        return all_durable(shards, settled)
 
     def _fetch(self, ask: OffsetFetchRequestGroup, version: int) -> OffsetFetchResponseGroup:
         shard, code = self._find(ask.group_id)
@@ -355,19 +359,20 @@ class GroupCoordinator:
         self, ask: DeleteGroupsRequest, version: int, caller: Asking
     ) -> DeleteGroupsResponse | Parked:
         response = DeleteGroupsResponse()
-        touched: list[GroupShard] = []
+        deleted: list[tuple[GroupShard | None, DeletableGroupResult]] = []
         for group_id in dict.fromkeys(ask.groups_names):
             code, shard = self._delete(group_id)
-            response.results.append(DeletableGroupResult(group_id=group_id, error_code=code))
-            if code == 0 and shard is not None and shard not in touched:
-                touched.append(shard)
+            result = DeletableGroupResult(group_id=group_id, error_code=code)
+            response.results.append(result)
+            if code == 0:
+                deleted.append((shard, result))
 
-        def failed(code: int) -> DeleteGroupsResponse:
-            for result in response.results:
-                result.error_code = result.error_code or code
+        def settled(failed: Failures) -> DeleteGroupsResponse:
+            for shard, result in deleted:
+                result.error_code = failed.get(shard, 0)
             return response
 
-        return all_durable(touched, response, failed)
+        return all_durable([shard for shard, _ in deleted], settled)
 
     def _delete(self, group_id: str) -> tuple[int, GroupShard | None]:
         shard, code = self._find(group_id)
@@ -383,27 +388,26 @@ class GroupCoordinator:
 
 def durable(shard: GroupShard, response: Reply, failed: Callable[[int], Reply]) -> Reply | Parked:
     """K1: the response once all that the shard has applied is committed."""
-    return all_durable([shard], response, failed)
+    return all_durable([shard], lambda codes: failed(codes[shard]) if codes else response)
 
 
-def all_durable(
-    shards: Sequence[GroupShard], response: Reply, failed: Callable[[int], Reply]
-) -> Reply | Parked:
-    """The response once every shard is where it was seen; at once when all are."""
-    waiting = [shard for shard in shards if shard.has_uncommitted]
+def all_durable(shards: Iterable[GroupShard | None], settled: Callable[[Failures], Reply]) -> Reply | Parked:
+    """K1: settled(the shards whose commit failed) once every shard is where it was seen; at once when all are."""
+    waiting = [shard for shard in dict.fromkeys(shards) if shard is not None and shard.has_uncommitted]
+    failed: Failures = {}
     if not waiting:
-        return response
+        return settled(failed)
     parked = Parked()
     left = len(waiting)
-    worst = 0
 
-    def one(code: int) -> None:
-        nonlocal left, worst
+    def one(shard: GroupShard, code: int) -> None:
+        nonlocal left
         left -= 1
-        worst = worst or code
+        if code:
+            failed[shard] = code
         if left == 0:
-            parked.complete(failed(worst) if worst else response)
+            parked.complete(settled(failed))
 
     for shard in waiting:
-        shard.when_durable(one)
+        shard.when_durable(partial(one, shard))
     return parked
