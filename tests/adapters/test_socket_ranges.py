@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,31 @@ def test_a_cold_range_is_read_by_a_thread_and_keeps_its_place(
     assert bytes(heard) == b"head" + content + b"tail"
     assert warmed and warmed == sorted(warmed), "by a thread, in order"
     assert ear.connection.unsent_bytes() == 0
+
+
+@pytest.mark.patches
+def test_what_stands_before_a_cold_range_does_not_wait_for_it(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole reply may be there. The kernel would hold it for 200 ms to let the range share its packet."""
+    file, content = cold_file(tmp_path, SHARED_BYTES_MAX)
+    is_read = threading.Event()
+    monkeypatch.setattr(network_module, "read_warm", lambda fd, into, position: False)
+    monkeypatch.setattr(network_module, "is_cold", lambda fd, position, size: True)
+    monkeypatch.setattr(network_module, "warm", lambda file, at, size: is_read.wait(10))
+    peer, ear = server.peer()
+    ear.connection.send([b"reply", b"header", FileRange(file, 0, len(content))])
+    peer.settimeout(0.1)
+    try:
+        assert peer.recv(1 << 20) == b"replyheader"
+    finally:
+        is_read.set()
+    server.turn_until(lambda: ear.connection.unsent_bytes() == 0)
+    peer.settimeout(10)
+    heard = bytearray()
+    while len(heard) < len(content):
+        heard += peer.recv(1 << 20)
+    assert heard == content
 
 
 @pytest.mark.patches

@@ -6,8 +6,8 @@ N2  Pieces leave in the order they were queued. What received() queues leaves to
     bytes go into one sendmsg, and ranges of up to COPIED_BYTES_MAX among them, copied to a room that all connections share: of
     what does not leave, the range is kept and not the copy. A larger range goes by sendfile where the file has a descriptor, in slices
     of RANGE_BYTES where it has none, so a slow reader costs no memory; a fast one gets TURN_BYTES before the others have their turn.
-    A range that is not in the page cache is brought there by the read pool first: the loop never waits for the disk, and
-    the pieces behind it keep their place.
+    A range that is not in the page cache is brought there by the read pool first: the loop never waits for the disk, the
+    pieces before it do not wait, and those behind it keep their place.
 N3  closed() never comes from inside a call of the receiver's own; after it a connection calls nobody.
 N4  An orderly close reads what lies unread first: a socket closed over unread bytes sends RST, and the peer would lose
     the reply that it has not read yet.
@@ -257,6 +257,8 @@ class SocketConnection:
         if self._writing:
             self._writing = False
             self._loop.remove_writer(self._fd)
+        # What was sent with MSG_MORE is held for this range, up to 200 ms: to set the option again pushes it out.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._warming = True
 
         def warmed(_: object | None, error: BaseException | None) -> None:
