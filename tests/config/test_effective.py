@@ -95,10 +95,13 @@ def test_topic_options_are_typed():
     assert found.timestamp_type_log_append
     assert found.min_cleanable_dirty_ratio == 0.25
     assert not found.durability_sync
-    assert found.validate_records
+    assert found.opens_compressed
     assert found.segment_bytes == 77
     plain = topic_options({"cleanup.policy": ""}, BrokerOptions({}))
     assert (plain.cleanup_compact, plain.cleanup_delete, plain.durability_sync) == (False, False, True)
+    assert not (plain.opens_compressed or plain.opens_batches)
+    recompressing = topic_options({"compression.type": "lz4"}, BrokerOptions({}))
+    assert (recompressing.opens_compressed, recompressing.opens_batches) == (False, True)
     assert not topic_options({}, BrokerOptions({"barnabas.durability": "cache"})).durability_sync
 
 

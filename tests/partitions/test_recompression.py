@@ -9,12 +9,14 @@ from journal_bench import Bench
 from barnabas import errors
 from barnabas.partitions.partition import Appended, Partition, Pending, Refused
 from barnabas.partitions.recompression import INLINE_BYTES_MAX
-from barnabas.records.batch import CODECS
+from barnabas.records.batch import CODECS, HEADER_BYTES, seal
 from barnabas.records.record import Record, batches, build_batch, records_of
 
 SMALL = b"small"
 LARGE = b"large" * INLINE_BYTES_MAX
 MINUTE_MS = 60_000
+BODY_AT = 21
+"""Behind what the leader writes into a batch: offset, epoch and, unchanged here, the checksum."""
 
 
 class Sending:
@@ -31,12 +33,14 @@ class Sending:
         return self.bench.partition("a")
 
     def send(self, value: bytes, sequence: int | None = None) -> Appended:
-        number, self.sent = self.sent, self.sent + 1
-        now_ms = self.bench.time.wall_ms()
         fields = (
             {} if sequence is None else {"producer_id": 9, "producer_epoch": 0, "base_sequence": sequence}
         )
-        batch = build_batch([Record(None, value, now_ms)], **fields)
+        return self.append(build_batch([Record(None, value, self.bench.time.wall_ms())], **fields))
+
+    def append(self, batch: bytes) -> Appended:
+        number, self.sent = self.sent, self.sent + 1
+        now_ms = self.bench.time.wall_ms()
         appended = self.partition.append(batch, 0, len(batch), 12, now_ms)
         if isinstance(appended, Pending):
             appended.then(lambda later: self._tell(number, later))
@@ -84,6 +88,48 @@ def test_what_is_of_the_codec_already_goes_as_it_came() -> None:
     assert not isinstance(it.send(LARGE), Pending)
     it.settle(1)
     assert it.kept() == [("none", LARGE)]
+
+
+def keyed(it: Sending, value: bytes, codec: str) -> bytes:
+    return build_batch([Record(b"k", value, it.bench.time.wall_ms())], codec=codec)
+
+
+@pytest.mark.parametrize("topics_codec", ["producer", "gzip"])
+@pytest.mark.parametrize("why", [{"cleanup_policy": "compact"}, {"barnabas_validate": "records"}])
+def test_what_is_opened_to_be_checked_alone_is_opened_by_a_thread_too(
+    topics_codec: str, why: dict[str, str]
+) -> None:
+    """Of the topic's codec already: a hundred bytes may open to megabytes. Then it goes as it came."""
+    it = Sending()
+    it.bench.set("a", compression_type=topics_codec, **why)
+    large, small = keyed(it, LARGE, "gzip"), keyed(it, SMALL, "gzip")
+    assert len(large) < INLINE_BYTES_MAX
+    assert isinstance(it.append(large), Pending)
+    assert isinstance(it.append(small), Pending), "it waits behind the large one"
+    it.settle(2)
+    assert it.told == [(0, 0, 1), (1, 0, 2)]
+    assert not isinstance(it.append(small), Pending)
+    it.settle(3)
+    assert [it.partition.read_bytes(offset, 1)[BODY_AT:] for offset in (1, 2, 3)] == [
+        each[BODY_AT:] for each in (large, small, small)
+    ]
+
+
+def test_what_came_plain_and_stays_so_is_checked_at_once() -> None:
+    it = Sending()
+    it.bench.set("a", compression_type="producer", cleanup_policy="compact")
+    assert not isinstance(it.append(keyed(it, LARGE, "none")), Pending)
+
+
+def test_a_thread_finds_that_what_stays_as_it_came_does_not_open() -> None:
+    it = Sending()
+    it.bench.set("a", compression_type="producer", cleanup_policy="compact")
+    batch = bytearray(keyed(it, LARGE, "gzip"))
+    batch[HEADER_BYTES + 20] ^= 0xFF
+    seal(batch)
+    assert isinstance(it.append(bytes(batch)), Pending)
+    it.settle(1)
+    assert it.told == [(0, errors.INVALID_RECORD, -1)]
 
 
 def test_the_order_of_arrival_is_the_order_of_offsets() -> None:

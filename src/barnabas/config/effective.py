@@ -207,6 +207,8 @@ class TopicOptions:
         "min_cleanable_dirty_ratio",
         "min_compaction_lag_ms",
         "min_insync_replicas",
+        "opens_batches",
+        "opens_compressed",
         "retention_bytes",
         "retention_ms",
         "segment_bytes",
@@ -217,7 +219,6 @@ class TopicOptions:
         "timestamp_before_max_ms",
         "timestamp_before_unlimited",
         "timestamp_type_log_append",
-        "validate_records",
     )
 
     def __init__(self, overrides: Mapping[str, str], broker: BrokerOptions) -> None:
@@ -251,7 +252,10 @@ class TopicOptions:
         self.timestamp_before_max_ms = int(text("message.timestamp.before.max.ms"))
         self.timestamp_before_unlimited = self.timestamp_before_max_ms == LONG_MAX
         self.timestamp_type_log_append = text("message.timestamp.type") == "LogAppendTime"
-        self.validate_records = text("barnabas.validate") == "records"
+        self.opens_compressed = self.cleanup_compact or text("barnabas.validate") == "records"
+        """Compressed batches are opened to check their records."""
+        self.opens_batches = self.opens_compressed or self.compression_codec != AS_SENT
+        """For whatever reason."""
 
 
 def topic_options(overrides: Mapping[str, str], broker: BrokerOptions) -> TopicOptions:

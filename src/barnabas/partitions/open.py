@@ -13,7 +13,7 @@ from typing import Final
 
 from barnabas import errors
 from barnabas.cluster.image import Topic
-from barnabas.config.effective import AS_SENT, BrokerOptions, TopicOptions, topic_options
+from barnabas.config.effective import BrokerOptions, TopicOptions, topic_options
 from barnabas.log import folder as names
 from barnabas.log.loading import load_log, stand_in
 from barnabas.log.log import Log
@@ -297,8 +297,8 @@ class Partitions:
             self._recompress(partition)
 
     def _recompress(self, partition: Partition) -> None:
-        """Only a topic with a codec pays for what changes codecs."""
-        if partition.options.compression_codec != AS_SENT and not partition.recompresses:
+        """Only a topic that opens batches pays for what does it."""
+        if partition.options.opens_batches and not partition.recompresses:
             partition.recompress(Recompression(partition, self._loop, self.uncommitted))
 
     def closing(self, name: str, topic_id: bytes) -> Iterator[None]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from barnabas import errors
-from barnabas.config.effective import AS_SENT, TopicOptions
+from barnabas.config.effective import TopicOptions
 from barnabas.log.log import Log
 from barnabas.log.producer_state import Duplicate
 from barnabas.log.segment import read
@@ -205,8 +205,8 @@ class Partition:
         return self._detour is not None
 
     def recompress(self, detour: Detour) -> None:
-        """From now on batches go through detour, if the topic has a codec; else only as long as some wait there."""
-        is_needed = self.options.compression_codec != AS_SENT or detour.is_waited_for()
+        """From now on batches go through detour, if the topic opens any; else only as long as some wait there."""
+        is_needed = self.options.opens_batches or detour.is_waited_for()
         self._detour = detour if is_needed else None
 
     def append_own(self, batch: bytes, now_ms: int) -> int:

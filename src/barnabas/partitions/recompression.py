@@ -1,7 +1,8 @@
-"""Batches of a partition on their way into the codec of its topic: `compression.type` other than `producer`.
+"""Batches of a partition that are opened before they are appended: on their way into the codec of its topic
+(`compression.type` other than `producer`), or because their records are checked (compacted topics, `barnabas.validate=records`).
 
 Q1  Batches are appended in the order in which they came: what comes behind one that is in the thread waits for it, also what
-    needs no thread, and what comes after the option went back to `producer`. Sequences are checked when a batch is appended.
+    needs no thread, and what comes after the options went back. Sequences are checked when a batch is appended.
 Q2  What waits is answered once: when it has been appended and committed, when it is refused, or when the partition is given up
     (a failed write, another leader, a deleted topic, the end of the node); the thread's result is dropped then.
 Q3  What waits counts among the uncommitted bytes, whose budget stops the reading of sockets.
@@ -17,11 +18,12 @@ from barnabas.partitions.committer import Uncommitted
 from barnabas.partitions.partition import Appended, Partition, Pending, Refused
 from barnabas.ports import Loop
 from barnabas.records.batch import read_header
+from barnabas.records.compression import NONE
 from barnabas.records.faults import OF_RECORDS, record_faults
 from barnabas.records.recompress import named_codec, opens_within, recompressed
 
 INLINE_BYTES_MAX: Final = 4096
-"""So much is compressed by the loop: 4 to 90 µs, half a millisecond at zstd's highest levels; two thread hops cost 100."""
+"""So much is opened or compressed by the loop: 4 to 90 µs, half a millisecond at zstd's highest levels; two hops cost 100."""
 
 
 class Waiting:
@@ -39,7 +41,7 @@ class Waiting:
 
 
 class Recompression:
-    """What stands before one partition while its topic has a codec, and until what waits has been appended."""
+    """What stands before one partition while its topic opens batches, and until what waits has been appended."""
 
     __slots__ = ("_loop", "_partition", "_queue", "_uncommitted")
 
@@ -53,9 +55,13 @@ class Recompression:
         """What became of a producer's batch; None: it is appended as it came."""
         options = self._partition.options
         if not self._queue:
-            if options.compression_codec in (AS_SENT, named_codec(content, start, size)):
+            codec = named_codec(content, start, size)
+            stays = options.compression_codec in (AS_SENT, codec)
+            if stays and (codec == NONE or not options.opens_compressed):
                 return None
             if size <= INLINE_BYTES_MAX and opens_within(content, start, size, INLINE_BYTES_MAX):
+                if stays:
+                    return None
                 return self._append(recompressed(content, start, size, options, version, now_ms), now_ms)
         waiting = Waiting(content, start, size, version, now_ms)
         self._queue.append(waiting)

@@ -81,7 +81,7 @@ def validate_produced(
         if flaws == 0:
             return header
         return flaws_code(flaws, header, options, now_ms, content, start + HEADER_BYTES) or header
-    if options.cleanup_compact or options.validate_records:
+    if options.opens_compressed:
         opened = open_records(content, start, header, options, now_ms)
         return opened if isinstance(opened, int) else header
     return header
