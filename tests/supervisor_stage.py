@@ -95,6 +95,7 @@ class Stage:
         self.live: dict[int, VirtualChild] = {}
         self.starts: list[tuple[int, int]] = []
         self.burials: list[tuple[int, int]] = []
+        self.burial_ms = BURIAL_MS
         self.burial_errors: list[WorldError | None] = []
         self.burying: set[int] = set()
         self.refused_starts = 0
@@ -166,7 +167,7 @@ class Stage:
             self.burying.remove(node)
             done(self.burial_errors.pop(0) if self.burial_errors else None)
 
-        self.loop.after(BURIAL_MS, buried)
+        self.loop.after(self.burial_ms, buried)
 
     # -- what a test does
 

@@ -6,12 +6,14 @@ import pytest
 
 from barnabas.ports import WorldError
 from barnabas.supervisor import (
+    BURYING_TOLD_MS,
     CRASHES_MS,
     ENDS_MAX,
     HOPELESS_MS,
     PROVEN_MS,
     RETURNS_MS,
     STARTING_SILENT_MS,
+    STILL_BURYING,
     STOP_MS,
 )
 from supervisor_stage import (
@@ -168,6 +170,34 @@ def test_a_single_worker_is_restarted_and_never_buried() -> None:
     stage.time.run_for(CRASHES_MS)
     assert stage.states() == "serving" and not stage.burials
     assert stage.end() is True
+
+
+def test_a_burial_that_lasts_is_told_each_minute_and_waited_for() -> None:
+    """Whether its disk hangs or there is much to recover: nobody but the kernel can end it."""
+    stage = Stage()
+    stage.burial_ms = 3 * BURYING_TOLD_MS + BURYING_TOLD_MS // 2
+    stage.acts[1] = [ready_in(100), never]
+    stage.begin()
+    stage.kill(1)
+    stage.time.run_until(lambda: stage.states() == "waiting serving serving")
+    told = [line for line in stage.lines if line.startswith(STILL_BURYING)]
+    assert told == [
+        f"{STILL_BURYING} {{'worker': 1, 'for_ms': {count * BURYING_TOLD_MS}}}" for count in (1, 2, 3)
+    ]
+    stage.time.run_for(2 * BURYING_TOLD_MS)
+    assert sum(line.startswith(STILL_BURYING) for line in stage.lines) == 3
+
+
+def test_a_stop_waits_for_a_burial_that_lasts_and_says_for_what() -> None:
+    stage = Stage()
+    stage.burial_ms = 3 * BURYING_TOLD_MS
+    stage.acts[1] = [ready_in(100), never]
+    stage.begin()
+    stage.kill(1)
+    stage.time.run_until(lambda: bool(stage.burying))
+    assert stage.end() is True
+    assert not any("are killed" in line for line in stage.lines), "there is none to be killed"
+    assert sum(line.startswith(STILL_BURYING) for line in stage.lines) == 2
 
 
 def test_after_a_failed_burial_it_is_started_again() -> None:

@@ -7,7 +7,7 @@
 
 W1  A node id has one process at most: the next is started only when the end of the one before was told.
 W2  A worker is buried only while it has no process, and gets none until the burial has ended, well or not. Burials come one
-    after the other: they write the same checkpoints.
+    after the other: they write the same checkpoints. Nothing bounds one but its end, or this process's: it is told (0009).
 W3  A worker that dies is restarted at once. One that is not ready restart_ms after it died, or that dies CRASHES_MAX times
     in CRASHES_MS, is buried if another one serves. With nobody to take over, it may take as long as it needs, and is
     started more and more rarely if it keeps dying.
@@ -49,6 +49,8 @@ RETURN_READY_MS: Final = 30_000
 AGAIN_MS: Final = 1_000
 REMEDY: Final = "Mend the cause (the workers' own lines above say more), then start again."
 STOP_MS: Final = 30_000
+BURYING_TOLD_MS: Final = 60_000
+STILL_BURYING: Final = "a dead worker's logs are still being recovered, and nobody leads them until then (does the disk of the data folder answer?)"
 STARTING_SILENT_MS: Final = 180_000
 """Without any work on its start. A worker that waits for one sync of gigabytes does none: this must be long."""
 KILLED: Final = -9
@@ -132,6 +134,8 @@ class Supervisor:
         self._no_hope = False
         self._graves: list[Worker] = []
         self._burying: Worker | None = None
+        self._burying_since_ms = 0
+        self._burying_timer: Timer | None = None
         self._on_started: Callable[[StartFailed | None], None] | None = None
         self._on_stopped: Callable[[bool], None] | None = None
         self._kill_timer: Timer | None = None
@@ -167,8 +171,9 @@ class Supervisor:
                 worker.child.kill()
 
     def _kill_late(self) -> None:
-        self._log.error("workers did not stop in time and are killed", after_ms=STOP_MS)
-        self.kill()
+        if any(worker.child is not None for worker in self.workers.values()):
+            self._log.error("workers did not stop in time and are killed", after_ms=STOP_MS)
+            self.kill()
 
     def _end(self, worker: Worker, clean: bool) -> None:
         worker.state = "ended"
@@ -413,10 +418,20 @@ class Supervisor:
             return
         self._burying = worker
         self._log.warning("the others take over from a worker", worker=worker.node_id)
+        self._burying_since_ms = self._clock.mono_ms()
+        self._burying_timer = self._waits.call_after(BURYING_TOLD_MS, self._still_burying)
         self._take_over(worker.node_id, lambda error: self._buried(worker, error))
+
+    def _still_burying(self) -> None:
+        assert self._burying is not None
+        for_ms = self._clock.mono_ms() - self._burying_since_ms
+        self._log.warning(STILL_BURYING, worker=self._burying.node_id, for_ms=for_ms)
+        self._burying_timer = self._waits.call_after(BURYING_TOLD_MS, self._still_burying)
 
     def _buried(self, worker: Worker, error: WorldError | None) -> None:
         self._burying = None
+        if self._burying_timer is not None:
+            self._burying_timer.cancel()
         worker.is_buried = error is None
         if self._on_stopped is not None:
             self._end(worker, worker.is_buried)
