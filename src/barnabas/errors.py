@@ -1,7 +1,6 @@
 """Every error code of the Kafka protocol (4.3), once: its number, its name, whether a client may try again.
 
-A code is a plain int wherever it travels: per-partition outcomes are returned, never raised.
-A request that fails as a whole, off the hot path, raises KafkaError; one place turns it into a response.
+A code is a plain int wherever it travels: outcomes are returned, never raised.
 Source: the error table of the Kafka protocol guide.
 """
 
@@ -317,15 +316,6 @@ RETRIABLE: Final = frozenset(
         SHARE_SESSION_LIMIT_REACHED,
     }
 )
-
-
-class KafkaError(Exception):
-    """A request failed as a whole with a code of the protocol; text is ours and may be empty."""
-
-    def __init__(self, code: int, text: str = "") -> None:
-        super().__init__(f"{NAMES.get(code, code)}: {text}" if text else NAMES.get(code, str(code)))
-        self.code = code
-        self.text = text
 
 
 def name_of(code: int) -> str:

@@ -344,17 +344,6 @@ class MetaStore(Protocol):
     def close(self) -> None: ...
 
 
-class ObjectStore(Protocol):
-    """An object store: whole objects by key."""
-
-    def put(self, key: str, content: bytes, done: Callable[[WorldError | None], None]) -> None: ...
-    def get(
-        self, key: str, start: int, size: int, done: Callable[[bytes | None, WorldError | None], None]
-    ) -> None: ...
-    def list(self, prefix: str, done: Callable[[Sequence[str], WorldError | None], None]) -> None: ...
-    def delete(self, key: str, done: Callable[[WorldError | None], None]) -> None: ...
-
-
 # -- chance ----------------------------------------------------------------------------------------
 
 

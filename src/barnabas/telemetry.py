@@ -110,7 +110,7 @@ class Telemetry:
 
 
 class Log:
-    """Writes lines of four levels; rate-limited per message so that no peer can fill a disk with them."""
+    """Writes lines of three levels; rate-limited per message so that no peer can fill a disk with them."""
 
     LINES_PER_MESSAGE_AND_MINUTE: Final = 60
 
@@ -127,9 +127,6 @@ class Log:
         known = {"trace": "debug", "warn": "warning", "fatal": "error", "off": "off", "all": "debug"}
         wanted = (level or self._start_level).lower()
         self.level = known.get(wanted, wanted)
-
-    def debug(self, message: str, **fields: object) -> None:
-        self._line("debug", message, fields)
 
     def info(self, message: str, **fields: object) -> None:
         self._line("info", message, fields)

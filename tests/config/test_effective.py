@@ -115,7 +115,6 @@ def test_broker_options_forget_what_they_knew_when_a_layer_changes():
     broker.set_dynamic({}, {})
     assert broker.get_int("log.cleaner.threads") == 1
     assert broker.get_bool("auto.create.topics.enable")
-    assert broker.get_list("group.consumer.assignors") == ["uniform", "range"]
 
 
 @pytest.mark.parametrize(

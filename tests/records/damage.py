@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from struct import pack_into
 from typing import Final
 
+from librt.strings import BytesWriter
+
 from barnabas import errors
 from barnabas.records.batch import CODECS, HEADER_BYTES, LENGTH_AT, seal
-from barnabas.records.record import Record, build_batch, varint
+from barnabas.records.record import Record, build_batch, write_varint
 
 NOW_MS: Final = 1_700_000_000_000
 
@@ -62,6 +64,12 @@ class Case:
 
     def __repr__(self) -> str:
         return f"{self.topic}: {self.name}"
+
+
+def varint(value: int) -> bytes:
+    out = BytesWriter()
+    write_varint(out, value)
+    return out.getvalue()
 
 
 def good(

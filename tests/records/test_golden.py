@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from barnabas.config.effective import BrokerOptions, topic_options
-from barnabas.records import control
 from barnabas.records.batch import CODECS, check_crc
 from barnabas.records.record import Record, batches, build_batch, records_of
 from barnabas.records.validate import validate_produced
@@ -71,12 +70,14 @@ def test_our_builder_writes_the_same_records(path: Path) -> None:
     assert list(records_of(ours, again, 0)) == list(records_of(content, header, at))
 
 
-@pytest.mark.parametrize(("name", "kind"), [("abort", control.ABORT), ("commit", control.COMMIT)])
+@pytest.mark.parametrize(("name", "kind"), [("abort", 0), ("commit", 1)])
 def test_markers_are_javas_byte_for_byte(name: str, kind: int) -> None:
+    """Versions 0, then the kind, and the coordinator's epoch."""
     content = (GOLDEN / f"marker-java-{name}.bin").read_bytes()
-    assert control.marker(kind, 7, 3, 9, FIRST_MS) == content
+    marker = Record(bytes([0, 0, 0, kind]), bytes([0, 0, 0, 0, 0, 9]), FIRST_MS)
+    assert content == build_batch([marker], producer_id=7, producer_epoch=3, transactional=True, control=True)
     ((header, at),) = batches(content)
     assert header.is_control
     assert header.is_transactional
     (record,) = records_of(content, header, at)
-    assert control.kind_of(record) == kind
+    assert (record.key, record.value, record.timestamp) == (marker.key, marker.value, FIRST_MS)

@@ -3,11 +3,10 @@
 from struct import pack_into
 
 import pytest
-from damage import NOW_MS, body_cases, field, good, more, with_body
+from damage import NOW_MS, body_cases, field, good, more, varint, with_body
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barnabas.records import control
 from barnabas.records.batch import (
     CODECS,
     HEADER_BYTES,
@@ -27,7 +26,6 @@ from barnabas.records.record import (
     build_batch,
     read_varint,
     records_of,
-    varint,
 )
 
 HEADERS = st.lists(st.tuples(st.text(max_size=5), st.none() | st.binary(max_size=5)), max_size=3).map(tuple)
@@ -132,7 +130,7 @@ def with_length(batch: bytes, length: int) -> bytes:
 
 
 def test_all_records_leaves_out_control_batches() -> None:
-    marker = control.marker(control.COMMIT, 7, 0, 0, NOW_MS)
+    marker = build_batch([Record(b"\0\0\0\1", bytes(6), NOW_MS)], control=True)
     records = list(all_records(good(NOW_MS) + marker + good(NOW_MS, "lz4", base_offset=4)))
     assert [record.offset for record in records] == [0, 1, 2, 4, 5, 6]
 
@@ -165,17 +163,6 @@ def test_the_head_is_outside_the_checksum() -> None:
 def test_sequences_wrap(first: int, count: int, last: int) -> None:
     batch = good(NOW_MS, count=count, producer_id=1, producer_epoch=0, base_sequence=first)
     assert read_header(batch, 0).last_sequence == last
-
-
-def test_marker_epochs_are_signed() -> None:
-    (record,) = read(control.marker(control.ABORT, 7, 0, -1, NOW_MS))
-    assert record.value == b"\x00\x00\xff\xff\xff\xff"
-
-
-@pytest.mark.parametrize("key", [None, b"", b"\x00\x00\x00"])
-def test_a_control_record_without_its_type_is_refused(key: bytes | None) -> None:
-    with pytest.raises(BadRecord):
-        control.kind_of(Record(key, None))
 
 
 def test_a_body_of_nothing_is_no_record() -> None:

@@ -12,6 +12,8 @@ from barnabas.ports import Compare, MetaStore, WorldError
 from barnabas.wire.messages import create_topics, describe_configs, metadata
 
 TOPIC, BROKER, LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
+NOT_ASKED = -(1 << 31)
+"""Authorized operations, of whoever did not ask for them."""
 
 
 def topic_of(client: RawClient, name: str) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from administering import topic_of
+from administering import NOT_ASKED, topic_of
 from covers import covers
 from rawclient import RawClient, batch_of
 
@@ -23,7 +23,6 @@ from barnabas.wire.messages.describe_log_dirs import DescribableLogDirTopic
 from barnabas.wire.messages.describe_topic_partitions import Cursor, TopicRequest
 
 NODE_ID = 7
-NOT_ASKED = -2147483648
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
+from administering import NOT_ASKED
 from covers import covers
 from rawclient import RawClient
 
 from barnabas import errors
-from barnabas.server.rights import GROUP_OPERATIONS, NOT_ASKED
+from barnabas.server.rights import GROUP_OPERATIONS
 from barnabas.wire.messages import (
     delete_groups,
     describe_groups,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from administering import topic_of
+from administering import NOT_ASKED, topic_of
 from covers import covers
 from rawclient import RawClient
 
@@ -14,7 +14,6 @@ from barnabas.wire.messages import find_coordinator, metadata
 
 NODE_ID = 7
 OTHER_ID = b"9" * 16
-NOT_ASKED = -2147483648
 TOPIC_OPERATIONS = 3576
 """Bits of READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS and ALTER_CONFIGS (KIP-430)."""
 CLUSTER_OPERATIONS = 8096

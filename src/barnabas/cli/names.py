@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import click
 
-Decorated = Callable[[Callable[..., Any]], Callable[..., Any]]
 PATIENCE_S: Final = 1.0
 
 

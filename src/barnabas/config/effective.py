@@ -119,9 +119,6 @@ class BrokerOptions:
     def get_bool(self, name: str) -> bool:
         return self.get_str(name).strip().lower() == "true"
 
-    def get_list(self, name: str) -> list[str]:
-        return split_list(self.get_str(name))
-
 
 def broker_synonyms(name: str, broker: BrokerOptions) -> list[Synonym]:
     """A broker option's values as DescribeConfigs lists them, by layer; options that share a meaning count as one.
@@ -202,7 +199,6 @@ class TopicOptions:
         "flush_messages",
         "flush_ms",
         "index_interval_bytes",
-        "max_compaction_lag_ms",
         "max_message_bytes",
         "min_cleanable_dirty_ratio",
         "min_compaction_lag_ms",
@@ -237,7 +233,6 @@ class TopicOptions:
         self.flush_messages = int(text("flush.messages"))
         self.flush_ms = int(text("flush.ms"))
         self.index_interval_bytes = int(text("index.interval.bytes"))
-        self.max_compaction_lag_ms = int(text("max.compaction.lag.ms"))
         self.max_message_bytes = int(text("max.message.bytes"))
         self.min_cleanable_dirty_ratio = float(text("min.cleanable.dirty.ratio"))
         self.min_compaction_lag_ms = int(text("min.compaction.lag.ms"))

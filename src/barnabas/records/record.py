@@ -68,13 +68,6 @@ class Record:
         return f"Record({self.offset}, key={self.key!r}, value={self.value!r}, timestamp={self.timestamp})"
 
 
-def varint(value: int) -> bytes:
-    """Zigzag."""
-    out = BytesWriter()
-    write_varint(out, value)
-    return out.getvalue()
-
-
 def write_varint(out: BytesWriter, value: int) -> None:
     if 0 <= value < 64:
         out.append(value << 1)

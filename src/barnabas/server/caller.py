@@ -6,7 +6,7 @@ from barnabas.ports import Connection
 class Caller:
     """What handlers may know of the peer."""
 
-    __slots__ = ("client", "client_id", "connection", "host", "listener", "principal", "software")
+    __slots__ = ("client", "client_id", "connection", "host", "listener", "principal")
 
     def __init__(self, connection: Connection, listener: str) -> None:
         self.connection = connection
@@ -15,7 +15,6 @@ class Caller:
         self.client: bytes | None = b""
         self.client_id = ""
         self.principal = "User:ANONYMOUS"
-        self.software = ("unknown", "unknown")
 
     def call_itself(self, client: bytes | None, client_id: str | None) -> None:
         """A request named another client id than the one before it: as it came, and as text."""

@@ -14,4 +14,3 @@ def bits(*operations: int) -> int:
 TOPIC_OPERATIONS: Final = bits(3, 4, 5, 6, 7, 8, 10, 11)
 GROUP_OPERATIONS: Final = bits(3, 6, 8, 10, 11)
 CLUSTER_OPERATIONS: Final = bits(5, 7, 8, 9, 10, 11, 12)
-NOT_ASKED: Final = -2147483648

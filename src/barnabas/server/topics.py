@@ -21,7 +21,6 @@ from barnabas.cluster import changes
 from barnabas.cluster.changes import TopicResult, TopicRules
 from barnabas.cluster.decision import Decision
 from barnabas.cluster.image import (
-    CLUSTER_DEFAULT,
     BrokerRegistered,
     BrokerRemoved,
     Fact,
@@ -176,10 +175,7 @@ class TopicChanges:
 
     def use_broker_overrides(self, image: Image) -> None:
         """Dynamic broker options changed: topics that take their default from them follow."""
-        self._options.set_dynamic(
-            image.overrides.get(("broker", str(self._node_id)), {}),
-            image.overrides.get(("broker", CLUSTER_DEFAULT), {}),
-        )
+        self._options.set_dynamic(image.broker_overrides(self._node_id), image.cluster_overrides())
         for topic in self._known.values():
             self._partitions.reconfigure(topic)
 

@@ -31,7 +31,6 @@ def handle(broker: Broker, ask: ApiVersionsRequest, version: int, caller: Caller
     if version >= 3:
         if not (SOFTWARE.match(ask.client_software_name) and SOFTWARE.match(ask.client_software_version)):
             return ApiVersionsResponse(error_code=errors.INVALID_REQUEST)
-        caller.software = (ask.client_software_name, ask.client_software_version)
     return ApiVersionsResponse(
         api_keys=[
             ApiVersion(api_key=key, min_version=0 if key == PRODUCE else low, max_version=high)
