@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from barnabas.config.effective import BrokerOptions
 from barnabas.node import StartFailed
 from barnabas.partitions.waits import Waits
-from barnabas.ports import Child, Event, WorldError
+from barnabas.ports import Child, OnEvent, OnExit, WorldError
 from barnabas.supervisor import (
     RETURNS_MS,
     Supervisor,
@@ -121,13 +121,7 @@ class Stage:
 
     # -- the world
 
-    def start(
-        self,
-        arguments: Sequence[str],
-        first_line: str,
-        on_event: Callable[[Event], None],
-        on_exit: Callable[[int, str], None],
-    ) -> Child:
+    def start(self, arguments: Sequence[str], first_line: str, on_event: OnEvent, on_exit: OnExit) -> Child:
         node = json.loads(first_line)["node"]
         assert node not in self.live, "W1: two processes of one node"
         assert node not in self.burying, "W2: started while it is buried"

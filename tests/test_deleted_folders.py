@@ -64,6 +64,17 @@ def delete(found: VirtualWorkers) -> None:
     )
 
 
+def deleted_behind_a_dead_worker(seed: int, restart_ms: int) -> VirtualWorkers:
+    """Worker 1 led some of the topic; it is away for five seconds."""
+    found = machine(seed, restart_ms)
+    make(found)
+    found.delay_start(1, [5_000])
+    found.kill_worker(1)
+    found.time.run_for(100)
+    delete(found)
+    return found
+
+
 def folders(found: VirtualWorkers) -> list[str]:
     return [name for name in found.disk.list(ROOT) if name.startswith("t-")]
 
@@ -72,12 +83,7 @@ def folders(found: VirtualWorkers) -> list[str]:
 @pytest.mark.parametrize("restart_ms", [0, 60_000])
 def test_what_a_dead_worker_led_is_removed_too(seed: int, restart_ms: int) -> None:
     """Whether others take over from it or it comes back: none of them hears of the topic."""
-    found = machine(seed, restart_ms)
-    make(found)
-    found.delay_start(1, [5_000])
-    found.kill_worker(1)
-    found.time.run_for(100)
-    delete(found)
+    found = deleted_behind_a_dead_worker(seed, restart_ms)
     found.time.run_for(1_000)
     assert folders(found)
     found.time.run_for(LONG_MS)
@@ -98,12 +104,7 @@ def test_what_it_had_renamed_only_goes_as_well() -> None:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("restart_ms", [0, 60_000])
 def test_a_topic_made_anew_keeps_its_folders(seed: int, restart_ms: int) -> None:
-    found = machine(seed, restart_ms)
-    make(found)
-    found.delay_start(1, [5_000])
-    found.kill_worker(1)
-    found.time.run_for(100)
-    delete(found)
+    found = deleted_behind_a_dead_worker(seed, restart_ms)
     make(found)
     found.time.run_for(LONG_MS)
     for node_id in found.living():

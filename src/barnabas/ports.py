@@ -36,6 +36,16 @@ class Clock(Protocol):
         """Microseconds since the same start: mono_ms is this, cut to whole milliseconds."""
 
 
+Pool: TypeAlias = Literal["commit", "sync", "checkpoint", "read", "compress", "upkeep", "metadata"]
+"""commit: what somebody waits for on disk; sync: syncs that nobody waits for, of a gigabyte perhaps; checkpoint: those
+before which a half of the journal is not used again; compress: batches of producers that wait for another codec; upkeep:
+compaction, renames and unlinks, one after the other, for which nobody waits.
+"""
+Work: TypeAlias = Callable[[], object]
+Done: TypeAlias = Callable[[object | None, BaseException | None], None]
+"""What is told of a pool's work: done(its result, None), or done(None, what it raised)."""
+
+
 class Loop(Protocol):
     """The one thread that owns all state, and the pools that do slow work for it."""
 
@@ -45,23 +55,11 @@ class Loop(Protocol):
     def wake_at(self, mono_ms: int | None, callback: Callable[[], None]) -> None:
         """Arm the one timer (or disarm it with None): a later call replaces an earlier one."""
 
-    def run_in(
-        self,
-        pool: "Pool",
-        work: Callable[[], object],
-        done: Callable[[object | None, BaseException | None], None],
-    ) -> None:
-        """Run work in a named pool's thread; done(result, error) comes back on the loop."""
+    def run_in(self, pool: Pool, work: Work, done: Done) -> None:
+        """Run work in a named pool's thread; done comes back on the loop."""
 
     def from_thread(self, callback: Callable[[], None]) -> None:
         """Run callback on the loop; the only method another thread may call."""
-
-
-Pool: TypeAlias = Literal["commit", "sync", "checkpoint", "read", "compress", "upkeep", "metadata"]
-"""commit: what somebody waits for on disk; sync: syncs that nobody waits for, of a gigabyte perhaps; checkpoint: those
-before which a half of the journal is not used again; compress: batches of producers that wait for another codec; upkeep:
-compaction, renames and unlinks, one after the other, for which nobody waits.
-"""
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -70,7 +68,7 @@ compaction, renames and unlinks, one after the other, for which nobody waits.
 class Cold(Exception):
     """It is not in memory, and who asked must not wait for the disk. After work(), in a thread, it is: ask again."""
 
-    def __init__(self, work: Callable[[], object]) -> None:
+    def __init__(self, work: Work) -> None:
         self.work = work
         """Raises WorldError."""
 
@@ -243,6 +241,9 @@ class Network(Protocol):
 
 Event: TypeAlias = Mapping[str, Any]
 """What a child process says: one JSON object, under "event" its kind."""
+OnEvent: TypeAlias = Callable[[Event], None]
+OnExit: TypeAlias = Callable[[int, str], None]
+"""on_exit(status, last words)."""
 
 
 class Child(Protocol):
@@ -260,13 +261,7 @@ class Child(Protocol):
 class Processes(Protocol):
     """Children of this process. Their input ends when this process ends, however it ends."""
 
-    def start(
-        self,
-        arguments: Sequence[str],
-        first_line: str,
-        on_event: Callable[[Event], None],
-        on_exit: Callable[[int, str], None],
-    ) -> Child:
+    def start(self, arguments: Sequence[str], first_line: str, on_event: OnEvent, on_exit: OnExit) -> Child:
         """Run this Python with these arguments, in a session of its own: a terminal's Ctrl-C does not reach it.
 
         The child reads first_line from its input, and nothing more. on_event(object) for each line of JSON that it

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from barnabas.adapters.meta.ram import RamMetaStore
-from barnabas.ports import Compare, Pool, WorldError
+from barnabas.ports import Compare, Done, Pool, Work, WorldError
 
 
 class HandLoop:
@@ -19,12 +19,7 @@ class HandLoop:
     def wake_at(self, mono_ms: int | None, callback: Callable[[], None]) -> None:
         raise AssertionError("nothing in cluster/ waits for time")
 
-    def run_in(
-        self,
-        pool: Pool,
-        work: Callable[[], object],
-        done: Callable[[object | None, BaseException | None], None],
-    ) -> None:
+    def run_in(self, pool: Pool, work: Work, done: Done) -> None:
         raise AssertionError("nothing in cluster/ has slow work of its own")
 
     def from_thread(self, callback: Callable[[], None]) -> None:

@@ -1,7 +1,7 @@
 """The committer of the page cache: who writes, the loop or a thread, and that order and failures are the same (C6)."""
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -15,7 +15,7 @@ from barnabas.partitions.committer import (
     Uncommitted,
 )
 from barnabas.partitions.turn import Turn
-from barnabas.ports import File, Pool, WorldError
+from barnabas.ports import Done, File, Pool, Work, WorldError
 from barnabas.testing.virtual import VirtualLoop, VirtualTime
 
 SMALL_BYTES = LARGE_BYTES - 1
@@ -26,12 +26,7 @@ class Loop(VirtualLoop):
 
     in_thread = False
 
-    def run_in(
-        self,
-        pool: Pool,
-        work: Callable[[], object],
-        done: Callable[[object | None, BaseException | None], None],
-    ) -> None:
+    def run_in(self, pool: Pool, work: Work, done: Done) -> None:
         def noted() -> object:
             self.in_thread = True
             try:

@@ -18,7 +18,7 @@ from barnabas.partitions.journal_committer import (
     Late,
     Part,
 )
-from barnabas.ports import File, Pool, WorldError
+from barnabas.ports import Done, File, Pool, Work, WorldError
 from barnabas.records.record import Record, build_batch
 from barnabas.testing import virtual
 
@@ -66,7 +66,7 @@ class Held:
         self._held: list[Callable[[], None]] = []
         bench.machine.loop.run_in = self._run_in  # type: ignore[method-assign]
 
-    def _run_in(self, pool: Pool, work: virtual.Work, done: virtual.Done) -> None:
+    def _run_in(self, pool: Pool, work: Work, done: Done) -> None:
         if pool == "commit" and self._left:
             self._left -= 1
             self._held.append(lambda: self._real(pool, work, done))
@@ -268,6 +268,31 @@ def test_a_large_batch_waits_for_the_sync_of_its_file_and_holds_no_thread_meanwh
 # -- what a crash finds
 
 
+def planted(plant: Plant) -> pytest.MarkDecorator:
+    """The test is run twice, the second time with that fault in the code, which it must find."""
+    faults = [None, pytest.param(plant, marks=pytest.mark.patches)]
+    return pytest.mark.parametrize("plant", faults, indirect=True)
+
+
+@pytest.fixture
+def plant(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Plant | None:
+    fault: Plant | None = request.param
+    if fault is not None:
+        fault(monkeypatch)
+    return fault
+
+
+def keeps_all(history: Callable[[Bench], None]) -> bool:
+    """Whether a power failure at its end takes nothing that was answered, whatever the seed."""
+    whole = []
+    for seed in range(8):
+        bench = Bench(seed=seed)
+        history(bench)
+        power_failure(bench)
+        whole.append(is_whole(bench))
+    return all(whole)
+
+
 def used_again_when_the_first_has_ended(patch: pytest.MonkeyPatch) -> None:
     real = JournalCommitter._sync_one
 
@@ -279,23 +304,14 @@ def used_again_when_the_first_has_ended(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(JournalCommitter, "_sync_one", sync_one)
 
 
-@pytest.mark.parametrize(
-    "plant", [None, pytest.param(used_again_when_the_first_has_ended, marks=pytest.mark.patches)]
-)
-def test_a_half_is_not_used_again_before_the_last_of_its_files_is_synced(
-    plant: Plant | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if plant is not None:
-        plant(monkeypatch)
-    whole = []
-    for seed in range(8):
-        bench = Bench(seed=seed)
+@planted(used_again_when_the_first_has_ended)
+def test_a_half_is_not_used_again_before_the_last_of_its_files_is_synced(plant: Plant | None) -> None:
+    def history(bench: Bench) -> None:
         begin_checkpoint(bench, FOR_EVER_MS)
         for _ in range(2 * ROUNDS_OF_A_HALF):
             bench.put("a", "b")
-        power_failure(bench)
-        whole.append(is_whole(bench))
-    assert all(whole) == (plant is None)
+
+    assert keeps_all(history) == (plant is None)
 
 
 def a_half_is_paid_before_its_last_write(patch: pytest.MonkeyPatch) -> None:
@@ -314,17 +330,9 @@ def a_half_is_paid_before_its_last_write(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(JournalCommitter, "_late_written", late_written)
 
 
-@pytest.mark.parametrize(
-    "plant", [None, pytest.param(a_half_is_paid_before_its_last_write, marks=pytest.mark.patches)]
-)
-def test_a_half_is_not_used_again_before_a_thread_has_written_its_last_round(
-    plant: Plant | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if plant is not None:
-        plant(monkeypatch)
-    whole = []
-    for seed in range(8):
-        bench = Bench(seed=seed)
+@planted(a_half_is_paid_before_its_last_write)
+def test_a_half_is_not_used_again_before_a_thread_has_written_its_last_round(plant: Plant | None) -> None:
+    def history(bench: Bench) -> None:
         bench.put(*TOPICS)
         bench.partition("a").lane.syncing += 1
         held = Held(bench)
@@ -333,10 +341,9 @@ def test_a_half_is_not_used_again_before_a_thread_has_written_its_last_round(
         for _ in range(3 * ROUNDS_OF_A_HALF):
             bench.put("b", "c")
         held.let_go()
-        bench.time.run_until(lambda told=told: told == [0])  # type: ignore[misc]
-        power_failure(bench)
-        whole.append(is_whole(bench))
-    assert all(whole) == (plant is None)
+        bench.time.run_until(lambda: told == [0])
+
+    assert keeps_all(history) == (plant is None)
 
 
 def what_a_thread_wrote_is_not_synced(patch: pytest.MonkeyPatch) -> None:
@@ -348,17 +355,9 @@ def what_a_thread_wrote_is_not_synced(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(journal_committer, "write_each", write_each)
 
 
-@pytest.mark.parametrize(
-    "plant", [None, pytest.param(what_a_thread_wrote_is_not_synced, marks=pytest.mark.patches)]
-)
-def test_what_a_thread_wrote_is_synced_before_its_half_is_used_again(
-    plant: Plant | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if plant is not None:
-        plant(monkeypatch)
-    whole = []
-    for seed in range(8):
-        bench = Bench(seed=seed)
+@planted(what_a_thread_wrote_is_not_synced)
+def test_what_a_thread_wrote_is_synced_before_its_half_is_used_again(plant: Plant | None) -> None:
+    def history(bench: Bench) -> None:
         bench.put(*TOPICS)
         for _ in range(2 * ROUNDS_OF_A_HALF):
             bench.put("b", "c")
@@ -367,9 +366,8 @@ def test_what_a_thread_wrote_is_synced_before_its_half_is_used_again(
         bench.partition("a").lane.syncing -= 1
         for _ in range(3 * ROUNDS_OF_A_HALF):
             bench.put("b", "c")
-        power_failure(bench)
-        whole.append(is_whole(bench))
-    assert all(whole) == (plant is None)
+
+    assert keeps_all(history) == (plant is None)
 
 
 @pytest.mark.parametrize("fails", [None, "a", "c"])

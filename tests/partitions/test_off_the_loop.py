@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from compacting import much_is_compacted, offsets_topic
 
 from barnabas.cluster import changes
 from barnabas.partitions.data_folder import DataFolder
 from barnabas.partitions.journal_committer import JOBS_MAX
-from barnabas.partitions.open import OFFSETS_TOPIC
 from barnabas.partitions.partition import Partition
 from barnabas.partitions.slices import SLICE_STEPS
 from barnabas.records.record import Record, build_batch
@@ -266,18 +266,9 @@ def test_a_compaction_is_installed_off_the_loop(monkeypatch: pytest.MonkeyPatch)
     machine, _, watch = watched(
         monkeypatch, offsets_topic_num_partitions="1", offsets_topic_segment_bytes=str(1 << 20)
     )
-    done: list[int] = []
-    machine.node.topics.ensure_offsets_topic(done.append)
-    machine.time.run_until(lambda: bool(done))
-    partition = machine.partition(OFFSETS_TOPIC)
+    partition = offsets_topic(machine)
     watch.also(monkeypatch, NAMES_TOO)
-    for number in range(60):
-        batch = build_batch([Record(b"key-%d" % (number % 3), b"x" * 60_000, machine.time.wall_ms())])
-        assert partition.append_own(batch, machine.time.wall_ms()) > 0
-        machine.time.run_for(50)
-    assert partition.log.size_bytes > 3_000_000
-    machine.time.run_for(120_000)
-    assert partition.log.size_bytes < 1_400_000
+    much_is_compacted(machine, partition)
     assert watch.seen == []
 
 

@@ -3,11 +3,11 @@
 import errno
 
 import pytest
+from compacting import much_is_compacted, offsets_topic
 
 from barnabas import errors
 from barnabas.cluster import changes
 from barnabas.partitions import upkeep
-from barnabas.partitions.open import OFFSETS_TOPIC
 from barnabas.partitions.partition import Partition
 from barnabas.records.record import Record, all_records, build_batch
 from barnabas.testing.machine import VirtualMachine
@@ -34,17 +34,8 @@ def booted(**options: str) -> VirtualMachine:
 
 def test_the_offsets_topic_stays_as_small_as_its_keys() -> None:
     machine = booted()
-    done: list[int] = []
-    machine.node.topics.ensure_offsets_topic(done.append)
-    machine.time.run_until(lambda: bool(done))
-    partition = machine.partition(OFFSETS_TOPIC)
-    for number in range(60):
-        batch = build_batch([Record(b"key-%d" % (number % 3), b"x" * 60_000, machine.time.wall_ms())])
-        assert partition.append_own(batch, machine.time.wall_ms()) > 0
-        machine.time.run_for(50)
-    assert partition.log.size_bytes > 3_000_000
-    machine.time.run_for(120_000)
-    assert partition.log.size_bytes < 1_400_000
+    partition = offsets_topic(machine)
+    much_is_compacted(machine, partition)
     content = b"".join(segment.file.read(0, segment.size) for segment in partition.log.segments)
     assert {record.key for record in all_records(content)} == {b"key-0", b"key-1", b"key-2"}
 

@@ -70,6 +70,16 @@ def create_topic(client: Client) -> None:
     assert reply.topics[0].error_code == errors.NONE
 
 
+def serving(seed: int, static: Mapping[str, str] = STATIC) -> tuple[VirtualMachine, Client]:
+    """A machine that has the topic, and a client of its."""
+    time = VirtualTime(seed)
+    machine = VirtualMachine(time, Wire(time), static)
+    machine.boot()
+    client = Client(time, machine.wire)
+    create_topic(client)
+    return machine, client
+
+
 def send_value(client: Client, value: bytes) -> int:
     batch = build_batch([Record(None, value, timestamp=client.time.wall_ms())])
     partition = produce.PartitionProduceData(index=0, records=Records(batch))
@@ -112,14 +122,12 @@ def history(
     seed: int, rounds: int = 3, kills: float = 0.0, static: Mapping[str, str] = STATIC
 ) -> tuple[dict[int, bytes], dict[int, bytes], int]:
     """Batches, a crash (or a kill) at any moment, a restart, again; returns the acknowledged, the stored, how many sent."""
-    time = VirtualTime(seed)
-    machine = VirtualMachine(time, Wire(time), static)
-    machine.boot()
-    create_topic(Client(time, machine.wire))
+    machine, _ = serving(seed, static)
+    time = machine.time
     kept: dict[int, bytes] = {}
     count = 0
     for _ in range(rounds):
-        client = Client(time, machine.wire)
+        client = Client(machine.time, machine.wire)
         sent: dict[int, bytes] = {}
         for _ in range(time.random.randint(1, 12)):
             count += 1
@@ -134,7 +142,7 @@ def history(
         time.run_for(100)
         assert client.ended
         machine.boot()
-    found = stored(Client(time, machine.wire))
+    found = stored(Client(machine.time, machine.wire))
     assert machine.stop()
     return kept, found, count
 
@@ -171,18 +179,14 @@ def test_a_sync_that_lies_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_failed_sync_is_answered_by_an_error_and_loses_nothing() -> None:
-    time = VirtualTime(5)
-    machine = VirtualMachine(time, Wire(time), STATIC)
-    machine.boot()
-    client = Client(time, machine.wire)
-    create_topic(client)
+    machine, client = serving(5)
     sent: dict[int, bytes] = {}
     for at in range(12):
         if at == 4:
             machine.disk.fail("sync", errno.EIO, path=".log")
         sent[send_value(client, b"%d" % at)] = b"%d" % at
-        time.run_for(50)
-    time.run_for(5_000)
+        machine.time.run_for(50)
+    machine.time.run_for(5_000)
     codes = {
         client.replies[at].responses[0].partition_responses[0].error_code
         for at in sent
@@ -193,7 +197,7 @@ def test_a_failed_sync_is_answered_by_an_error_and_loses_nothing() -> None:
     assert len(kept) >= 4
     machine.crash()
     machine.boot()
-    assert lost(kept, stored(Client(time, machine.wire))) == {}
+    assert lost(kept, stored(Client(machine.time, machine.wire))) == {}
 
 
 @pytest.mark.parametrize("seed", [*range(30), 65])
@@ -214,11 +218,7 @@ def send_and_settle(client: Client, values: range, time_ms: int = 100) -> dict[i
 @pytest.mark.parametrize("seed", range(12))
 def test_after_a_failed_write_the_old_file_is_cut_for_good(seed: int, kind: Kind) -> None:
     """The partition goes on in a new file; what the old one held above the cut must not come back under it."""
-    time = VirtualTime(seed)
-    machine = VirtualMachine(time, Wire(time), STATIC)
-    machine.boot()
-    client = Client(time, machine.wire)
-    create_topic(client)
+    machine, client = serving(seed)
     sent = send_and_settle(client, range(3))
     machine.disk.fail(kind, errno.EIO, path=".log")
     sent |= send_and_settle(client, range(3, 6), 5_000)
@@ -227,40 +227,32 @@ def test_after_a_failed_write_the_old_file_is_cut_for_good(seed: int, kind: Kind
     assert len(kept) >= 7
     machine.crash()
     machine.boot()
-    assert lost(kept, stored(Client(time, machine.wire))) == {}, f"seed {seed}"
+    assert lost(kept, stored(Client(machine.time, machine.wire))) == {}, f"seed {seed}"
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_node_stopped_over_a_failed_sync_does_not_trust_the_page_cache(seed: int) -> None:
     """D2: the bytes read well but are on no disk; what is appended behind them would be cut with them."""
-    time = VirtualTime(seed)
-    machine = VirtualMachine(time, Wire(time), STATIC)
-    machine.boot()
-    client = Client(time, machine.wire)
-    create_topic(client)
+    machine, client = serving(seed)
     sent = send_and_settle(client, range(3))
     machine.disk.fail("sync", errno.EIO, path=".log")
     sent |= send_and_settle(client, range(3, 5), 20)
     kept = acknowledged(client, sent)
     machine.stop()
     machine.boot()
-    client = Client(time, machine.wire)
+    client = Client(machine.time, machine.wire)
     kept |= acknowledged(client, send_and_settle(client, range(5, 9)))
     machine.crash()
     machine.boot()
-    assert lost(kept, stored(Client(time, machine.wire))) == {}, f"seed {seed}"
+    assert lost(kept, stored(Client(machine.time, machine.wire))) == {}, f"seed {seed}"
 
 
 def test_a_clean_stop_scans_nothing_and_keeps_all() -> None:
-    time = VirtualTime(1)
-    machine = VirtualMachine(time, Wire(time), STATIC)
-    machine.boot()
-    client = Client(time, machine.wire)
-    create_topic(client)
+    machine, client = serving(1)
     sent = {send_value(client, b"%d" % at): b"%d" % at for at in range(10)}
-    time.run_until(lambda: len(acknowledged(client, sent)) == 10)
+    machine.time.run_until(lambda: len(acknowledged(client, sent)) == 10)
     assert machine.stop()
     machine.disk.crash()
     node = machine.boot()
     assert node.folder.was_clean
-    assert stored(Client(time, machine.wire)) == acknowledged(client, sent)
+    assert stored(Client(machine.time, machine.wire)) == acknowledged(client, sent)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from barnabas.adapters.vigil import Vigil, pays_here
-from barnabas.ports import Pool
+from barnabas.ports import Done, Pool, Work
 
 POOL_THREADS: Final[dict[Pool, int]] = {
     "commit": 4,
@@ -22,8 +22,6 @@ POOL_THREADS: Final[dict[Pool, int]] = {
 }
 ANSWERS_MAX: Final = 32
 """Handed out in one go: thousands of jobs may end together, and others wait for the loop."""
-
-Done = Callable[[object | None, BaseException | None], None]
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -59,7 +57,7 @@ class AsyncLoop:
             delay = max(mono_ms / 1000 - time.monotonic(), 0.0) + 0.0005
             self._timer = self.asyncio.call_later(delay, callback)
 
-    def run_in(self, pool: Pool, work: Callable[[], object], done: Done) -> None:
+    def run_in(self, pool: Pool, work: Work, done: Done) -> None:
         executor = self._pools.get(pool)
         if executor is None:
             executor = self._pools[pool] = ThreadPoolExecutor(

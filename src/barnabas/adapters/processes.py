@@ -21,7 +21,7 @@ from functools import partial
 from typing import Final
 
 from barnabas.adapters.loop import AsyncLoop
-from barnabas.ports import Child, Event, WorldError
+from barnabas.ports import Child, OnEvent, OnExit, WorldError
 
 CLAIM: Final = "BARNABAS_ERROR_OUTPUT"
 """The descriptor of a child's error output to be, as an environment variable."""
@@ -54,8 +54,8 @@ class OsChild:
         loop: AsyncLoop,
         process: subprocess.Popen[str],
         to_child: socket.socket,
-        on_event: Callable[[Event], None],
-        on_exit: Callable[[int, str], None],
+        on_event: OnEvent,
+        on_exit: OnExit,
         words: int,
     ) -> None:
         """words: descriptor of what it writes before it claims its error output; ours to close."""
@@ -125,13 +125,7 @@ class OsProcesses:
         self._loop = loop
         self._environment = environment
 
-    def start(
-        self,
-        arguments: Sequence[str],
-        first_line: str,
-        on_event: Callable[[Event], None],
-        on_exit: Callable[[int, str], None],
-    ) -> Child:
+    def start(self, arguments: Sequence[str], first_line: str, on_event: OnEvent, on_exit: OnExit) -> Child:
         try:
             ours, childs = socket.socketpair()
         except OSError as error:

@@ -6,7 +6,7 @@ import click
 
 from barnabas import errors
 from barnabas.cli.names import topic_argument
-from barnabas.cli.output import Failed, bootstrap_option, connect, counted, guarded
+from barnabas.cli.output import Failed, bootstrap_option, compression_option, connect, counted, guarded
 from barnabas.cli.places import Where, parse_range
 from barnabas.cli.source import Source
 from barnabas.client import admin
@@ -28,13 +28,7 @@ Examples:
 @click.argument("copy")
 @click.option("--to-bootstrap", metavar="HOST:PORT[,…]", help="Brokers of another cluster to copy to.")
 @click.option("-o", "--offset", "where", default="start", show_default=True, help="From where; FROM:TO.")
-@click.option(
-    "--compression",
-    type=click.Choice(["none", "gzip", "snappy", "lz4", "zstd"]),
-    default="none",
-    show_default=True,
-    help="Of whole batches.",
-)
+@compression_option
 @bootstrap_option
 @guarded
 def copy(

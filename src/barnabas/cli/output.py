@@ -107,6 +107,13 @@ form_option = click.option(
     type=click.Choice(["table", "json", "jsonl"]),
     help="How to print; a table on a terminal, jsonl in a pipe.",
 )
+compression_option = click.option(
+    "--compression",
+    type=click.Choice(["none", "gzip", "snappy", "lz4", "zstd"]),
+    default="none",
+    show_default=True,
+    help="Of whole batches.",
+)
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 dry_option = click.option("--dry-run", is_flag=True, help="Only print what would be changed.")
 

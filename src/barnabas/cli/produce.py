@@ -17,6 +17,7 @@ from barnabas.cli.output import (
     EXIT_NOT_FOUND,
     Failed,
     bootstrap_option,
+    compression_option,
     connect,
     counted,
     guarded,
@@ -226,13 +227,7 @@ Examples:
 @click.option("-p", "--partition", type=click.IntRange(0), help="Default: by key, or in turn.")
 @click.option("--rate", type=Rate(), metavar="N[/s|m|h]", help="No more records than that.")
 @click.option("--replay-original-speed", "replay", is_flag=True, help="As fast as their timestamps say.")
-@click.option(
-    "--compression",
-    type=click.Choice(["none", "gzip", "snappy", "lz4", "zstd"]),
-    default="none",
-    show_default=True,
-    help="Of whole batches.",
-)
+@compression_option
 @click.option(
     "--acks", type=click.Choice(list(ACKS)), default="all", show_default=True, help="all is idempotent."
 )

@@ -7,7 +7,7 @@ before its end. A killed child says nothing more.
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from barnabas.ports import Child, Event
+from barnabas.ports import Child, Event, OnEvent, OnExit
 from barnabas.testing.virtual import VirtualLoop
 
 KILLED = -9
@@ -21,8 +21,8 @@ class VirtualChild:
         loop: VirtualLoop,
         pid: int,
         first_line: str,
-        on_event: Callable[[Event], None],
-        on_exit: Callable[[int, str], None],
+        on_event: OnEvent,
+        on_exit: OnExit,
     ) -> None:
         self.pid = pid
         self.first_line = first_line
@@ -88,13 +88,7 @@ class VirtualProcesses:
         self._loop = loop
         self._program = program
 
-    def start(
-        self,
-        arguments: Sequence[str],
-        first_line: str,
-        on_event: Callable[[Event], None],
-        on_exit: Callable[[int, str], None],
-    ) -> Child:
+    def start(self, arguments: Sequence[str], first_line: str, on_event: OnEvent, on_exit: OnExit) -> Child:
         child = VirtualChild(self._loop, 1000 + len(self.children), first_line, on_event, on_exit)
         self.children.append(child)
         child.after(0, lambda: self._program(child, arguments))

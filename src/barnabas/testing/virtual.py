@@ -15,13 +15,10 @@ from heapq import heappop, heappush
 from typing import Final
 
 from barnabas.adapters.loop import POOL_THREADS
-from barnabas.ports import Pool
+from barnabas.ports import Done, Pool, Work
 
 WALL_START_MS: Final = 1_700_000_000_000
 STEPS_MAX: Final = 10_000_000
-
-Work = Callable[[], object]
-Done = Callable[[object | None, BaseException | None], None]
 
 
 class VirtualTime:
