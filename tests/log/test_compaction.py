@@ -56,7 +56,7 @@ def fill(log: Log) -> None:
             codec=CODECS[number % 5],
         )
     put(log, [("k0", None)])
-    while len(log.segments[-1]._recent_ends or ()) != 1:
+    while log.segments[-1].remembered != 1:
         put(log, [("other", "x" * 100)])
 
 

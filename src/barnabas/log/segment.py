@@ -9,8 +9,6 @@ The file is opened on first use and dropped by the pool when too many are open; 
 its descriptor alive by holding the File.
 """
 
-from array import array
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -27,6 +25,7 @@ from barnabas.log.index import (
     OffsetIndex,
     TimeIndex,
 )
+from barnabas.log.recent import Recent
 from barnabas.ports import Cold, File, Files, WorldError
 from barnabas.records.batch import (
     HEADER_BYTES,
@@ -42,7 +41,6 @@ SEARCH_BYTES: Final = 4 * 1024 + HEADER_BYTES
 READ_BYTES_MAX: Final = 8 * 1024
 """What a reader wants of a partition is read at once, by the read that finds it, up to this size; what is more is a range of
 the file."""
-RECENT_MAX: Final = 512
 NO_TIMESTAMP: Final = -1
 
 
@@ -217,8 +215,7 @@ class Segment:
         "_new",
         "_offset_index",
         "_pool",
-        "_recent_ends",
-        "_recent_positions",
+        "_recent",
         "_time_index",
         "base_offset",
         "created_ms",
@@ -254,9 +251,8 @@ class Segment:
         """Since they were last looked at by drop_idle_indexes."""
         self._loaded: list[Segment] | None = None
         """Where a thread puts a reader of this segment when it has loaded the indexes."""
-        self._recent_ends: array[int] | None = None
-        self._recent_positions: array[int] | None = None
-        """Of the last batches; made at the first append."""
+        self._recent: Recent | None = None
+        """Made at the first append."""
 
     # -- files
 
@@ -439,17 +435,18 @@ class Segment:
         """The tail is remembered batch by batch, so that readers at the end need no scan."""
         self.size = position + size
         self.end_offset = end_offset
-        ends, positions = self._recent_ends, self._recent_positions
-        if ends is None or positions is None:
-            ends, positions = self._recent_ends, self._recent_positions = array("q"), array("I")
-        ends.append(end_offset)
-        positions.append(position)
-        if len(ends) > RECENT_MAX:
-            del ends[: RECENT_MAX // 2]
-            del positions[: RECENT_MAX // 2]
+        if self._recent is None:
+            self._recent = Recent(end_offset, position)
+        else:
+            self._recent.add(end_offset, position)
+
+    @property
+    def remembered(self) -> int:
+        """Batches at its end whose places are known without a search."""
+        return 0 if self._recent is None else self._recent.count
 
     def forget_recent(self) -> None:
-        self._recent_ends = self._recent_positions = None
+        self._recent = None
 
     # -- finding
 
@@ -468,26 +465,16 @@ class Segment:
         """
         if offset >= self.end_offset:
             return self.size, 0, b""
-        ends, positions = self._recent_ends, self._recent_positions
-        if ends is not None and positions is not None:
-            # The first remembered batch holds offset only if it begins at or before it.
-            if offset >= ends[0] or positions[0] == 0:
-                return self._find_recent(offset, ends, positions)
+        recent = self._recent
+        if recent is not None:
+            if recent.has(offset):
+                position, behind = recent.find(offset)
+                return position, (behind if behind >= 0 else self.size) - position, b""
             # Remembered batches may not be in the file yet: the search ends before them.
-            return self._search(offset, positions[0], wanted, waits)
+            return self._search(offset, recent.first_position, wanted, waits)
         if offset <= self.base_offset and not 0 < wanted <= READ_BYTES_MAX:
             return 0, 0, b""
         return self._search(offset, self.size, wanted, waits)
-
-    def _find_recent(
-        self, offset: int, ends: "array[int]", positions: "array[int]"
-    ) -> tuple[int, int, bytes]:
-        """Readers at the end of the log most often want the last batch."""
-        at = last = len(ends) - 1
-        if at > 0 and offset < ends[at - 1]:
-            at = bisect_right(ends, offset)
-        position = positions[at]
-        return position, (positions[at + 1] if at < last else self.size) - position, b""
 
     def _search(self, offset: int, behind: int, wanted: int, waits: bool) -> tuple[int, int, bytes]:
         if self._offset_index is None and not waits:
