@@ -24,7 +24,7 @@ from barnabas.log.journal import (
 from barnabas.log.take_up import restore, take_up
 from barnabas.log.write import Write
 from barnabas.ports import File, Files
-from barnabas.records.batch import HEAD_BYTES, head16, read_header
+from barnabas.records.batch import HEAD_BYTES, new_head, read_header
 from barnabas.records.record import Record, build_batch
 from barnabas.testing.disk import VirtualDisk
 
@@ -40,7 +40,7 @@ def write_of(file: File, position: int, offset: int, size: int = 20, epoch: int 
     return Write(
         file,
         position,
-        head16(offset, len(batch), epoch),
+        new_head(offset, len(batch), epoch, read_header(batch, 0).crc),
         memoryview(batch)[HEAD_BYTES:],
         len(batch),
         offset + 1,

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from barnabas.records.batch import (
     CODECS,
+    HEAD_BYTES,
     HEADER_BYTES,
     LOG_APPEND_TIME,
     MAX_TIMESTAMP_AT,
     check_crc,
-    head16,
+    new_head,
     read_header,
     with_log_append_time,
 )
@@ -149,7 +150,7 @@ def test_log_append_time_stamps_every_record_and_the_checksum(codec: str) -> Non
 
 def test_the_head_is_outside_the_checksum() -> None:
     batch = good(NOW_MS)
-    moved = head16(1 << 40, len(batch), 77) + batch[16:]
+    moved = new_head(1 << 40, len(batch), 77, read_header(batch, 0).crc) + batch[HEAD_BYTES:]
     header = read_header(moved, 0)
     assert (header.base_offset, header.leader_epoch, header.size) == (1 << 40, 77, len(batch))
     assert check_crc(moved, 0, header.size, header.crc)

@@ -10,10 +10,10 @@ from barnabas.config.effective import BrokerOptions, TopicOptions, topic_options
 from barnabas.log.producer_state import ProducerState
 from barnabas.records.batch import (
     CRC_AT,
-    HEAD_BYTES,
     HEADER,
     HEADER_BYTES,
     LENGTH_AT,
+    MAGIC_AT,
     OVERHEAD_BYTES,
     BatchHeader,
 )
@@ -56,7 +56,7 @@ def test_a_good_batch_comes_back_as_its_header() -> None:
 @pytest.mark.parametrize("topic", [PLAIN, COMPACT])
 def test_a_flipped_bit_is_caught_outside_what_the_leader_writes(codec: str, topic: str) -> None:
     batch = good(NOW_MS, codec)
-    unchecked = [*range(LENGTH_AT), *range(LENGTH_AT + 4, HEAD_BYTES)]
+    unchecked = [*range(LENGTH_AT), *range(LENGTH_AT + 4, MAGIC_AT)]
     for bit in range(len(batch) * 8):
         flipped = bytearray(batch)
         flipped[bit // 8] ^= 1 << bit % 8

@@ -31,8 +31,9 @@ from barnabas.ports import FileRange, Piece, WorldError
 from barnabas.records.batch import (
     HEAD_BYTES,
     BatchHeader,
-    head16,
+    new_head,
     part_of,
+    read_header,
     with_log_append_time,
 )
 
@@ -142,7 +143,7 @@ class Log:
         size = header.size
         if stamp >= 0:
             content, at = with_log_append_time(content, at, size, stamp), 0
-            header.max_timestamp = stamp
+            header = read_header(content, 0)
         segment = self.segments[-1] if self.segments else None
         if segment is None or self._must_roll(segment, header, now_ms):
             segment = self._roll(now_ms)
@@ -160,8 +161,8 @@ class Log:
         return Write(
             segment.file,
             position,
-            head16(base_offset, size, epoch),
-            part_of(content, at + HEAD_BYTES, at + size),
+            new_head(base_offset, size, epoch, header.crc),
+            header.covered or part_of(content, at + HEAD_BYTES, at + size),
             size,
             end_offset,
         )

@@ -4,7 +4,7 @@ from barnabas.ports import File
 
 
 class Write:
-    """One batch: head (16 new bytes) and body (the untouched rest) go to file at position."""
+    """One batch: head (21 new bytes) and body (the untouched rest) go to file at position."""
 
     __slots__ = ("body", "end_offset", "file", "head", "position", "size")
 

@@ -7,7 +7,7 @@ Layout   0  int64  base offset            8  int32  length of what follows (size
          23 int32  last offset delta      27 int64  base timestamp     35 int64 max timestamp
          43 int64  producer id            51 int16  producer epoch     53 int32 base sequence
          57 int32  record count           61 the records, compressed as one run
-B1       Base offset and leader epoch lie outside the checksum: the leader writes them, in 16 new bytes before the rest.
+B1       Base offset and leader epoch lie outside the checksum: the leader writes them, in 21 new bytes before what it covers.
 B2       last offset delta = record count - 1, except where compaction removed records.
 """
 
@@ -27,7 +27,7 @@ from mypy_extensions import i64
 
 HEADER: Final = Struct(">qiibIhiqqqhii")
 HEADER_BYTES: Final = 61
-HEAD_BYTES: Final = 16
+HEAD_BYTES: Final = 21
 LENGTH_AT: Final = 8
 OVERHEAD_BYTES: Final = 12
 EPOCH_AT: Final = 12
@@ -64,6 +64,7 @@ class BatchHeader:
         "base_offset",
         "base_sequence",
         "base_timestamp",
+        "covered",
         "crc",
         "last_offset_delta",
         "leader_epoch",
@@ -106,6 +107,8 @@ class BatchHeader:
         self.producer_epoch = read_i16_be(content, at + PRODUCER_EPOCH_AT)
         self.base_sequence = read_i32_be(content, at + BASE_SEQUENCE_AT)
         self.record_count = read_i32_be(content, at + RECORD_COUNT_AT)
+        self.covered: bytes | memoryview | None = None
+        """What the checksum covers, of a batch in which it was found right."""
 
     @property
     def codec(self) -> int:
@@ -148,12 +151,14 @@ def check_crc(content: bytes, at: int, size: int, crc: int) -> bool:
     return crc32c(part_of(content, at + ATTRIBUTES_AT, at + size)) == crc
 
 
-def head16(base_offset: int, size: int, leader_epoch: int) -> bytes:
-    """The 16 bytes the leader writes before the rest of a batch (B1)."""
+def new_head(base_offset: int, size: int, leader_epoch: int, crc: int) -> bytes:
+    """The 21 bytes the leader writes before those that the checksum covers (B1)."""
     out = BytesWriter()
     write_i64_be(out, base_offset)
     write_i32_be(out, size - OVERHEAD_BYTES)
     write_i32_be(out, leader_epoch)
+    out.append(MAGIC)
+    write_i32_be(out, crc if crc < 0x80000000 else crc - 0x100000000)
     return out.getvalue()
 
 

@@ -20,13 +20,15 @@ from barnabas.config.effective import TopicOptions
 from barnabas.records.batch import (
     CODEC_MASK,
     CONTROL,
+    HEAD_BYTES,
     HEADER_BYTES,
     LOG_APPEND_TIME,
     MAGIC,
     MAGIC_AT,
     OVERHEAD_BYTES,
     BatchHeader,
-    check_crc,
+    crc32c,
+    part_of,
 )
 from barnabas.records.compression import ZSTD, CannotDecompress, decompress
 from barnabas.records.record import read_varint
@@ -58,8 +60,10 @@ def validate_produced(
         return misfit_code(header)
     if size > options.max_message_bytes:
         return errors.MESSAGE_TOO_LARGE
-    if not check_crc(content, start, size, header.crc):
+    covered = part_of(content, start + HEAD_BYTES, start + size)
+    if crc32c(covered) != header.crc:
         return errors.CORRUPT_MESSAGE
+    header.covered = covered
     count = header.record_count
     if count <= 0 or header.last_offset_delta != count - 1:
         return errors.INVALID_RECORD
