@@ -504,6 +504,12 @@ FLEXIBLE_FROM: Final = {flexible}
         self.put(1, "return out.getvalue()")
         self.put(0, "")
         self.put(0, "")
+        if message.kind == "response" and not (in_steps or shape.planned):
+            self.put(0, f"def write_response(out: BytesWriter, message: {shape.name}, version: i64) -> None:")
+            self.put(1, '"""encode_response, behind what out has."""')
+            self.put(1, f"_encode_{name}(out, message, version)")
+            self.put(0, "")
+            self.put(0, "")
         if shape.planned and message.kind == "response":
             self.put(0, f"def plan_response(message: {shape.name}, version: i64) -> list[Piece]:")
             self.put(1, '"""The response as pieces: planned records stay ranges of their files."""')

@@ -6,12 +6,14 @@ The list was observed on Apache Kafka 4.3; the fixture `sentinel` asks, after ea
 import struct
 
 import pytest
+from librt.strings import BytesWriter
 from rawclient import RawClient, batch_of, frame_of, header_of, produce_request
 
 import barnabas
 import barnabas.wire.messages.describe_cluster
 from barnabas import errors
 from barnabas.server.handlers import SERVED, describe_cluster
+from barnabas.server.handlers import produce as produce_handler
 from barnabas.wire import apis, messages
 from barnabas.wire.messages import api_versions, metadata, produce
 
@@ -213,6 +215,31 @@ def test_a_topic_id_nobody_knows_is_answered_in_every_version(client: RawClient,
 def test_an_unacknowledged_produce_that_fails_closes(client: RawClient) -> None:
     client.post(produce, produce_request("absent", b"", acks=0), 9)
     assert client.is_closed_by_peer()
+
+
+def test_an_answer_that_cannot_be_written_ends_its_connection_behind_those_before(
+    client: RawClient, broker: barnabas.Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Produce waits for its commit, and is written when it is sent."""
+    wrote = 0
+
+    def write(out: BytesWriter, response: produce.ProduceResponse, version: int) -> None:
+        nonlocal wrote
+        wrote += 1
+        produce.write_response(out, response, version)
+        if wrote == 2:
+            raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr(produce_handler.API, "write", write)
+    body = produce.encode_request(produce_request("plain", batch_of([b"v"])), 8)
+    client.send(b"".join([frame_of(header_of(0, 8, number) + body) for number in range(3)]))
+    frame = client.read_frame()
+    assert frame is not None
+    assert frame[:4] == b"\0\0\0\0"
+    assert produce.decode_response(frame, 4, 8).responses[0].partition_responses[0].error_code == 0
+    assert client.is_closed_by_peer()
+    with RawClient(broker.bootstrap) as other:
+        assert other.call(produce, produce_request("plain", batch_of([b"v"])), 8).responses
 
 
 def test_an_error_of_a_handlers_own_costs_one_connection(

@@ -19,7 +19,7 @@ from typing import Final, cast
 
 from barnabas.log.journal import Ring, Round
 from barnabas.log.write import Write
-from barnabas.partitions.committer import Lane, Uncommitted, as_world, run_job, write_runs
+from barnabas.partitions.committer import Committer, Lane, Uncommitted, as_world, run_job, write_runs
 from barnabas.partitions.node_journal import Journal
 from barnabas.partitions.turn import Turn
 from barnabas.partitions.waits import Timer, Waits
@@ -78,7 +78,7 @@ def write_each(parts: list[Part]) -> list[list[File] | WorldError]:
     return told
 
 
-class JournalCommitter:
+class JournalCommitter(Committer):
     """Durable in the ring first, in the file later."""
 
     def __init__(

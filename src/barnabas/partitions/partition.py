@@ -28,8 +28,6 @@ NO_TIMESTAMP: Final = -1
 PENDING: Final = -2
 """The code of a batch of which nothing can be said yet: no error of Kafka's."""
 READ_COMMITTED: Final = 1
-Waiting = tuple[int, Callable[[int], None]]
-"""An end offset, and whom to tell when it is committed: callback(error code)."""
 
 
 class Appended:
@@ -44,6 +42,32 @@ class Appended:
         self.base_offset = base_offset
         self.end_offset = end_offset
         self.log_append_time = log_append_time
+
+
+class Commit:
+    """A wait for the commit of everything below end_offset."""
+
+    __slots__ = ("end_offset",)
+
+    def __init__(self, end_offset: int) -> None:
+        self.end_offset = end_offset
+
+    def committed(self, code: int) -> None:
+        """It is, or (another code than 0) never will be. Called once."""
+        raise NotImplementedError
+
+
+class CommitOf(Commit):
+    """What a function waits for."""
+
+    __slots__ = ("_callback",)
+
+    def __init__(self, end_offset: int, callback: Callable[[int], None]) -> None:
+        super().__init__(end_offset)
+        self._callback = callback
+
+    def committed(self, code: int) -> None:
+        self._callback(code)
 
 
 class Refused(Appended):
@@ -165,7 +189,7 @@ class Partition:
         self._waits = waits
         self._on_failure = on_failure
         self._detour: Detour | None = None
-        self._waiting: list[Waiting] | None = None
+        self._waiting: list[Commit] | None = None
         """In order of offsets; made at the first wait."""
 
     def __repr__(self) -> str:
@@ -274,17 +298,20 @@ class Partition:
             self._tell_waiting(self._waiting, end_offset)
         self._waits.feed(self, size)
 
-    def _tell_waiting(self, waiting: list[Waiting], end_offset: int) -> None:
+    def _tell_waiting(self, waiting: list[Commit], end_offset: int) -> None:
         """They are taken out before the first is told, who may begin a wait or find that this partition fails."""
-        count = 0
-        for offset, _ in waiting:
-            if offset > end_offset:
-                break
-            count += 1
-        told = waiting[:count]
-        del waiting[:count]
-        for _, callback in told:
-            callback(0)
+        if waiting[-1].end_offset <= end_offset:
+            told, self._waiting = waiting, None
+        else:
+            count = 0
+            for wait in waiting:
+                if wait.end_offset > end_offset:
+                    break
+                count += 1
+            told = waiting[:count]
+            del waiting[:count]
+        for wait in told:
+            wait.committed(0)
 
     def released(self) -> None:
         self._committer.released(self.lane)
@@ -305,8 +332,8 @@ class Partition:
     def _give_up(self, code: int) -> None:
         """Whoever waits for this partition is told now."""
         waiting, self._waiting = self._waiting, None
-        for _, callback in waiting or ():
-            callback(code)
+        for wait in waiting or []:
+            wait.committed(code)
         if self._detour is not None:
             self._detour.give_up(code)
         self._waits.wake(self)
@@ -363,19 +390,24 @@ class Partition:
 
     def when_committed(self, end_offset: int, callback: Callable[[int], None]) -> None:
         """callback(0) once everything below end_offset is committed, callback(code) when that failed."""
+        self.wait_for(CommitOf(end_offset, callback))
+
+    def wait_for(self, wait: Commit) -> None:
+        """wait.committed(code), likewise."""
+        end_offset = wait.end_offset
         if end_offset <= self.high_watermark:
-            callback(0)
+            wait.committed(0)
         elif self.offline:
-            callback(errors.KAFKA_STORAGE_ERROR)
+            wait.committed(errors.KAFKA_STORAGE_ERROR)
         else:
             waiting = self._waiting
             if waiting is None:
-                waiting = self._waiting = []
-            if not waiting or waiting[-1][0] <= end_offset:
-                waiting.append((end_offset, callback))
+                self._waiting = [wait]
+            elif waiting[-1].end_offset <= end_offset:
+                waiting.append(wait)
             else:
-                at = sum(1 for entry in waiting if entry[0] <= end_offset)
-                waiting.insert(at, (end_offset, callback))
+                at = sum(1 for other in waiting if other.end_offset <= end_offset)
+                waiting.insert(at, wait)
 
     # -- reads
 

@@ -23,24 +23,48 @@ TOMBSTONES_MAX: Final = 1024
 """Cancelled timers left in the heap before it is rebuilt without them."""
 
 
+class Asker:
+    """Who is told parked replies. On the way of every request a method of a known class: to make a function and call it costs
+    a microsecond.
+    """
+
+    __slots__ = ()
+
+    def replied(self, subject: Any, reply: object) -> None:
+        """reply is that of what was parked for subject."""
+        raise NotImplementedError
+
+
+class AskingFunction(Asker):
+    """For all others: a function."""
+
+    __slots__ = ("_callback",)
+
+    def __init__(self, callback: Callable[[Any, object], None]) -> None:
+        self._callback = callback
+
+    def replied(self, subject: Any, reply: object) -> None:
+        self._callback(subject, reply)
+
+
 class Parked:
     """A reply that comes later: the handler returns it, whoever knows the reply completes it, once."""
 
-    __slots__ = ("_on_abandoned", "_subject", "_then", "reply")
+    __slots__ = ("_asker", "_on_abandoned", "_subject", "reply")
 
     def __init__(self) -> None:
         self.reply: object | None = None
         self._on_abandoned: Callable[[], None] | None = None
-        self._then: Callable[[Any, object], None] | None = None
+        self._asker: Asker | None = None
         self._subject: object | None = None
 
     def complete(self, reply: object) -> None:
         assert self.reply is None, "a parked reply is completed once"
         self.reply = reply
-        then, subject = self._then, self._subject
-        self._then = self._subject = self._on_abandoned = None  # the subject may know this: no cycle stays
-        if then is not None:
-            then(subject, reply)
+        asker, subject = self._asker, self._subject
+        self._asker = self._subject = self._on_abandoned = None  # the subject may know this: no cycle stays
+        if asker is not None:
+            asker.replied(subject, reply)
 
     def when_abandoned(self, callback: Callable[[], None]) -> None:
         """callback() if nobody can be told the reply any more: for waits that have no other purpose."""
@@ -52,13 +76,17 @@ class Parked:
         if callback is not None:
             callback()
 
-    def then(self, callback: Callable[[Subject, object], None], subject: Subject) -> None:
-        """callback(subject, reply) as soon as there is a reply: at once when there is."""
+    def tell(self, asker: Asker, subject: object) -> None:
+        """asker.replied(subject, reply) as soon as there is a reply: at once when there is."""
         if self.reply is not None:
-            callback(subject, self.reply)
+            asker.replied(subject, self.reply)
         else:
-            self._then = callback
+            self._asker = asker
             self._subject = subject
+
+    def then(self, callback: Callable[[Subject, object], None], subject: Subject) -> None:
+        """callback(subject, reply), likewise."""
+        self.tell(AskingFunction(callback), subject)
 
 
 class Timer:

@@ -10,6 +10,7 @@ from barnabas.ports import Piece
 from barnabas.server.broker import Broker
 from barnabas.server.caller import Caller
 from barnabas.wire import apis
+from barnabas.wire.frame import response_tags_from
 
 Handler = Callable[[Broker, Any, int, Caller], Any]
 """handle(broker, ask, version, caller) -> response, Parked, or None where the protocol wants no answer; Steps (stepwise.py)
@@ -36,14 +37,15 @@ class Api:
         "codes",
         "decode",
         "decode_in_steps",
-        "encode",
         "encode_in_steps",
         "handle",
         "key",
         "name",
         "plan",
+        "tags_from",
         "version_max",
         "version_min",
+        "write",
     )
 
     def __init__(self, key: int, message: ModuleType, handle: Handler, codes: Sequence[int]) -> None:
@@ -53,7 +55,9 @@ class Api:
         self.decode: Callable[[bytes, int, int], Any] = message.decode_request
         self.handle = handle
         self.codes = codes
-        self.encode: Callable[[Any, int], bytes] = message.encode_response
+        self.tags_from = response_tags_from(key)
+        self.write: Callable[[BytesWriter, Any, int], None] | None = getattr(message, "write_response", None)
+        """Of all that are neither planned nor encoded in steps."""
         self.plan: Callable[[Any, int], list[Piece]] | None = getattr(message, "plan_response", None)
         """Of the responses that carry records: these stay ranges of their files."""
         self.decode_in_steps: Callable[[bytes, int, int], Generator[None, None, Any]] | None = getattr(

@@ -8,10 +8,10 @@ Q3  A request that is read is answered, or the connection closes.
 Q4  Nothing a peer sends costs more memory than it has sent.
 """
 
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from barnabas.partitions.turn import Turn
-from barnabas.partitions.waits import Parked
+from barnabas.partitions.waits import Asker, Parked
 from barnabas.ports import Connection, FileRange, Piece
 from barnabas.server.caller import Caller, Closed
 from barnabas.server.dispatch import Dispatch, Request
@@ -19,8 +19,8 @@ from barnabas.wire.frame import FrameError, FrameReader
 
 PRODUCE: Final = 0
 OFFSET_COMMIT: Final = 8
-STARTS_BEHIND_PRODUCE: Final = frozenset({0, 1, 2, 3, 12, 18})
-"""Produce, Fetch, ListOffsets, Metadata, Heartbeat, ApiVersions."""
+STARTS_BEHIND_PRODUCE: Final = 0x4100F
+"""Produce, Fetch, ListOffsets, Metadata, Heartbeat, ApiVersions (0, 1, 2, 3, 12, 18): a bit for each."""
 
 FRAMES_PER_TURN_MAX: Final = 64
 """Requests one connection may start in one go: the others of this loop get their turn."""
@@ -34,7 +34,7 @@ UNANSWERED_MAX: Final = 1000
 
 def starts_behind_produce(frame: bytes) -> bool:
     """A frame too short for an API key waits: it will close the connection, and the answers before it go first."""
-    return len(frame) > 1 and frame[0] == 0 and frame[1] in STARTS_BEHIND_PRODUCE
+    return len(frame) > 1 and frame[0] == 0 and frame[1] < 32 and STARTS_BEHIND_PRODUCE >> frame[1] & 1 == 1
 
 
 def is_commit(frame: bytes) -> bool:
@@ -51,7 +51,7 @@ class Owner(Protocol):
         """It has ended."""
 
 
-class ServerConnection:
+class ServerConnection(Asker):
     """The Receiver of one client's bytes. Thousands of them are idle: slots, and no deque (600 bytes when empty)."""
 
     __slots__ = (
@@ -124,7 +124,7 @@ class ServerConnection:
         """Bytes of replies that their reader has not taken, and of those that wait for a reply before them."""
         size = self._connection.unsent_bytes()
         for request in self._slots:
-            for piece in request.pieces:
+            for piece in request.pieces or []:
                 size += piece.size if isinstance(piece, FileRange) else len(piece)
         return size
 
@@ -249,17 +249,18 @@ class ServerConnection:
             else:
                 self._parked_other += 1
             request.parked = reply
-            reply.then(self._unpark, request)
+            reply.tell(self, request)
         else:
             self._ready(request, reply)
 
-    def _ready(self, request: Request, pieces: list[Piece]) -> None:
+    def _ready(self, request: Request, pieces: list[Piece] | None) -> None:
         request.pieces = pieces
         request.ready = True
         if not self.watched:
             self._be_watched()
 
-    def _unpark(self, request: Request, response: object) -> None:
+    def replied(self, subject: Any, reply: object) -> None:
+        request: Request = subject
         if request.key == PRODUCE:
             self._parked_produce -= 1
         elif request.key == OFFSET_COMMIT:
@@ -268,11 +269,14 @@ class ServerConnection:
             self._parked_other -= 1
         if self._closed:
             return
-        try:
-            self._ready(request, self._dispatch.encode(request, response))
-        except Closed as refusal:
-            self._refuse(refusal.reason)
-            return
+        if request.route.api.write is not None:
+            self._ready(request, None)
+        else:
+            try:
+                self._ready(request, self._dispatch.encode(request, reply))
+            except Closed as refusal:
+                self._refuse(refusal.reason)
+                return
         if not self._sending:
             self._sending = True
             self._turn.send(self._after_parked)
@@ -287,19 +291,36 @@ class ServerConnection:
     # -- replies and reading
 
     def _flush(self) -> None:
+        """Replies that were parked are written here, all that are sent together into one run."""
         slots = self._slots
+        dispatch = self._dispatch
+        pieces: list[Piece] = []
         answered = 0
+        unsaid = ""
         for request in slots:
             if not request.ready:
                 break
+            if request.pieces is None:
+                assert request.parked is not None, "whose reply it is"
+                try:
+                    dispatch.write(dispatch.out, request, request.parked.reply)
+                except Closed as refusal:
+                    request.ready = False
+                    unsaid = refusal.reason
+                    break
+            else:
+                if len(dispatch.out):
+                    pieces.append(dispatch.take_out())
+                pieces += request.pieces
             answered += 1
+        if len(dispatch.out):
+            pieces.append(dispatch.take_out())
         if answered:
-            pieces = slots[0].pieces
-            for request in slots[1:answered]:
-                pieces.extend(request.pieces)
             self._slots = slots[answered:]
             self._connection.send(pieces)
-        if self._refused:
+        if unsaid and not self._refused:
+            self._refuse(unsaid)
+        elif self._refused:
             self._close_when_answered()
 
     def _adjust_reading(self) -> None:

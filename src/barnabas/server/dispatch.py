@@ -18,7 +18,7 @@ from barnabas.server.broker import Broker
 from barnabas.server.caller import Caller, Closed
 from barnabas.server.stepwise import Stepwise, let_go, written
 from barnabas.telemetry import Counter
-from barnabas.wire.frame import RequestHeader, response_head
+from barnabas.wire.frame import RequestHeader, begin_response, end_response, response_head
 from barnabas.wire.primitives import Malformed
 
 API_VERSIONS: Final = 18
@@ -37,7 +37,8 @@ class Request(RequestHeader):
         super().__init__(frame)
         self.frame = frame
         self.parked: Parked | None = None
-        self.pieces: list[Piece] = []
+        self.pieces: list[Piece] | None = None
+        """Its reply; None of one that is ready: it has that of parked, which is written when it is sent."""
         self.ready = False
 
 
@@ -57,8 +58,10 @@ class Dispatch:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self.clock: Clock = broker.clock
+        self.out = BytesWriter()
+        """Where a connection puts together what it sends at once."""
         self.log = broker.log
-        self._routes: dict[int, Route] = {}
+        self._routes: list[Route | None] = [None] * (max(handlers.SERVED) + 1)
         self._bytes_in = broker.telemetry.counter(
             "barnabas_received_bytes_total", "Bytes of whole request frames"
         )
@@ -73,10 +76,13 @@ class Dispatch:
         except Malformed as error:
             self._refused.add()
             raise Closed(f"bad request header: {error}") from None
-        route = self._routes.get(request.key) or self._load(request.key)
+        key = request.key
+        route = self._routes[key] if 0 <= key < len(self._routes) else None
+        if route is None:
+            route = self._load(key)
         request.route = route
         api = route.api
-        if not api.version_min <= request.version <= api.version_max and request.key != API_VERSIONS:
+        if not api.version_min <= request.version <= api.version_max and key != API_VERSIONS:
             self._refused.add()
             raise Closed(f"{api.name} version {request.version} is not served")
         route.requests.value += 1
@@ -93,7 +99,8 @@ class Dispatch:
         requests = self._broker.telemetry.counter(
             "barnabas_requests_total", "Requests begun, by API", api=api.name
         )
-        route = self._routes[key] = Route(api, requests)
+        route = Route(api, requests)
+        self._routes[key] = route
         return route
 
     def answer(self, request: Request, caller: Caller) -> list[Piece] | Parked | None:
@@ -140,14 +147,15 @@ class Dispatch:
 
     def encode(self, request: Request, response: Any) -> list[Piece]:
         """Length, response header and body. Raises Closed when the response cannot be said in that version."""
-        key, version = request.key, request.version
         api = request.route.api
-        if api.encode_in_steps is not None:
-            return self._encoded(request, response)
+        if api.plan is None:
+            if api.write is None:
+                return self._encoded(request, response)
+            out = BytesWriter()
+            self.write(out, request, response)
+            return [out.getvalue()]
+        key, version = request.key, request.version
         try:
-            if api.plan is None:
-                content = api.encode(response, version)
-                return [response_head(request.correlation_id, key, version, len(content)) + content]
             pieces = api.plan(response, version)
         except Exception as error:
             raise self._blamed(request, error) from error
@@ -160,6 +168,28 @@ class Dispatch:
             return [head, *pieces]
         pieces[0] = head + first
         return pieces
+
+    def write(self, out: BytesWriter, request: Request, response: Any) -> None:
+        """encode, behind what out has: of an API that is neither planned nor encoded in steps."""
+        api, version = request.route.api, request.version
+        assert api.write is not None, "it is one of those"
+        begin = len(out)
+        try:
+            begin_response(out, request.correlation_id, version >= api.tags_from)
+            api.write(out, response, version)
+            end_response(out, begin)
+        except Exception as error:
+            out.truncate(begin)
+            raise self._blamed(request, error) from error
+
+    def take_out(self) -> bytes:
+        """What out has; it is empty then."""
+        content = self.out.getvalue()
+        if len(content) > JOINED_BYTES_MAX:
+            self.out = BytesWriter()  # one large answer should not stay in memory for ever
+        else:
+            self.out.truncate(0)
+        return content
 
     def _encoded(self, request: Request, reply: list[Piece] | Exception) -> list[Piece]:
         """What the steps came to."""

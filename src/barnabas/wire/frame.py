@@ -14,6 +14,7 @@ from struct import Struct
 from typing import Final
 
 from librt.strings import BytesWriter, read_i16_be, read_i32_be, write_i32_be
+from mypy_extensions import i64, u8
 
 from barnabas.wire.apis import BY_KEY, NOT_FLEXIBLE
 from barnabas.wire.primitives import Malformed, skip_tags, text_of
@@ -196,13 +197,32 @@ def request_head(api_key: int, version: int, correlation_id: int, client_id: str
 
 def response_head(correlation_id: int, api_key: int, version: int, body_bytes: int) -> bytes:
     """Size and header of a response."""
-    flexible = api_key != API_VERSIONS and version >= _FLEXIBLE_FROM[api_key]
     out = BytesWriter()
-    write_i32_be(out, body_bytes + (5 if flexible else 4))
-    write_i32_be(out, correlation_id)
-    if flexible:
-        out.append(0)
+    begin_response(out, correlation_id, version >= response_tags_from(api_key))
+    end_response(out, 0, body_bytes)
     return out.getvalue()
+
+
+def response_tags_from(api_key: int) -> int:
+    """The version from which the header of a response has a tagged section."""
+    return NOT_FLEXIBLE if api_key == API_VERSIONS else _FLEXIBLE_FROM[api_key]
+
+
+def begin_response(out: BytesWriter, correlation_id: int, has_tags: bool) -> None:
+    """The header of a response; its size is filled in by end_response."""
+    write_i32_be(out, 0)
+    write_i32_be(out, correlation_id)
+    if has_tags:
+        out.append(0)
+
+
+def end_response(out: BytesWriter, begin: i64, more_bytes: int = 0) -> None:
+    """What began at begin ends here, or after more_bytes that are sent behind it."""
+    size: i64 = len(out) - begin - SIZE_BYTES + more_bytes
+    out[begin] = u8(size >> 24 & 0xFF)
+    out[begin + 1] = u8(size >> 16 & 0xFF)
+    out[begin + 2] = u8(size >> 8 & 0xFF)
+    out[begin + 3] = u8(size & 0xFF)
 
 
 def response_body_at(api_key: int, version: int, frame: bytes) -> int:

@@ -107,7 +107,7 @@ def join(pieces: list[Piece]) -> bytes:
 
 
 NO_ITEMS: Final[list[Any]] = []
-"""Stands for "not given" where None means null. Never changed."""
+"""Stands for "not given" where None means null, and for a list that most often stays empty. Never changed."""
 
 
 # -- varints

@@ -12,7 +12,7 @@ Not done   Transactions: a transactional batch is refused until they are built. 
 from typing import Final
 
 from barnabas import errors
-from barnabas.partitions.partition import Appended, Partition, Pending, Refused
+from barnabas.partitions.partition import Appended, Commit, Partition, Pending, Refused
 from barnabas.partitions.waits import Parked
 from barnabas.records.faults import OF_RECORDS, Fault, record_faults
 from barnabas.records.validate import validate_produced
@@ -31,7 +31,7 @@ from barnabas.wire.messages.produce import (
     TopicProduceData,
     TopicProduceResponse,
 )
-from barnabas.wire.primitives import Records
+from barnabas.wire.primitives import NO_ITEMS, Records
 
 NO_OFFSET: Final = -1
 LEADER_SINCE: Final = 10
@@ -54,7 +54,7 @@ class Unanswered(Parked):
     def wait_for(self, partition: Partition, answer: PartitionProduceResponse, end_offset: int) -> None:
         if end_offset > partition.high_watermark:
             self._left += 1
-            partition.when_committed(end_offset, lambda code: self._settle(answer, code))
+            partition.wait_for(Answering(end_offset, self, answer))
 
     def wait_for_append(
         self,
@@ -69,12 +69,12 @@ class Unanswered(Parked):
         def go_on(appended: Appended) -> None:
             fill(answer, appended, partition)
             if appended.code == 0:
-                partition.when_committed(appended.end_offset, lambda code: self._settle(answer, code))
+                partition.wait_for(Answering(appended.end_offset, self, answer))
                 return
             if isinstance(appended, Refused):
                 name_records(answer, appended.faults, partition)
             explain(answer, version)
-            self._settle(answer, 0)
+            self.settle(answer, 0)
 
         pending.then(go_on)
 
@@ -83,7 +83,7 @@ class Unanswered(Parked):
         self._returned = True
         return self if self._left else self._response
 
-    def _settle(self, answer: PartitionProduceResponse, code: int) -> None:
+    def settle(self, answer: PartitionProduceResponse, code: int) -> None:
         if code:
             answer.error_code = code
             answer.base_offset = answer.log_append_time_ms = answer.log_start_offset = NO_OFFSET
@@ -92,10 +92,24 @@ class Unanswered(Parked):
             self.complete(self._response)
 
 
+class Answering(Commit):
+    """The answer of one partition waits for its commit."""
+
+    __slots__ = ("_answer", "_unanswered")
+
+    def __init__(self, end_offset: int, unanswered: Unanswered, answer: PartitionProduceResponse) -> None:
+        super().__init__(end_offset)
+        self._unanswered = unanswered
+        self._answer = answer
+
+    def committed(self, code: int) -> None:
+        self._unanswered.settle(self._answer, code)
+
+
 def handle(
     broker: Broker, ask: ProduceRequest, version: int, caller: Caller
 ) -> ProduceResponse | Parked | None:
-    response = ProduceResponse()
+    response = ProduceResponse([], 0, NO_ITEMS)
     unanswered = Unanswered(response)
     now_ms = broker.turn.now_ms()
     acks = ask.acks
@@ -110,7 +124,7 @@ def handle(
         answers = TopicProduceResponse(topic.name, topic.topic_id)
         response.responses.append(answers)
         for asked in topic.partition_data:
-            answer = PartitionProduceResponse(asked.index, 0, NO_OFFSET)
+            answer = PartitionProduceResponse(asked.index, 0, NO_OFFSET, NO_OFFSET, NO_OFFSET, NO_ITEMS)
             answers.partition_responses.append(answer)
             if bad:
                 answer.error_code = bad

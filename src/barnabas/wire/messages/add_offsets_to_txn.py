@@ -150,3 +150,8 @@ def encode_response(message: AddOffsetsToTxnResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_add_offsets_to_txn_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: AddOffsetsToTxnResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_add_offsets_to_txn_response(out, message, version)

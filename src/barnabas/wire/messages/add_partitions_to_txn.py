@@ -505,3 +505,8 @@ def encode_response(message: AddPartitionsToTxnResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_add_partitions_to_txn_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: AddPartitionsToTxnResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_add_partitions_to_txn_response(out, message, version)

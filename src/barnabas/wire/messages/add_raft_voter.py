@@ -207,3 +207,8 @@ def encode_response(message: AddRaftVoterResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_add_raft_voter_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: AddRaftVoterResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_add_raft_voter_response(out, message, version)

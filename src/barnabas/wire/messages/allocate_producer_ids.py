@@ -138,3 +138,8 @@ def encode_response(message: AllocateProducerIdsResponse, version: i64) -> bytes
     out = BytesWriter()
     _encode_allocate_producer_ids_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: AllocateProducerIdsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_allocate_producer_ids_response(out, message, version)

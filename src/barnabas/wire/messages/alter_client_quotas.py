@@ -395,3 +395,8 @@ def encode_response(message: AlterClientQuotasResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_alter_client_quotas_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: AlterClientQuotasResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_alter_client_quotas_response(out, message, version)

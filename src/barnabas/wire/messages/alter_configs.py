@@ -300,3 +300,8 @@ def encode_response(message: AlterConfigsResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_alter_configs_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: AlterConfigsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_alter_configs_response(out, message, version)

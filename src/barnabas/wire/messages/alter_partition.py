@@ -424,3 +424,8 @@ def encode_response(message: AlterPartitionResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_alter_partition_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: AlterPartitionResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_alter_partition_response(out, message, version)

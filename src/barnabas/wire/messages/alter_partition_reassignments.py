@@ -346,3 +346,8 @@ def encode_response(message: AlterPartitionReassignmentsResponse, version: i64) 
     out = BytesWriter()
     _encode_alter_partition_reassignments_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: AlterPartitionReassignmentsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_alter_partition_reassignments_response(out, message, version)

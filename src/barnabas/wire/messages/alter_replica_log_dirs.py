@@ -327,3 +327,8 @@ def encode_response(message: AlterReplicaLogDirsResponse, version: i64) -> bytes
     out = BytesWriter()
     _encode_alter_replica_log_dirs_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: AlterReplicaLogDirsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_alter_replica_log_dirs_response(out, message, version)

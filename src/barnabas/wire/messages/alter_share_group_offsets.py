@@ -331,3 +331,8 @@ def encode_response(message: AlterShareGroupOffsetsResponse, version: i64) -> by
     out = BytesWriter()
     _encode_alter_share_group_offsets_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: AlterShareGroupOffsetsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_alter_share_group_offsets_response(out, message, version)

@@ -275,3 +275,8 @@ def encode_response(message: AlterUserScramCredentialsResponse, version: i64) ->
     out = BytesWriter()
     _encode_alter_user_scram_credentials_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: AlterUserScramCredentialsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_alter_user_scram_credentials_response(out, message, version)

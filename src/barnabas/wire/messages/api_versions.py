@@ -364,3 +364,8 @@ def encode_response(message: ApiVersionsResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_api_versions_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: ApiVersionsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_api_versions_response(out, message, version)

@@ -377,3 +377,8 @@ def encode_response(message: AssignReplicasToDirsResponse, version: i64) -> byte
     out = BytesWriter()
     _encode_assign_replicas_to_dirs_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: AssignReplicasToDirsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_assign_replicas_to_dirs_response(out, message, version)

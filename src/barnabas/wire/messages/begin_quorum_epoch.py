@@ -486,3 +486,8 @@ def encode_response(message: BeginQuorumEpochResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_begin_quorum_epoch_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: BeginQuorumEpochResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_begin_quorum_epoch_response(out, message, version)

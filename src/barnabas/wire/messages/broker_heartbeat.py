@@ -239,3 +239,8 @@ def encode_response(message: BrokerHeartbeatResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_broker_heartbeat_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: BrokerHeartbeatResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_broker_heartbeat_response(out, message, version)

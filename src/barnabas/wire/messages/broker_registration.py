@@ -310,3 +310,8 @@ def encode_response(message: BrokerRegistrationResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_broker_registration_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: BrokerRegistrationResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_broker_registration_response(out, message, version)

@@ -411,3 +411,8 @@ def encode_response(message: ConsumerGroupDescribeResponse, version: i64) -> byt
     out = BytesWriter()
     _encode_consumer_group_describe_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: ConsumerGroupDescribeResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_consumer_group_describe_response(out, message, version)

@@ -377,3 +377,8 @@ def encode_response(message: ConsumerGroupHeartbeatResponse, version: i64) -> by
     out = BytesWriter()
     _encode_consumer_group_heartbeat_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: ConsumerGroupHeartbeatResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_consumer_group_heartbeat_response(out, message, version)

@@ -251,3 +251,8 @@ def encode_response(message: ControllerRegistrationResponse, version: i64) -> by
     out = BytesWriter()
     _encode_controller_registration_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: ControllerRegistrationResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_controller_registration_response(out, message, version)

@@ -253,3 +253,8 @@ def encode_response(message: CreateAclsResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_create_acls_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: CreateAclsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_create_acls_response(out, message, version)

@@ -305,3 +305,8 @@ def encode_response(message: CreateDelegationTokenResponse, version: i64) -> byt
     out = BytesWriter()
     _encode_create_delegation_token_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: CreateDelegationTokenResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_create_delegation_token_response(out, message, version)

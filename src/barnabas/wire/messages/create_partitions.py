@@ -316,3 +316,8 @@ def encode_response(message: CreatePartitionsResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_create_partitions_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: CreatePartitionsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_create_partitions_response(out, message, version)

@@ -508,3 +508,8 @@ def encode_response(message: CreateTopicsResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_create_topics_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: CreateTopicsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_create_topics_response(out, message, version)

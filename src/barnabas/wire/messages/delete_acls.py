@@ -385,3 +385,8 @@ def encode_response(message: DeleteAclsResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_delete_acls_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: DeleteAclsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_delete_acls_response(out, message, version)

@@ -176,3 +176,8 @@ def encode_response(message: DeleteGroupsResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_delete_groups_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: DeleteGroupsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_delete_groups_response(out, message, version)

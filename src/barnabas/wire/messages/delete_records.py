@@ -330,3 +330,8 @@ def encode_response(message: DeleteRecordsResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_delete_records_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: DeleteRecordsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_delete_records_response(out, message, version)

@@ -229,3 +229,8 @@ def encode_response(message: DeleteShareGroupOffsetsResponse, version: i64) -> b
     out = BytesWriter()
     _encode_delete_share_group_offsets_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: DeleteShareGroupOffsetsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_delete_share_group_offsets_response(out, message, version)

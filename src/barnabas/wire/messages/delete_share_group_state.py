@@ -275,3 +275,8 @@ def encode_response(message: DeleteShareGroupStateResponse, version: i64) -> byt
     out = BytesWriter()
     _encode_delete_share_group_state_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: DeleteShareGroupStateResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_delete_share_group_state_response(out, message, version)

@@ -273,3 +273,8 @@ def encode_response(message: DeleteTopicsResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_delete_topics_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: DeleteTopicsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_delete_topics_response(out, message, version)

@@ -318,3 +318,8 @@ def encode_response(message: DescribeAclsResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_describe_acls_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: DescribeAclsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_describe_acls_response(out, message, version)

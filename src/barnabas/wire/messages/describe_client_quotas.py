@@ -375,3 +375,8 @@ def encode_response(message: DescribeClientQuotasResponse, version: i64) -> byte
     out = BytesWriter()
     _encode_describe_client_quotas_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: DescribeClientQuotasResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_describe_client_quotas_response(out, message, version)

@@ -259,3 +259,8 @@ def encode_response(message: DescribeClusterResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_describe_cluster_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: DescribeClusterResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_describe_cluster_response(out, message, version)

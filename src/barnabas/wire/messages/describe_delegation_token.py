@@ -385,3 +385,8 @@ def encode_response(message: DescribeDelegationTokenResponse, version: i64) -> b
     out = BytesWriter()
     _encode_describe_delegation_token_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: DescribeDelegationTokenResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_describe_delegation_token_response(out, message, version)

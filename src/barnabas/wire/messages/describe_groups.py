@@ -356,3 +356,8 @@ def encode_response(message: DescribeGroupsResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_describe_groups_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: DescribeGroupsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_describe_groups_response(out, message, version)

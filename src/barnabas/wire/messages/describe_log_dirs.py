@@ -401,3 +401,8 @@ def encode_response(message: DescribeLogDirsResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_describe_log_dirs_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: DescribeLogDirsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_describe_log_dirs_response(out, message, version)

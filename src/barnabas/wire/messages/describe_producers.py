@@ -328,3 +328,8 @@ def encode_response(message: DescribeProducersResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_describe_producers_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: DescribeProducersResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_describe_producers_response(out, message, version)

@@ -508,3 +508,8 @@ def encode_response(message: DescribeQuorumResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_describe_quorum_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: DescribeQuorumResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_describe_quorum_response(out, message, version)

@@ -403,3 +403,8 @@ def encode_response(message: DescribeShareGroupOffsetsResponse, version: i64) ->
     out = BytesWriter()
     _encode_describe_share_group_offsets_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: DescribeShareGroupOffsetsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_describe_share_group_offsets_response(out, message, version)

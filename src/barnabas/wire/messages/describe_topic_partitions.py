@@ -461,3 +461,8 @@ def encode_response(message: DescribeTopicPartitionsResponse, version: i64) -> b
     out = BytesWriter()
     _encode_describe_topic_partitions_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: DescribeTopicPartitionsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_describe_topic_partitions_response(out, message, version)

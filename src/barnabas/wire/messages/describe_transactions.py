@@ -258,3 +258,8 @@ def encode_response(message: DescribeTransactionsResponse, version: i64) -> byte
     out = BytesWriter()
     _encode_describe_transactions_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: DescribeTransactionsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_describe_transactions_response(out, message, version)

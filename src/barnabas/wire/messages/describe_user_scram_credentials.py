@@ -264,3 +264,8 @@ def encode_response(message: DescribeUserScramCredentialsResponse, version: i64)
     out = BytesWriter()
     _encode_describe_user_scram_credentials_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: DescribeUserScramCredentialsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_describe_user_scram_credentials_response(out, message, version)

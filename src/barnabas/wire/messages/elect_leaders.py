@@ -326,3 +326,8 @@ def encode_response(message: ElectLeadersResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_elect_leaders_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: ElectLeadersResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_elect_leaders_response(out, message, version)

@@ -533,3 +533,8 @@ def encode_response(message: EndQuorumEpochResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_end_quorum_epoch_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: EndQuorumEpochResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_end_quorum_epoch_response(out, message, version)

@@ -164,3 +164,8 @@ def encode_response(message: EndTxnResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_end_txn_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: EndTxnResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_end_txn_response(out, message, version)

@@ -121,3 +121,8 @@ def encode_response(message: EnvelopeResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_envelope_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: EnvelopeResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_envelope_response(out, message, version)

@@ -146,3 +146,8 @@ def encode_response(message: ExpireDelegationTokenResponse, version: i64) -> byt
     out = BytesWriter()
     _encode_expire_delegation_token_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: ExpireDelegationTokenResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_expire_delegation_token_response(out, message, version)

@@ -302,3 +302,8 @@ def encode_response(message: FindCoordinatorResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_find_coordinator_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: FindCoordinatorResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_find_coordinator_response(out, message, version)

@@ -189,3 +189,8 @@ def encode_response(message: GetTelemetrySubscriptionsResponse, version: i64) ->
     out = BytesWriter()
     _encode_get_telemetry_subscriptions_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: GetTelemetrySubscriptionsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_get_telemetry_subscriptions_response(out, message, version)

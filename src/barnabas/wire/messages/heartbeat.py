@@ -155,3 +155,8 @@ def encode_response(message: HeartbeatResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_heartbeat_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: HeartbeatResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_heartbeat_response(out, message, version)

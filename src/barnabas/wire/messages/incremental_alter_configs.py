@@ -314,3 +314,8 @@ def encode_response(message: IncrementalAlterConfigsResponse, version: i64) -> b
     out = BytesWriter()
     _encode_incremental_alter_configs_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: IncrementalAlterConfigsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_incremental_alter_configs_response(out, message, version)

@@ -232,3 +232,8 @@ def encode_response(message: InitProducerIdResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_init_producer_id_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: InitProducerIdResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_init_producer_id_response(out, message, version)

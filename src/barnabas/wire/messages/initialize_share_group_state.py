@@ -299,3 +299,8 @@ def encode_response(message: InitializeShareGroupStateResponse, version: i64) ->
     out = BytesWriter()
     _encode_initialize_share_group_state_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: InitializeShareGroupStateResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_initialize_share_group_state_response(out, message, version)

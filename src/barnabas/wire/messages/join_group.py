@@ -396,3 +396,8 @@ def encode_response(message: JoinGroupResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_join_group_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: JoinGroupResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_join_group_response(out, message, version)

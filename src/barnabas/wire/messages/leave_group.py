@@ -281,3 +281,8 @@ def encode_response(message: LeaveGroupResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_leave_group_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: LeaveGroupResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_leave_group_response(out, message, version)

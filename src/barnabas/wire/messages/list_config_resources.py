@@ -180,3 +180,8 @@ def encode_response(message: ListConfigResourcesResponse, version: i64) -> bytes
     out = BytesWriter()
     _encode_list_config_resources_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: ListConfigResourcesResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_list_config_resources_response(out, message, version)

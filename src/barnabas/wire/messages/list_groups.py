@@ -226,3 +226,8 @@ def encode_response(message: ListGroupsResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_list_groups_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: ListGroupsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_list_groups_response(out, message, version)

@@ -307,3 +307,8 @@ def encode_response(message: ListPartitionReassignmentsResponse, version: i64) -
     out = BytesWriter()
     _encode_list_partition_reassignments_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: ListPartitionReassignmentsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_list_partition_reassignments_response(out, message, version)

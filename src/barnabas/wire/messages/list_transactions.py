@@ -232,3 +232,8 @@ def encode_response(message: ListTransactionsResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_list_transactions_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: ListTransactionsResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_list_transactions_response(out, message, version)

@@ -433,3 +433,8 @@ def encode_response(message: OffsetCommitResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_offset_commit_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: OffsetCommitResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_offset_commit_response(out, message, version)

@@ -245,3 +245,8 @@ def encode_response(message: OffsetDeleteResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_offset_delete_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: OffsetDeleteResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_offset_delete_response(out, message, version)

@@ -704,3 +704,8 @@ def encode_response(message: OffsetFetchResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_offset_fetch_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: OffsetFetchResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_offset_fetch_response(out, message, version)

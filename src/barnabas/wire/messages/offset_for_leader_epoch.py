@@ -352,3 +352,8 @@ def encode_response(message: OffsetForLeaderEpochResponse, version: i64) -> byte
     out = BytesWriter()
     _encode_offset_for_leader_epoch_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: OffsetForLeaderEpochResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_offset_for_leader_epoch_response(out, message, version)

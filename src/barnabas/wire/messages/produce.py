@@ -619,3 +619,8 @@ def encode_response(message: ProduceResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_produce_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: ProduceResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_produce_response(out, message, version)

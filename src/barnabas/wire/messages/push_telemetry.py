@@ -142,3 +142,8 @@ def encode_response(message: PushTelemetryResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_push_telemetry_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: PushTelemetryResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_push_telemetry_response(out, message, version)

@@ -362,3 +362,8 @@ def encode_response(message: ReadShareGroupStateResponse, version: i64) -> bytes
     out = BytesWriter()
     _encode_read_share_group_state_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: ReadShareGroupStateResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_read_share_group_state_response(out, message, version)

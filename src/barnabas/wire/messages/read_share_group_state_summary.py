@@ -325,3 +325,8 @@ def encode_response(message: ReadShareGroupStateSummaryResponse, version: i64) -
     out = BytesWriter()
     _encode_read_share_group_state_summary_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: ReadShareGroupStateSummaryResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_read_share_group_state_summary_response(out, message, version)

@@ -135,3 +135,8 @@ def encode_response(message: RemoveRaftVoterResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_remove_raft_voter_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: RemoveRaftVoterResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_remove_raft_voter_response(out, message, version)

@@ -146,3 +146,8 @@ def encode_response(message: RenewDelegationTokenResponse, version: i64) -> byte
     out = BytesWriter()
     _encode_renew_delegation_token_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: RenewDelegationTokenResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_renew_delegation_token_response(out, message, version)

@@ -147,3 +147,8 @@ def encode_response(message: SaslAuthenticateResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_sasl_authenticate_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: SaslAuthenticateResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_sasl_authenticate_response(out, message, version)

@@ -99,3 +99,8 @@ def encode_response(message: SaslHandshakeResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_sasl_handshake_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: SaslHandshakeResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_sasl_handshake_response(out, message, version)

@@ -495,3 +495,8 @@ def encode_response(message: ShareAcknowledgeResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_share_acknowledge_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: ShareAcknowledgeResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_share_acknowledge_response(out, message, version)

@@ -372,3 +372,8 @@ def encode_response(message: ShareGroupDescribeResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_share_group_describe_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: ShareGroupDescribeResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_share_group_describe_response(out, message, version)

@@ -277,3 +277,8 @@ def encode_response(message: ShareGroupHeartbeatResponse, version: i64) -> bytes
     out = BytesWriter()
     _encode_share_group_heartbeat_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: ShareGroupHeartbeatResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_share_group_heartbeat_response(out, message, version)

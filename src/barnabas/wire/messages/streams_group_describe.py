@@ -769,3 +769,8 @@ def encode_response(message: StreamsGroupDescribeResponse, version: i64) -> byte
     out = BytesWriter()
     _encode_streams_group_describe_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: StreamsGroupDescribeResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_streams_group_describe_response(out, message, version)

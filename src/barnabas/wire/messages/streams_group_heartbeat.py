@@ -1066,3 +1066,8 @@ def encode_response(message: StreamsGroupHeartbeatResponse, version: i64) -> byt
     out = BytesWriter()
     _encode_streams_group_heartbeat_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: StreamsGroupHeartbeatResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_streams_group_heartbeat_response(out, message, version)

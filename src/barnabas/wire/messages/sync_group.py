@@ -271,3 +271,8 @@ def encode_response(message: SyncGroupResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_sync_group_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: SyncGroupResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_sync_group_response(out, message, version)

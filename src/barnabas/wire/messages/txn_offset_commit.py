@@ -425,3 +425,8 @@ def encode_response(message: TxnOffsetCommitResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_txn_offset_commit_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: TxnOffsetCommitResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_txn_offset_commit_response(out, message, version)

@@ -118,3 +118,8 @@ def encode_response(message: UnregisterBrokerResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_unregister_broker_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: UnregisterBrokerResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_unregister_broker_response(out, message, version)

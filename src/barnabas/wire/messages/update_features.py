@@ -261,3 +261,8 @@ def encode_response(message: UpdateFeaturesResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_update_features_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: UpdateFeaturesResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_update_features_response(out, message, version)

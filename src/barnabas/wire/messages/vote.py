@@ -446,3 +446,8 @@ def encode_response(message: VoteResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_vote_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: VoteResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_vote_response(out, message, version)

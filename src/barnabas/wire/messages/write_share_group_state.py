@@ -374,3 +374,8 @@ def encode_response(message: WriteShareGroupStateResponse, version: i64) -> byte
     out = BytesWriter()
     _encode_write_share_group_state_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: WriteShareGroupStateResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_write_share_group_state_response(out, message, version)

@@ -357,3 +357,8 @@ def encode_response(message: WriteTxnMarkersResponse, version: i64) -> bytes:
     out = BytesWriter()
     _encode_write_txn_markers_response(out, message, version)
     return out.getvalue()
+
+
+def write_response(out: BytesWriter, message: WriteTxnMarkersResponse, version: i64) -> None:
+    """encode_response, behind what out has."""
+    _encode_write_txn_markers_response(out, message, version)
