@@ -1,7 +1,7 @@
 """What a crash leaves: torn tails at every byte, flipped bits in every header field, lost indexes and snapshots."""
 
 import pytest
-from written_log import NOW_MS, Disk, append, everything, located, searched
+from written_log import NOW_MS, Disk, append, everything, located, rolled, searched
 
 from barnabas.log.recovery import DamagedLog
 from barnabas.log.times import first_since
@@ -144,6 +144,26 @@ def test_a_time_index_that_was_not_synced_is_not_believed(disk: Disk, left: str,
     again = disk.log(clean=clean, recovery_point=40, **options)
     assert [segment.max_timestamp for segment in again.segments] == known
     assert searched(first_since(again, NOW_MS + 33, 40)) == (NOW_MS + 33, 33, 1)
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_what_an_older_time_index_does_not_know_is_read(disk: Disk, clean: bool) -> None:
+    """The offset index is of a minute later, and in that minute lies a batch that is later than those behind it."""
+    stamps = [*range(20), 100, *range(50, 69)]
+    log = disk.log(index_interval_bytes=100)
+    for segment in range(2):
+        for stamp in stamps:
+            append(log, [b"x" * 60], timestamp=NOW_MS + 1000 * segment + stamp)
+        rolled(log)
+    log.close(clean=True)
+    for base in (0, 40):
+        name = f"{base:020d}.timeindex"
+        disk.overwrite(disk.content(name)[:48], name)
+    again = disk.log(clean=clean, recovery_point=79, index_interval_bytes=100)
+    found = [(segment.max_timestamp, segment.max_timestamp_offset) for segment in again.segments]
+    assert found[:2] == [(NOW_MS + 100, 20), (NOW_MS + 1100, 60)]
+    assert searched(first_since(again, NOW_MS + 90, 80)) == (NOW_MS + 100, 20, 1)
+    assert searched(first_since(again, NOW_MS + 1068, 80)) == (NOW_MS + 1100, 60, 1)
 
 
 @pytest.mark.parametrize("damage", ["absent", "flipped", "from the future"])

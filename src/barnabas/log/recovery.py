@@ -13,7 +13,8 @@ R4        Holes between offsets are made by compaction, so they exist in closed 
 R5        What is taken up above the recovery point is written again and synced before it is served: it may stand in the
           page cache alone, and after a failed sync the kernel calls such bytes clean and would never write them.
 R6        Indexes are not synced. A power failure may leave zeros of one, or an older one, that are whole in form. What retention
-          goes by, the greatest timestamp, is taken from one only when the batch that it names has it.
+          goes by, the greatest timestamp, is taken from one only when the batch that it names has it; and where the offset
+          index is newer, as its last batch tells by a later time, what lies behind that batch counts, too.
 """
 
 from bisect import bisect_right
@@ -22,7 +23,7 @@ from typing import Final
 from barnabas.log import folder as names
 from barnabas.log.epochs import LeaderEpochs
 from barnabas.log.producer_state import ProducerState
-from barnabas.log.segment import OpenFiles, Segment
+from barnabas.log.segment import OpenFiles, Segment, headers
 from barnabas.ports import Files
 from barnabas.records.batch import HEADER_BYTES, MAGIC, BatchHeader, check_crc
 
@@ -116,7 +117,7 @@ def set_timestamps(segment: Segment) -> None:
         return
     _, position, timestamp, offset = pairs
     segment.max_timestamp, segment.max_timestamp_offset = timestamp, segment.base_offset + offset
-    look_behind(segment, position)
+    look_behind(segment, position, segment.size)
 
 
 def are_true(segment: Segment, last_offset: int, position: int, timestamp: int, offset: int) -> bool:
@@ -139,15 +140,14 @@ def load_timestamps(segment: Segment) -> None:
     """The same by whole indexes, which are made anew where they lie. R6."""
     index = segment.time_index
     if index.timestamps and is_true(segment):
-        trust_times(segment)
-        look_behind(segment, segment.offset_index.positions[-1] if segment.offset_index.positions else 0)
+        trust_times(segment, segment.size)
     elif segment.size:
         segment.rebuild_indexes()
 
 
-def look_behind(segment: Segment, position: int) -> None:
+def look_behind(segment: Segment, position: int, end: int) -> None:
     """The indexes may lag."""
-    for header, _ in segment.scan(position):
+    for header, _ in headers(segment.file, position, end):
         if header.max_timestamp > segment.max_timestamp:
             segment.max_timestamp, segment.max_timestamp_offset = (
                 header.max_timestamp,
@@ -171,11 +171,25 @@ def names_batch(segment: Segment, position: int, timestamp: int, offset: int) ->
     return False
 
 
-def trust_times(segment: Segment) -> None:
+def trust_times(segment: Segment, end: int) -> None:
+    """The greatest timestamp below position end, by the time index and the batches that it does not know."""
     index = segment.time_index
     segment.max_timestamp = index.timestamps[-1]
     segment.max_timestamp_offset = segment.base_offset + index.offsets[-1]
     segment.first_timestamp = index.timestamps[0]
+    look_behind(segment, known_to(segment), end)
+
+
+def known_to(segment: Segment) -> int:
+    """Where the batches begin that the time index may not know: both indexes have a last pair of one moment, unless it is the older
+    one of the two. R6.
+    """
+    index, times = segment.offset_index, segment.time_index
+    if not index.positions:
+        return 0
+    for header, position in segment.scan(index.positions[-1]):
+        return position if header.max_timestamp <= times.timestamps[-1] else index.lookup(times.offsets[-1])
+    return 0
 
 
 def find_end(segment: Segment) -> None:
@@ -272,7 +286,7 @@ def start_of_scan(segment: Segment, recovery_point: int) -> tuple[int, int]:
             index.truncate(position + 1)
             segment.time_index.truncate(header.next_offset - segment.base_offset)
             if segment.time_index.timestamps and is_true(segment):
-                trust_times(segment)
+                trust_times(segment, position)
                 return position, header.base_offset
     segment.clear_indexes()
     return 0, segment.base_offset
