@@ -1,6 +1,7 @@
-"""What the kernel's sockets and files cost by themselves: floor.c under the load of a broker."""
+"""What no broker can leave out, under the load of a broker: the system calls (floor.c), and CPython with its loop (floor_in_python)."""
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,20 +22,25 @@ class Floor:
     pids: tuple[int, ...]
 
 
-@contextmanager
-def floor(folder: Path, fetched_bytes: int = 0) -> Iterator[Floor | None]:
-    """Answers a Fetch with that many bytes of a file, or (0) writes what is produced. None without a C compiler."""
+def kernel_alone() -> list[str] | None:
+    """The command of floor.c; None without a C compiler."""
     program = compiled(SOURCE)
-    if program is None:
-        yield None
-        return
+    return None if program is None else [str(program)]
+
+
+def interpreter_alone(python: Path | None) -> list[str]:
+    """The command of floor_in_python. python: that of the broker, by default of the bench."""
+    return [str(python or sys.executable), "-m", "bench.floor_in_python"]
+
+
+@contextmanager
+def floor(command: list[str], folder: Path, fetched_bytes: int = 0) -> Iterator[Floor]:
+    """Answers a Fetch with that many bytes of a file, or (0) writes what is produced."""
     file = folder / "floor"
     if fetched_bytes:
         file.write_bytes(bytes(READ_BYTES))
-    command = [str(program), "fetch", str(file), str(fetched_bytes)] if fetched_bytes else []
-    with subprocess.Popen(
-        command or [str(program), "produce", str(file)], stdout=subprocess.PIPE, text=True
-    ) as process:
+    asked = ["fetch", str(file), str(fetched_bytes)] if fetched_bytes else ["produce", str(file)]
+    with subprocess.Popen([*command, *asked], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             yield Floor(int(process.stdout.readline()), (process.pid,))

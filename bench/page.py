@@ -203,7 +203,7 @@ def _plots(results: Results, mode: str) -> list[tuple[str, str, str]]:
 
 def steps_table(content: dict[str, Any]) -> str:
     """What bench.where has found: {"how": text, "loads": [names], "steps": {step: [microseconds]}, "total": [..],
-    "floor": [..] or [] where it was not measured}.
+    "floors": {name: [(microseconds, requests a second)]}}.
     """
     loads, steps, total = content["loads"], content["steps"], content["total"]
     head = f"| microseconds of CPU a request | {' | '.join(loads)} |\n|---|{'---|' * len(loads)}\n"
@@ -211,9 +211,9 @@ def steps_table(content: dict[str, Any]) -> str:
         f"| {step} | {' | '.join(f'{value:.2f}' for value in values)} |\n" for step, values in steps.items()
     )
     sums = f"| **all** | {' | '.join(f'**{value:.2f}**' for value in total)} |\n"
-    floor = content.get("floor")
-    if floor:
-        sums += f"| the kernel alone (bench/floor.c) | {' | '.join(f'{value:.2f}' for value in floor)} |\n"
+    for name, found in content.get("floors", {}).items():
+        sums += f"| {name} | {' | '.join(f'{cpu:.2f}' for cpu, _ in found)} |\n"
+        sums += f"| … requests/s of it | {' | '.join(f'{rate:,.0f}' for _, rate in found)} |\n"
     return f"\n## Where each microsecond goes\n\n{content['how']}\n\n{head}{rows}{sums}"
 
 

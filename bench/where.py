@@ -3,7 +3,8 @@
 `perf` samples the broker's threads under a load (software clock: it works in virtual machines too) and each sample is of the
 step that its innermost known frame belongs to: a system call, or the library that runs. A step's share of the samples
 times the CPU a request of the same load without perf is its microseconds. Needs perf, and the right to look at the kernel.
-Beside it stands what the kernel alone costs: a program that does nothing but the system calls (floor.c), under the same load.
+Beside it stands what no broker can leave out, under the same load: a program that does nothing but the system calls (floor.c),
+and one in Python that does no more than they (floor_in_python.py), which is as low as any broker on CPython can come.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from typing import Any, Final
 from . import page, raw
 from .broker import Running, RunningBroker, compiled_python
 from .drive import drive
-from .floor import floor
+from .floor import floor, interpreter_alone, kernel_alone
 from .load import Limits, Load
 from .page_cache import FullPageCache
 from .raw import KB
@@ -137,14 +138,24 @@ def _wait_until_it_records(data: Path) -> None:
     time.sleep(PERF_STARTS_S)  # what it does not see is only the beginning
 
 
-def floor_us(load: Load, fetched_bytes: int, seconds: float, folder: Path) -> float | None:
-    """CPU microseconds a request of the kernel alone; None without a C compiler."""
-    with floor(folder, fetched_bytes) as target:
-        if target is None:
-            return None
-        return drive(
-            target, replace(load, codes=()), Limits(seconds=seconds), Limits(seconds=seconds / 4)
-        ).cpu_us
+def floors_of(
+    commands: dict[str, list[str]], load: Load, fetched_bytes: int, seconds: float, folder: Path
+) -> dict[str, tuple[float, float]]:
+    """CPU microseconds a request and requests a second of each floor."""
+    found = {}
+    for name, command in commands.items():
+        with floor(command, folder, fetched_bytes) as target:
+            warm = Limits(seconds=seconds / 4)
+            taken = drive(target, replace(load, codes=()), Limits(seconds=seconds), warm)
+        found[name] = taken.cpu_us, taken.rate
+    return found
+
+
+def floor_commands(python: Path | None) -> dict[str, list[str]]:
+    """python: the broker's interpreter. Without a C compiler there is one."""
+    in_c = kernel_alone()
+    found = {} if in_c is None else {"the kernel alone (bench/floor.c)": in_c}
+    return found | {"CPython and the kernel alone (bench/floor_in_python.py)": interpreter_alone(python)}
 
 
 def loads(site: Site) -> Iterator[tuple[str, Load, int]]:
@@ -177,9 +188,11 @@ def without_sockets(python: Path | None) -> str:
 
 
 def table(
-    measured: dict[str, tuple[float, dict[str, float]]], how: str, floors: Sequence[float | None] = ()
+    measured: dict[str, tuple[float, dict[str, float]]],
+    how: str,
+    floors: Sequence[dict[str, tuple[float, float]]] = (),
 ) -> dict[str, Any]:
-    """Steps by their weight in all loads together; small ones in one row. floors: of each load, where it is known."""
+    """Steps by their weight in all loads together; small ones in one row. floors: of each load (floors_of)."""
     steps = sorted(
         {step for _, found in measured.values() for step in found},
         key=lambda step: -sum(found.get(step, 0) for _, found in measured.values()),
@@ -195,8 +208,8 @@ def table(
     if any(rest):
         rows["the rest"] = rest
     total = [cpu for cpu, _ in measured.values()]
-    known = [cpu for cpu in floors if cpu is not None]
-    return {"how": how, "loads": list(measured), "steps": rows, "total": total, "floor": known}
+    below = {name: [found[name] for found in floors] for name in (floors[0] if floors else ())}
+    return {"how": how, "loads": list(measured), "steps": rows, "total": total, "floors": below}
 
 
 def write(out: Path, python: Path | None, durability: str, seconds: float) -> str:
@@ -211,11 +224,11 @@ def write(out: Path, python: Path | None, durability: str, seconds: float) -> st
 
         site = Site(BARNABAS, folder / "site", start, 0.0, QUICK)
         try:
-            measured, floors = {}, []
+            measured, floors, commands = {}, [], floor_commands(python)
             for load, what, fetched_bytes in loads(site):
                 pages.fill()
                 measured[load] = profile(site.broker, what, seconds, folder)
-                floors.append(floor_us(what, fetched_bytes, seconds, folder))
+                floors.append(floors_of(commands, what, fetched_bytes, seconds, folder))
         finally:
             site.close()
     build = "compiled" if python else "pure Python"
