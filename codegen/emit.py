@@ -17,8 +17,9 @@ READERS = {
 }
 
 
-IN_STEPS = {"DescribeConfigs", "ListOffsets", "Metadata"}
-"""APIs whose requests and responses may be so large that they are read and written in steps."""
+IN_STEPS = {"DescribeConfigs": 2, "DescribeLogDirs": 3, "ListOffsets": 2, "Metadata": 2}
+"""APIs whose requests and responses may be so large that they are read and written in steps: by how many levels of a response's
+arrays."""
 
 
 class Module(Shapes):
@@ -530,14 +531,17 @@ FLEXIBLE_FROM: Final = {flexible}
     # -- in steps
 
     def steps_of(self, message: Message, shape: Shape, kind: str) -> int:
-        """How many levels of a shape's arrays are dealt with item by item: of a response also the items of its items."""
+        """How many levels of a shape's arrays are dealt with item by item: of a request the outermost."""
         if self.definition.name not in IN_STEPS or message.kind != kind:
             return 0
         whole = self.by_type[message.name, message.name]
-        if shape is whole:
-            return 1 if kind == "request" else 2
-        is_item = any(each.is_array and self.shape(message, each) is shape for each in whole.fields)
-        return 1 if kind == "response" and is_item and self.has_items(message, shape) else 0
+        if kind == "request":
+            return int(shape is whole)
+        levels, at = IN_STEPS[self.definition.name], [whole]
+        while levels and not any(each is shape for each in at):
+            items = [self.shape(message, each) for outer in at for each in outer.fields if each.is_array]
+            levels, at = levels - 1, [each for each in items if each is not None]
+        return levels if self.has_items(message, shape) else 0
 
     def entry_in_steps(self, message: Message, name: str, result: str) -> None:
         if message.kind == "request":

@@ -13,11 +13,12 @@ from barnabas.ports import Connection, Receiver, WorldError
 from barnabas.server import stepwise
 from barnabas.server.broker import Broker
 from barnabas.server.handlers import describe_configs as configs_handler
+from barnabas.server.stepwise import ITEMS_A_STEP
 from barnabas.testing.machine import VirtualMachine
 from barnabas.testing.network import Wire
 from barnabas.testing.virtual import VirtualLoop, VirtualTime
 from barnabas.wire.frame import request_head
-from barnabas.wire.messages import api_versions, describe_configs, metadata
+from barnabas.wire.messages import api_versions, describe_configs, describe_log_dirs, metadata
 from barnabas.wire.messages.delete_topics import DeleteTopicState
 
 PORT = 9092
@@ -154,6 +155,38 @@ def test_it_is_written_as_it_would_be_at_once(machine: VirtualMachine, seen: See
         assert metadata.encode_response(answer, version) == content[at:]
         large = next(topic for topic in answer.topics if topic.name == "large")
         assert [part.partition_index for part in large.partitions] == list(range(PARTITIONS))
+
+
+@pytest.mark.parametrize("version", range(describe_log_dirs.VERSION_MIN, describe_log_dirs.VERSION_MAX + 1))
+@pytest.mark.parametrize("all_of_them", [True, False])
+def test_sizes_of_many_partitions_are_told_in_steps(
+    machine: VirtualMachine, seen: Seen, all_of_them: bool, version: int
+) -> None:
+    """Steps of what is looked up, and one for each partition that is written."""
+    names = ["a", "b"] if all_of_them else ["b"]
+    machine.make_topics("a", "b")
+    asked = None if all_of_them else [describe_log_dirs.DescribableLogDirTopic("b", list(range(PARTITIONS)))]
+    peer = Peer(machine)
+    peer.ask(describe_log_dirs, describe_log_dirs.DescribeLogDirsRequest(asked), version)
+    content = peer.answered()
+    at = 5 if version >= describe_log_dirs.FLEXIBLE_FROM else 4
+    answer = describe_log_dirs.decode_response(content, at, version)
+    assert describe_log_dirs.encode_response(answer, version) == content[at:]
+    (folder,) = answer.results
+    assert [topic.name for topic in folder.topics] == names
+    for topic in folder.topics:
+        assert [part.partition_index for part in topic.partitions] == list(range(PARTITIONS))
+    assert seen.steps > len(names) * (PARTITIONS + PARTITIONS // ITEMS_A_STEP)
+
+
+def test_what_lies_deep_in_an_answer_is_let_go_in_steps_too() -> None:
+    parts = [describe_log_dirs.DescribeLogDirsPartition(index) for index in range(PARTITIONS)]
+    topic = describe_log_dirs.DescribeLogDirsTopic("a", parts)
+    answer = describe_log_dirs.DescribeLogDirsResponse(
+        results=[describe_log_dirs.DescribeLogDirsResult(topics=[topic])]
+    )
+    assert sum(1 for _ in stepwise.let_go(answer)) > PARTITIONS // ITEMS_A_STEP
+    assert not parts
 
 
 def test_a_topic_deleted_meanwhile_is_told_whole_or_not_at_all(machine: VirtualMachine, seen: Seen) -> None:

@@ -109,6 +109,10 @@ def let_go(message: Message) -> Iterator[None]:
     for name in field_names(type(message)):
         items = getattr(message, name)
         if isinstance(items, list):
+            if len(items) < ITEMS_A_STEP:  # few may have much each
+                for item in items:
+                    if isinstance(item, Message):
+                        yield from let_go(item)
             while items:
                 del items[-ITEMS_A_STEP:]
                 yield
