@@ -3,7 +3,8 @@
 import asyncio
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import aiokafka
 import kafka
@@ -25,6 +26,7 @@ import barnabas
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
 
+AnyConsumer = TypeVar("AnyConsumer")
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 RECORDS: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]] = [
     (b"key", b"value", []),
@@ -54,6 +56,19 @@ def confluent_consumer(broker: barnabas.Broker, group: str, **options: object) -
             "heartbeat.interval.ms": 200,
             **options,
         }
+    )
+
+
+def python_consumer(kind: Callable[..., AnyConsumer], broker: barnabas.Broker, topic: str) -> AnyConsumer:
+    """kafka-python's or aiokafka's, of the group that has the topic's name."""
+    return kind(
+        topic,
+        bootstrap_servers=broker.bootstrap,
+        group_id=topic,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        session_timeout_ms=6000,
+        heartbeat_interval_ms=200,
     )
 
 
@@ -244,15 +259,7 @@ def test_kafka_python_group_shares_commits_and_resumes(broker: barnabas.Broker, 
         broker.produce(topic, f"{number}", partition=number % 4)
 
     def member() -> Any:
-        return kafka.KafkaConsumer(
-            topic,
-            bootstrap_servers=broker.bootstrap,
-            group_id=topic,
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            session_timeout_ms=6000,
-            heartbeat_interval_ms=200,
-        )
+        return python_consumer(kafka.KafkaConsumer, broker, topic)
 
     values: set[bytes] = set()
     parts: list[set[Any]] = [set(), set()]
@@ -299,15 +306,7 @@ def test_aiokafka_group_shares_commits_and_resumes(broker: barnabas.Broker, topi
         broker.produce(topic, f"{number}", partition=number % 4)
 
     def member() -> aiokafka.AIOKafkaConsumer:
-        return aiokafka.AIOKafkaConsumer(
-            topic,
-            bootstrap_servers=broker.bootstrap,
-            group_id=topic,
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            session_timeout_ms=6000,
-            heartbeat_interval_ms=200,
-        )
+        return python_consumer(aiokafka.AIOKafkaConsumer, broker, topic)
 
     async def read_in_turn() -> tuple[set[bytes], list[bytes]]:
         values: set[bytes] = set()

@@ -20,6 +20,14 @@ from barnabas.ports import WorldError
 from barnabas.server.broker import Broker
 
 SETTLE_MS: Final = 5_000
+CODES: Final = (
+    errors.INVALID_REQUEST,
+    errors.INVALID_CONFIG,
+    errors.UNKNOWN_TOPIC_OR_PARTITION,
+    errors.INVALID_TOPIC_EXCEPTION,
+    errors.KAFKA_STORAGE_ERROR,
+)
+"""What a resource may be answered."""
 Decide = Callable[[Image, Any, Node, bool], Decision[list[ConfigResult]]]
 
 

@@ -5,11 +5,10 @@ How it is answered: server/altering.py.
 
 from collections.abc import Sequence
 
-from barnabas import errors
 from barnabas.cluster import config_changes
 from barnabas.cluster.config_changes import ConfigResult
 from barnabas.partitions.waits import Parked
-from barnabas.server.altering import alter
+from barnabas.server.altering import CODES, alter
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
 from barnabas.server.caller import Caller
@@ -39,15 +38,4 @@ def answer(results: Sequence[ConfigResult]) -> AlterConfigsResponse:
     )
 
 
-API = Api(
-    33,
-    message,
-    handle,
-    codes=(
-        errors.INVALID_REQUEST,
-        errors.INVALID_CONFIG,
-        errors.UNKNOWN_TOPIC_OR_PARTITION,
-        errors.INVALID_TOPIC_EXCEPTION,
-        errors.KAFKA_STORAGE_ERROR,
-    ),
-)
+API = Api(33, message, handle, CODES)
