@@ -1,22 +1,27 @@
-"""`python -m bench.inprocess [produce|idempotent|fetch|fetch64|commit] [--turns N]`: what a request costs in Python alone.
+"""`python -m bench.inprocess [produce|idempotent|fetch|fetch64|commit|one|wide] [--turns N]`: what a request costs in Python.
 
 A whole node on RAM files and a loop turned by hand; connections are fed whole frames and their replies thrown away, so
 neither sockets nor the kernel are in the figure. bench.instructions counts the instructions of the same work.
+
+one, wide: 64 connections with one Produce each, on one partition or on one each, in `sync` durability: a turn is a round of the
+journal. Segments and ring are the real classes over /dev/null, for in a round they are most of the work.
 """
 
 import argparse
 import gc
+import os
 import time
 from collections.abc import Callable, Sequence
 
 from barnabas.adapters.clock import SystemClock
 from barnabas.adapters.entropy import SystemEntropy
+from barnabas.adapters.files import OsFile, OsRing
 from barnabas.adapters.meta.ram import RamMetaStore
 from barnabas.adapters.ram_files import RamFiles
 from barnabas.config.effective import BrokerOptions
 from barnabas.node import Node
 from barnabas.partitions.data_folder import DataFolder
-from barnabas.ports import Connection, Listening, Piece, Receiver, World
+from barnabas.ports import Connection, File, Listening, Piece, Receiver, RingFile, World
 from barnabas.telemetry import Log, Telemetry, silent
 from barnabas.wire.frame import request_head
 from barnabas.wire.messages import create_topics
@@ -28,6 +33,9 @@ CONNECTIONS = 4
 READS = {"fetch": (1024, 200, range(0, 800, 8)), "fetch64": (65536, 20, range(1))}
 """Bytes of a Fetch, turns of producing before it, and the offsets it reads one after the other: for 1 KB all over the half
 of the log whose batches the broker has no memory of."""
+ROUNDS = {"one": 1, "wide": 64}
+"""Partitions of a round's requests."""
+REQUESTS_OF_A_ROUND = 64
 
 
 class HandLoop:
@@ -108,22 +116,39 @@ class HandNetwork:
         return
 
 
-def start(network: HandNetwork, loop: HandLoop) -> Node:
+class NullFiles(RamFiles):
+    """Whose segments and ring go to /dev/null, by the classes that write to a disk."""
+
+    def open(self, path: str, *, create: bool = False) -> File:
+        if path.endswith(".log"):
+            return OsFile(path, os.open(os.devnull, os.O_RDWR))
+        return super().open(path, create=create)
+
+    def open_ring(self, path: str, size: int) -> RingFile | None:
+        return OsRing(path, os.open(os.devnull, os.O_RDWR))
+
+
+def start(network: HandNetwork, loop: HandLoop, *, sync: bool) -> Node:
     clock = SystemClock()
-    files = RamFiles()
+    files = NullFiles() if sync else RamFiles()
     log = Log(silent, clock.mono_ms)
     folder = DataFolder(files, "/ram", log)
     folder.open()
     world = World(clock, loop, files, network, RamMetaStore(loop, clock), SystemEntropy())
     options = BrokerOptions({"listeners": "PLAINTEXT://127.0.0.1:9092", "barnabas.metrics.port": "-1"})
-    node = Node(world, folder, options, Telemetry(), log, durable=False)
+    node = Node(world, folder, options, Telemetry(), log, durable=sync)
     node.start(lambda error: print(error) if error else None)
     loop.run()
+    if sync:
+        os.fdatasync = lambda fd: None  # the first write of a partition syncs its file, and /dev/null refuses
+        node.partitions.journal.prepare()
+        loop.run()
     return node
 
 
-def create(peer: Receiver, loop: HandLoop) -> None:
-    ask = create_topics.CreateTopicsRequest([create_topics.CreatableTopic("bench", 4, 1)], 60_000, False)
+def create(peer: Receiver, loop: HandLoop, partitions: int) -> None:
+    topic = create_topics.CreatableTopic("bench", partitions, 1)
+    ask = create_topics.CreateTopicsRequest([topic], 60_000, False)
     body = create_topics.encode_request(ask, 5)
     peer.received(memoryview(request_head(19, 5, 1, "bench", len(body)) + body))
     loop.run()
@@ -134,20 +159,23 @@ def served(code: int) -> None:
 
 
 class Work:
-    """One kind of request over four connections: a turn is what the loop takes up at once."""
+    """One kind of request over some connections: a turn is what the loop takes up at once."""
 
     def __init__(self, kind: str) -> None:
         self._loop, network = HandLoop(), HandNetwork()
-        node = start(network, self._loop)
-        self._peers = [network.connect_in() for _ in range(CONNECTIONS)]
-        create(self._peers[0], self._loop)
+        sync = kind in ROUNDS
+        partitions = ROUNDS.get(kind, CONNECTIONS)
+        connections, frames = (REQUESTS_OF_A_ROUND, 1) if sync else (CONNECTIONS, FRAMES_A_TURN)
+        node = start(network, self._loop, sync=sync)
+        self._peers = [network.connect_in() for _ in range(connections)]
+        create(self._peers[0], self._loop, partitions)
         self._now_ms = int(time.time() * 1000)
         self._sequence = 0
         self._idempotent = kind == "idempotent"
-        self.per_turn = CONNECTIONS * FRAMES_A_TURN
+        self.per_turn = connections * frames
         produced = [
-            produce_request("bench", number, 1024, self._now_ms) * FRAMES_A_TURN
-            for number in range(CONNECTIONS)
+            produce_request("bench", number % partitions, 1024, self._now_ms) * frames
+            for number in range(connections)
         ]
         self._round = [produced]
         size, written, offsets = READS.get(kind, (0, 20, range(0)))
@@ -199,7 +227,7 @@ class Work:
             self._loop.run()
 
 
-KINDS = ("produce", "idempotent", "fetch", "fetch64", "commit")
+KINDS = ("produce", "idempotent", "fetch", "fetch64", "commit", "one", "wide")
 
 
 def main() -> None:

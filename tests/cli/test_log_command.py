@@ -15,7 +15,7 @@ from barnabas.cli.main import main
 from barnabas.embedded import BrokerError
 from barnabas.log import folder as names
 from barnabas.log.checkpoints import LEADER_EPOCHS, RECOVERY_POINTS, TOPIC_IDS
-from barnabas.log.journal import JOURNAL, Round
+from barnabas.log.journal import JOURNAL, Round, entry_head
 from barnabas.log.journal import header as journal_header
 from barnabas.log.take_up import KEPT
 from barnabas.log.write import Write
@@ -223,7 +223,7 @@ def journal_of_the_last_batch(data: Path) -> tuple[bytes, int]:
     )
     topic_id = names.read_topic_id(OsFiles(), str(data / "a-0"))
     assert topic_id is not None
-    taken.add(topic_id, f"a-0/{LOG}", [write])
+    taken.add(entry_head(topic_id, f"a-0/{LOG}"), [write])
     rounds = b"".join(taken.to_chunks(bytes(16), 0))
     (data / JOURNAL).write_bytes(
         journal_header(bytes(16), 3 * len(rounds)) + rounds.ljust(3 * len(rounds), b"\0")

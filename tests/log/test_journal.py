@@ -14,6 +14,7 @@ from barnabas.log.journal import (
     Entry,
     Ring,
     Round,
+    entry_head,
     half_bytes,
     header,
     prepare,
@@ -24,7 +25,7 @@ from barnabas.log.journal import (
 from barnabas.log.take_up import restore, take_up
 from barnabas.log.write import Write
 from barnabas.ports import File, Files
-from barnabas.records.batch import HEAD_BYTES, new_head, read_header
+from barnabas.records.batch import HEAD_BYTES, new_head, part_of, read_header
 from barnabas.records.record import Record, build_batch
 from barnabas.testing.disk import VirtualDisk
 
@@ -41,7 +42,7 @@ def write_of(file: File, position: int, offset: int, size: int = 20, epoch: int 
         file,
         position,
         new_head(offset, len(batch), epoch, read_header(batch, 0).crc),
-        memoryview(batch)[HEAD_BYTES:],
+        part_of(batch, HEAD_BYTES, len(batch)),
         len(batch),
         offset + 1,
     )
@@ -63,7 +64,7 @@ class Written:
     def put(self, *parts: tuple[str, list[Write]]) -> tuple[int, int]:
         taken = Round()
         for path, writes in parts:
-            taken.add(TOPIC_ID, path, writes)
+            taken.add(entry_head(TOPIC_ID, path), writes)
         if not self.ring.fits(taken.size):
             left = self.ring.half
             assert self.ring.turn(), "the other half is owed"
@@ -161,7 +162,7 @@ def test_the_next_run_begins_with_a_journal_that_says_nothing() -> None:
     ring = prepare(disk, ROOT, RUN, JOURNAL_BYTES)
     assert ring is not None and ring.size() == JOURNAL_BYTES
     taken = Round()
-    taken.add(TOPIC_ID, LOG, [write_of(ring, 0, 0)])
+    taken.add(entry_head(TOPIC_ID, LOG), [write_of(ring, 0, 0)])
     ring.write(BLOCK_BYTES, taken.to_chunks(RUN, 0))
     assert len(read_rounds(ring)) == 1
     again = prepare(disk, ROOT, bytes(16), JOURNAL_BYTES)

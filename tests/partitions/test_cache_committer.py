@@ -11,6 +11,7 @@ from barnabas.partitions.committer import (
     LARGE_BYTES,
     SLOW_US,
     CacheCommitter,
+    Committed,
     Lane,
     Uncommitted,
 )
@@ -74,12 +75,11 @@ class SlowFile:
         return sum(map(len, chunks))
 
 
-class Owner:
+class Owner(Committed):
     """Of one lane: what the committer said."""
 
-    topic_id = bytes(16)
-
     def __init__(self, stage: "Stage", file: SlowFile) -> None:
+        super().__init__(bytes(16))
         self._stage = stage
         self.file = file
         self.lane = Lane(self)

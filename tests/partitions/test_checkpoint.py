@@ -9,6 +9,7 @@ from journal_bench import ROUNDS_OF_A_HALF, TOPICS, Bench
 from barnabas.adapters.loop import POOL_THREADS
 from barnabas.log.journal import JOURNAL
 from barnabas.partitions import journal_committer
+from barnabas.partitions.committer import Lane
 from barnabas.partitions.journal_committer import (
     LATE_MAX,
     ROOM_WAIT_MS,
@@ -16,7 +17,6 @@ from barnabas.partitions.journal_committer import (
     SYNCS_MAX,
     JournalCommitter,
     Late,
-    Part,
 )
 from barnabas.ports import Done, File, Pool, Work, WorldError
 from barnabas.records.record import Record, build_batch
@@ -317,8 +317,8 @@ def test_a_half_is_not_used_again_before_the_last_of_its_files_is_synced(plant: 
 def a_half_is_paid_before_its_last_write(patch: pytest.MonkeyPatch) -> None:
     real, written = JournalCommitter._write_late, JournalCommitter._late_written
 
-    def write_late(self: JournalCommitter, half: int, parts: list[Part]) -> Late:
-        late = real(self, half, parts)
+    def write_late(self: JournalCommitter, half: int, lanes: list[Lane]) -> Late:
+        late = real(self, half, lanes)
         self._late[half] -= 1
         return late
 
@@ -349,8 +349,8 @@ def test_a_half_is_not_used_again_before_a_thread_has_written_its_last_round(pla
 def what_a_thread_wrote_is_not_synced(patch: pytest.MonkeyPatch) -> None:
     real = journal_committer.write_each
 
-    def write_each(parts: list[Part]) -> list[list[File] | WorldError]:
-        return [[] for _ in real(parts)]
+    def write_each(lanes: list[Lane]) -> list[list[File] | WorldError]:
+        return [[] for _ in real(lanes)]
 
     patch.setattr(journal_committer, "write_each", write_each)
 

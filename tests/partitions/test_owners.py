@@ -9,7 +9,7 @@ from barnabas.cluster.image import PartitionImage, Topic
 from barnabas.config.effective import BrokerOptions, topic_options
 from barnabas.log import folder as names
 from barnabas.log.checkpoints import RECOVERY_POINTS, Key, Offsets
-from barnabas.log.journal import Ring, Round, prepare, read_rounds
+from barnabas.log.journal import Ring, Round, entry_head, prepare, read_rounds
 from barnabas.log.loading import load_log
 from barnabas.log.log import Log
 from barnabas.log.recovery import DamagedLog
@@ -142,7 +142,7 @@ class Worker:
             write = log.append(read_header(batch, 0), batch, 0, self.reign, NOW_MS)
             log.do_chores()
             taken = Round()
-            taken.add(topic.topic_id, write.file.path[len(ROOT) + 1 :], [write])
+            taken.add(entry_head(topic.topic_id, write.file.path[len(ROOT) + 1 :]), [write])
             assert self.ring.fits(taken.size)
             position, sequence = self.ring.place(taken.size)
             self.file.write(position, taken.to_chunks(self.ring.run_id, sequence))

@@ -19,6 +19,8 @@ from collections.abc import Iterator, Sequence
 from struct import Struct
 from typing import Final
 
+from librt.strings import BytesWriter, write_i32_be, write_i64_be
+
 from barnabas.log.write import Write
 from barnabas.ports import File, Files, RingFile
 from barnabas.records.batch import crc32c
@@ -33,6 +35,7 @@ _ROUND: Final = Struct(">4s16sQII")
 _CRC: Final = Struct(">I")
 _ENTRY: Final = Struct(">16sH")
 _PLACE: Final = Struct(">QI")
+PLACE_BYTES: Final[int] = _PLACE.size
 ROUND_BYTES: Final = _ROUND.size + _CRC.size
 
 
@@ -61,40 +64,58 @@ def read_run_id(content: bytes) -> bytes | None:
     return run_id if magic == b"BNBJ" and version == VERSION else None
 
 
-class Round:
-    """One write of the ring, being put together."""
+def entry_head(topic_id: bytes, path: str) -> bytes:
+    """What the entries of one segment begin with: path is below the data folder."""
+    name = path.encode()
+    return _ENTRY.pack(topic_id, len(name)) + name
 
-    __slots__ = ("_chunks", "_entries", "size")
+
+class Round:
+    """One write of the ring, being put together: in one piece, for its checksum and its copy cost a call a piece."""
+
+    __slots__ = ("_chunks", "_entries", "_out", "size")
 
     def __init__(self) -> None:
         self._chunks: list[bytes | memoryview] = []
+        self._out = BytesWriter()
+        """What comes behind these."""
         self._entries = 0
         self.size = ROUND_BYTES
 
-    def add(self, topic_id: bytes, path: str, writes: Sequence[Write]) -> None:
-        """Batches that follow each other in the segment at path (below the data folder)."""
+    def add(self, head: bytes, writes: list[Write]) -> None:
+        """Batches that follow each other in the segment that has this entry_head()."""
         size = 0
         for write in writes:
             size += write.size
-        self._begin_entry(topic_id, path, writes[0].position, size)
-        chunks = self._chunks
+        self._begin_entry(head, writes[0].position, size)
         for write in writes:
-            chunks.append(write.head)
-            chunks.append(write.body)
+            self._out.write(write.head)
+            body = write.body
+            if isinstance(body, bytes):
+                self._out.write(body)
+            else:
+                self._chunks.append(self._out.getvalue())
+                self._chunks.append(body)
+                self._out = BytesWriter()
 
     def add_entry(self, entry: "Entry") -> None:
         """One that was read."""
-        self._begin_entry(entry.topic_id, entry.path, entry.position, len(entry.batches))
-        self._chunks.append(entry.batches)
+        self._begin_entry(entry_head(entry.topic_id, entry.path), entry.position, len(entry.batches))
+        self._out.write(entry.batches)
 
-    def _begin_entry(self, topic_id: bytes, path: str, position: int, size: int) -> None:
-        name = path.encode()
-        self._chunks.append(_ENTRY.pack(topic_id, len(name)) + name + _PLACE.pack(position, size))
-        self.size += _ENTRY.size + len(name) + _PLACE.size + size
+    def _begin_entry(self, head: bytes, position: int, size: int) -> None:
+        out = self._out
+        out.write(head)
+        write_i64_be(out, position)
+        write_i32_be(out, size)
+        self.size += len(head) + PLACE_BYTES + size
         self._entries += 1
 
     def to_chunks(self, run_id: bytes, sequence: int) -> list[bytes | memoryview]:
         """The whole round, a multiple of BLOCK_BYTES."""
+        if len(self._out):
+            self._chunks.append(self._out.getvalue())
+            self._out = BytesWriter()
         fields = _ROUND.pack(b"BNBR", run_id, sequence, self._entries, self.size - ROUND_BYTES)
         crc = crc32c(fields)
         for chunk in self._chunks:

@@ -19,6 +19,8 @@ Chosen per partition by `barnabas.durability`; RAM files use the cache kind.
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from mypy_extensions import mypyc_attr
+
 from barnabas.log.write import Write
 from barnabas.partitions.turn import Turn
 from barnabas.ports import Clock, File, Loop, WorldError
@@ -31,20 +33,34 @@ IN_THREADS_US: Final = 10_000_000
 It looks for what is to be written back each 5 seconds."""
 
 
-class Committed(Protocol):
-    """What a committer tells, and whom: a partition."""
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Committed:
+    """What a committer tells, and whom: a partition. No protocol, as it is told for each partition of each round."""
 
-    topic_id: bytes
+    __slots__ = ("topic_id",)
 
-    def committed(self, end_offset: int, size: int) -> None: ...
-    def failed(self, error: WorldError) -> None: ...
-    def sync_failed(self, error: WorldError) -> None: ...
-    def unsynced_files(self) -> list[File]: ...
+    def __init__(self, topic_id: bytes) -> None:
+        self.topic_id = topic_id
+
+    def committed(self, end_offset: int, size: int) -> None:
+        raise NotImplementedError
+
+    def failed(self, error: WorldError) -> None:
+        raise NotImplementedError
+
+    def sync_failed(self, error: WorldError) -> None:
+        raise NotImplementedError
+
+    def unsynced_files(self) -> list[File]:
+        raise NotImplementedError
+
     def released(self) -> None:
-        """A job has ended and its lane is free: its committer, which may be another by now, goes on with it."""
+        """A job has ended and its lane is free: its committer, which may be another by now, goes on with what it has."""
+        raise NotImplementedError
 
     def is_durable(self) -> None:
         """What unsynced_files() named has been synced."""
+        raise NotImplementedError
 
 
 class Keeps(Protocol):
@@ -61,10 +77,14 @@ class Lane:
         "busy",
         "bytes",
         "chores",
+        "entry_head",
         "failed",
+        "flying",
+        "flying_bytes",
         "in_doubt",
         "journal",
         "owner",
+        "path",
         "queued",
         "syncing",
         "writes",
@@ -74,7 +94,14 @@ class Lane:
         self.owner = owner
         self.writes: list[Write] = []
         self.bytes = 0
+        self.flying: list[Write] = []
+        """What is in a round of the journal. The two lists take turns: many partitions would need as many new ones a round."""
+        self.flying_bytes = 0
         self.chores: list[Callable[[], None]] = []
+        self.path = ""
+        """Of the file that was last written to a journal."""
+        self.entry_head = b""
+        """What its entries there begin with."""
         self.queued = False
         self.busy = False
         self.syncing = 0
@@ -102,15 +129,19 @@ class NotSynced(WorldError):
     """The bytes were written and the sync failed: nothing of the file that was not synced before may be believed."""
 
 
+def write_one(write: Write) -> File:
+    """As write_runs() with this one."""
+    write.file.write(write.position, [write.head, write.body])
+    return write.file
+
+
 def write_runs(writes: list[Write]) -> list[File]:
     """Write batches that follow each other in one file by one call; returns the files touched, in order.
 
     Raises WorldError as the file does.
     """
     if len(writes) == 1:  # most often, and with many partitions a request for each of them
-        only = writes[0]
-        only.file.write(only.position, [only.head, only.body])
-        return [only.file]
+        return [write_one(writes[0])]
     touched: list[File] = []
     at = 0
     while at < len(writes):
@@ -138,6 +169,8 @@ def sync_all(files: Sequence[File]) -> None:
 
 class Committer:
     """One kind of durability. No protocol: a method of a known class is called at a fifth of the cost, and each batch is taken."""
+
+    __slots__ = ()
 
     def take(self, lane: Lane, write: Write) -> None:
         """Make write durable some time soon, then tell lane.owner."""

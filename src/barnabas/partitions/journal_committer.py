@@ -17,9 +17,17 @@ Crash   the next start takes up what the ring has (log/journal.py).
 from collections.abc import Sequence
 from typing import Final, cast
 
-from barnabas.log.journal import Ring, Round
+from barnabas.log.journal import Ring, Round, entry_head
 from barnabas.log.write import Write
-from barnabas.partitions.committer import Committer, Lane, Uncommitted, as_world, run_job, write_runs
+from barnabas.partitions.committer import (
+    Committer,
+    Lane,
+    Uncommitted,
+    as_world,
+    run_job,
+    write_one,
+    write_runs,
+)
 from barnabas.partitions.node_journal import Journal
 from barnabas.partitions.turn import Turn
 from barnabas.partitions.waits import Timer, Waits
@@ -40,9 +48,6 @@ LATE_MAX: Final = 2
 JOBS_MAX: Final = 64
 """Begun in one go: recovery points and first appends of thousands of partitions may meet, and others wait for the loop."""
 
-Part = tuple[Lane, list[Write], int]
-"""What one partition has in a round: its batches and their bytes."""
-
 
 def written_now(file: RingFile, position: int, chunks: Sequence[bytes | memoryview]) -> WorldError | None:
     try:
@@ -53,26 +58,26 @@ def written_now(file: RingFile, position: int, chunks: Sequence[bytes | memoryvi
 
 
 class Late:
-    """Parts of a round whose files were being synced as it began: a thread writes them (C4). They land when that has ended
+    """Lanes of a round whose files were being synced as it began: a thread writes them (C4). They land when that has ended
     and the ring has them, too.
     """
 
-    __slots__ = ("half", "is_in_ring", "is_written", "parts", "ring_error")
+    __slots__ = ("half", "is_in_ring", "is_written", "lanes", "ring_error")
 
-    def __init__(self, half: int, parts: list[Part]) -> None:
+    def __init__(self, half: int, lanes: list[Lane]) -> None:
         self.half = half
-        self.parts = parts
+        self.lanes = lanes
         self.is_written = False
         self.is_in_ring = False
         self.ring_error: BaseException | None = None
 
 
-def write_each(parts: list[Part]) -> list[list[File] | WorldError]:
-    """In a thread: the files of each part that have been written, or why they have not."""
+def write_each(lanes: list[Lane]) -> list[list[File] | WorldError]:
+    """In a thread: the files of each lane that have been written, or why they have not."""
     told: list[list[File] | WorldError] = []
-    for _, writes, _ in parts:
+    for lane in lanes:
         try:
-            told.append(write_runs(writes))
+            told.append(write_runs(lane.flying))
         except WorldError as error:
             told.append(error)
     return told
@@ -195,44 +200,47 @@ class JournalCommitter(Committer):
             self._checkpoint(left)  # now that this round has written its files: C4
 
     def _write_round(self, ring: Ring, file: RingFile, taken: Round, lanes: list[Lane]) -> None:
-        parts: list[Part] = []
-        late: list[Part] = []
+        late: list[Lane] = []
         for lane in lanes:
-            (late if lane.syncing else parts).append((lane, lane.writes, lane.bytes))
-            lane.writes, lane.bytes = [], 0
+            lane.flying, lane.writes = lane.writes, lane.flying
+            lane.flying_bytes, lane.bytes = lane.bytes, 0
             lane.busy, lane.journal = True, self._journal
+            if lane.syncing:
+                late.append(lane)
+        if late:
+            lanes = [lane for lane in lanes if not lane.syncing]
         position, sequence = ring.place(taken.size)
         chunks = taken.to_chunks(ring.run_id, sequence)
         self._flying = True
         self.rounds += 1
         if (
             not late
-            and len(parts) == 1
-            and len(parts[0][1]) == 1
+            and len(lanes) == 1
+            and len(lanes[0].flying) == 1
             and taken.size <= QUICK_BYTES
             and file.is_quick()
         ):
-            self._write_files(ring.half, parts)
-            self._landed(parts, None, written_now(file, position, chunks))
+            self._write_files(ring.half, lanes)
+            self._landed(lanes, None, written_now(file, position, chunks))
             return
         behind = self._write_late(ring.half, late) if late else None
         self._loop.run_in(
             "commit",
             lambda: file.write(position, chunks),
-            lambda _, error: self._landed(parts, behind, error),
+            lambda _, error: self._landed(lanes, behind, error),
         )
-        self._write_files(ring.half, parts)  # while the disk works
+        self._write_files(ring.half, lanes)  # while the disk works
 
-    def _write_late(self, half: int, parts: list[Part]) -> Late:
+    def _write_late(self, half: int, lanes: list[Lane]) -> Late:
         """C4. Their half is not paid before they are written, and synced (J2)."""
-        late = Late(half, parts)
+        late = Late(half, lanes)
         self._late[half] += 1
 
         def written(told: object | None, error: BaseException | None) -> None:
-            assert error is None, "each part says its own"
+            assert error is None, "each lane says its own"
             self._late_written(late, cast(list[list[File] | WorldError], told))
 
-        self._loop.run_in("commit", lambda: write_each(parts), written)
+        self._loop.run_in("commit", lambda: write_each(lanes), written)
         return late
 
     def _late_written(self, late: Late, told: list[list[File] | WorldError]) -> None:
@@ -240,7 +248,7 @@ class JournalCommitter(Committer):
         assert ring is not None, "it has the round, or will have it"
         is_left = ring.half != half
         owed = journal.due[half] if is_left else journal.owed[half]
-        for (lane, _, _), files in zip(late.parts, told, strict=True):
+        for lane, files in zip(late.lanes, told, strict=True):
             if isinstance(files, WorldError):
                 lane.failed = True
                 lane.owner.failed(files)
@@ -252,14 +260,18 @@ class JournalCommitter(Committer):
             self._sync_more(half)
         late.is_written = True
         if late.is_in_ring:
-            self._land(late.parts, late.ring_error)
+            self._land(late.lanes, late.ring_error)
         self._go_on()
 
-    def _write_files(self, half: int, parts: list[Part]) -> None:
+    def _write_files(self, half: int, lanes: list[Lane]) -> None:
         """Readers will find the bytes in the files."""
         owed = self._journal.owed[half]
-        for lane, writes, _ in parts:
+        for lane in lanes:
+            writes = lane.flying
             try:
+                if len(writes) == 1:
+                    owed[write_one(writes[0])] = lane
+                    continue
                 for written in write_runs(writes):
                     owed[written] = lane
             except WorldError as error:
@@ -270,11 +282,15 @@ class JournalCommitter(Committer):
         """One entry for each run of batches in one segment."""
         writes, at = lane.writes, 0
         while at < len(writes):
-            first = at
-            path = writes[first].file.path
-            while at < len(writes) and writes[at].file.path == path:
+            first, file = at, writes[at].file
+            path = file.path
+            at += 1
+            while at < len(writes) and (writes[at].file is file or writes[at].file.path == path):
                 at += 1
-            taken.add(lane.owner.topic_id, path[len(self._journal.root) + 1 :], writes[first:at])
+            if path != lane.path:
+                lane.path = path
+                lane.entry_head = entry_head(lane.owner.topic_id, path[len(self._journal.root) + 1 :])
+            taken.add(lane.entry_head, writes if at - first == len(writes) else writes[first:at])
 
     def _make_room(self, ring: Ring, size: int) -> bool:
         """H3: turn to the other half when this one is full, whose checkpoint the caller begins; False while that one's
@@ -284,31 +300,37 @@ class JournalCommitter(Committer):
             return True
         return ring.holds(size) and ring.turn()
 
-    def _landed(self, parts: list[Part], late: Late | None, error: BaseException | None) -> None:
+    def _landed(self, lanes: list[Lane], late: Late | None, error: BaseException | None) -> None:
         self._flying = False
         if error is not None:
             self._journal.freeze(as_world(error))
-        self._land(parts, error)
+        self._land(lanes, error)
         if late is not None:
             late.is_in_ring, late.ring_error = True, error
             if late.is_written:
-                self._land(late.parts, error)
+                self._land(late.lanes, error)
         self._go_on()
 
-    def _land(self, parts: list[Part], error: BaseException | None) -> None:
-        for lane, writes, size in parts:
+    def _land(self, lanes: list[Lane], error: BaseException | None) -> None:
+        for lane in lanes:
+            writes, size = lane.flying, lane.flying_bytes
             lane.busy = False
-            if lane.failed:
-                self._uncommitted.bytes -= size
-                self._forget(lane)
-            elif error is not None:
+            if error is not None and not lane.failed:
                 # The bytes are in the file, and a job writes them once more before it syncs: nothing was answered.
                 lane.writes[:0] = writes
                 lane.bytes += size
+                writes.clear()
                 self._start_job(lane)
-            else:
-                self._uncommitted.bytes -= size
-                lane.owner.committed(writes[-1].end_offset, size)
+                continue
+            self._uncommitted.bytes -= size
+            if lane.failed:
+                writes.clear()
+                self._forget(lane)
+                continue
+            end_offset = writes[-1].end_offset
+            writes.clear()  # before the owner may begin a job
+            lane.owner.committed(end_offset, size)
+            if lane.writes or lane.chores:
                 lane.owner.released()
 
     # -- H3, H4, H5

@@ -17,7 +17,7 @@ from barnabas.config.effective import TopicOptions
 from barnabas.log.log import Log
 from barnabas.log.producer_state import Duplicate
 from barnabas.log.segment import read
-from barnabas.partitions.committer import CacheCommitter, Committer, Lane
+from barnabas.partitions.committer import CacheCommitter, Committed, Committer, Lane
 from barnabas.partitions.waits import Waits
 from barnabas.ports import File, FileRange, Piece, WorldError
 from barnabas.records.batch import BatchHeader, read_header
@@ -136,7 +136,7 @@ class FetchPlan:
         """Where the reader's log and ours part: an epoch of ours, and the offset at which it ended."""
 
 
-class Partition:
+class Partition(Committed):
     """One partition this node leads. Made by open.py; its log may have no file yet."""
 
     __slots__ = (
@@ -156,7 +156,6 @@ class Partition:
         "options",
         "readable",
         "topic",
-        "topic_id",
         "unsynced_bytes",
     )
 
@@ -172,8 +171,8 @@ class Partition:
         waits: Waits,
         on_failure: Callable[["Partition", WorldError], None],
     ) -> None:
+        super().__init__(topic_id)
         self.topic = topic
-        self.topic_id = topic_id
         self.index = index
         self.log = log
         self.epoch = epoch

@@ -205,6 +205,8 @@ class Waits:
 
     def feed(self, key: Hashable, amount: int) -> None:
         """amount units happened under key."""
+        if not self._by_key:
+            return
         waiters = self._by_key.get(key)
         if waiters is None:
             return
