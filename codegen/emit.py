@@ -91,6 +91,8 @@ FLEXIBLE_FROM: Final = {flexible}
     def class_text(self, message: Message, shape: Shape) -> None:
         fields = self.fields(message, shape)
         names = [attribute(each) for each in fields]
+        if message.kind == "request":  # gone before the next one comes
+            self.put(0, "@mypyc_attr(free_list_len=1)")
         self.put(0, f"class {shape.name}(Message):")
         self.put(1, f"__slots__ = ({''.join(f'{json.dumps(name)}, ' for name in names)})")
         if not fields:
@@ -587,6 +589,8 @@ def with_imports(text: str) -> str:
         "from barnabas.wire.primitives import *",
         f"from barnabas.wire.primitives import {', '.join(primitives)}",
     )
+    if "@mypyc_attr" in text:
+        text = text.replace("from mypy_extensions import i64", "from mypy_extensions import i64, mypyc_attr")
     if "ZERO_UUID" not in text.replace("import ZERO_UUID", ""):
         text = text.replace("from barnabas.ids import ZERO_UUID\n", "")
     if not re.search(r"list\[Piece\]", text):

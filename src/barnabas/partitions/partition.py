@@ -12,6 +12,8 @@ Crash   the log recovers what was written; sequences and epochs come back from i
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from mypy_extensions import mypyc_attr
+
 from barnabas import errors
 from barnabas.config.effective import TopicOptions
 from barnabas.log.log import Log
@@ -30,6 +32,7 @@ PENDING: Final = -2
 READ_COMMITTED: Final = 1
 
 
+@mypyc_attr(free_list_len=1)
 class Appended:
     """What became of one batch. code 0: base_offset is its first offset and end_offset the one behind its last."""
 

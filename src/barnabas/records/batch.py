@@ -23,7 +23,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 HEADER: Final = Struct(">qiibIhiqqqhii")
 HEADER_BYTES: Final = 61
@@ -56,6 +56,7 @@ COPIED_MAX: Final = 4096
 crc32c: Final = crc32.iscsi
 
 
+@mypyc_attr(free_list_len=1)
 class BatchHeader:
     """The 61 bytes before the records, as numbers. size is the whole batch in bytes. Raises IndexError for fewer bytes."""
 

@@ -70,6 +70,7 @@ class Message:
         return f"{type(self).__name__}({fields})"
 
 
+@mypyc_attr(free_list_len=1)
 class Records:
     """A set of record batches: a run of an owned frame, or (pieces) a plan of what will be sent."""
 

@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -36,6 +36,7 @@ VERSION_MAX: Final = 5
 FLEXIBLE_FROM: Final = 3
 
 
+@mypyc_attr(free_list_len=1)
 class AddPartitionsToTxnTopic(Message):
     __slots__ = (
         "name",
@@ -51,6 +52,7 @@ class AddPartitionsToTxnTopic(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class AddPartitionsToTxnTransaction(Message):
     __slots__ = (
         "transactional_id",
@@ -75,6 +77,7 @@ class AddPartitionsToTxnTransaction(Message):
         self.topics = [] if topics is None else topics
 
 
+@mypyc_attr(free_list_len=1)
 class AddPartitionsToTxnRequest(Message):
     __slots__ = (
         "transactions",

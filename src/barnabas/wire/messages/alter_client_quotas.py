@@ -14,7 +14,7 @@ from librt.strings import (
     write_i16_be,
     write_i32_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -38,6 +38,7 @@ VERSION_MAX: Final = 1
 FLEXIBLE_FROM: Final = 1
 
 
+@mypyc_attr(free_list_len=1)
 class EntityData(Message):
     __slots__ = (
         "entity_type",
@@ -53,6 +54,7 @@ class EntityData(Message):
         self.entity_name = entity_name
 
 
+@mypyc_attr(free_list_len=1)
 class OpData(Message):
     __slots__ = (
         "key",
@@ -71,6 +73,7 @@ class OpData(Message):
         self.remove = remove
 
 
+@mypyc_attr(free_list_len=1)
 class EntryData(Message):
     __slots__ = (
         "entity",
@@ -86,6 +89,7 @@ class EntryData(Message):
         self.ops = [] if ops is None else ops
 
 
+@mypyc_attr(free_list_len=1)
 class AlterClientQuotasRequest(Message):
     __slots__ = (
         "entries",

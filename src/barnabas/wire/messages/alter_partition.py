@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -35,6 +35,7 @@ VERSION_MAX: Final = 3
 FLEXIBLE_FROM: Final = 0
 
 
+@mypyc_attr(free_list_len=1)
 class BrokerState(Message):
     __slots__ = (
         "broker_id",
@@ -50,6 +51,7 @@ class BrokerState(Message):
         self.broker_epoch = broker_epoch
 
 
+@mypyc_attr(free_list_len=1)
 class PartitionData(Message):
     __slots__ = (
         "partition_index",
@@ -77,6 +79,7 @@ class PartitionData(Message):
         self.partition_epoch = partition_epoch
 
 
+@mypyc_attr(free_list_len=1)
 class TopicData(Message):
     __slots__ = (
         "topic_id",
@@ -92,6 +95,7 @@ class TopicData(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class AlterPartitionRequest(Message):
     __slots__ = (
         "broker_id",

@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -33,6 +33,7 @@ VERSION_MAX: Final = 0
 FLEXIBLE_FROM: Final = 0
 
 
+@mypyc_attr(free_list_len=1)
 class PartitionData(Message):
     __slots__ = ("partition_index",)
 
@@ -43,6 +44,7 @@ class PartitionData(Message):
         self.partition_index = partition_index
 
 
+@mypyc_attr(free_list_len=1)
 class TopicData(Message):
     __slots__ = (
         "topic_id",
@@ -58,6 +60,7 @@ class TopicData(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class DirectoryData(Message):
     __slots__ = (
         "id",
@@ -73,6 +76,7 @@ class DirectoryData(Message):
         self.topics = [] if topics is None else topics
 
 
+@mypyc_attr(free_list_len=1)
 class AssignReplicasToDirsRequest(Message):
     __slots__ = (
         "broker_id",

@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -38,6 +38,7 @@ VERSION_MAX: Final = 4
 FLEXIBLE_FROM: Final = 0
 
 
+@mypyc_attr(free_list_len=1)
 class Listener(Message):
     __slots__ = (
         "name",
@@ -59,6 +60,7 @@ class Listener(Message):
         self.security_protocol = security_protocol
 
 
+@mypyc_attr(free_list_len=1)
 class Feature(Message):
     __slots__ = (
         "name",
@@ -77,6 +79,7 @@ class Feature(Message):
         self.max_supported_version = max_supported_version
 
 
+@mypyc_attr(free_list_len=1)
 class BrokerRegistrationRequest(Message):
     __slots__ = (
         "broker_id",

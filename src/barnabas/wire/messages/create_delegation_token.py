@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -41,6 +41,7 @@ VERSION_MAX: Final = 3
 FLEXIBLE_FROM: Final = 2
 
 
+@mypyc_attr(free_list_len=1)
 class CreatableRenewers(Message):
     __slots__ = (
         "principal_type",
@@ -56,6 +57,7 @@ class CreatableRenewers(Message):
         self.principal_name = principal_name
 
 
+@mypyc_attr(free_list_len=1)
 class CreateDelegationTokenRequest(Message):
     __slots__ = (
         "owner_principal_type",

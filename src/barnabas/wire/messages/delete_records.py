@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -36,6 +36,7 @@ VERSION_MAX: Final = 2
 FLEXIBLE_FROM: Final = 2
 
 
+@mypyc_attr(free_list_len=1)
 class DeleteRecordsPartition(Message):
     __slots__ = (
         "partition_index",
@@ -51,6 +52,7 @@ class DeleteRecordsPartition(Message):
         self.offset = offset
 
 
+@mypyc_attr(free_list_len=1)
 class DeleteRecordsTopic(Message):
     __slots__ = (
         "name",
@@ -66,6 +68,7 @@ class DeleteRecordsTopic(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class DeleteRecordsRequest(Message):
     __slots__ = (
         "topics",

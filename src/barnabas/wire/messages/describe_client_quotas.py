@@ -14,7 +14,7 @@ from librt.strings import (
     write_i16_be,
     write_i32_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.wire.primitives import (
     NO_ITEMS,
@@ -43,6 +43,7 @@ VERSION_MAX: Final = 1
 FLEXIBLE_FROM: Final = 1
 
 
+@mypyc_attr(free_list_len=1)
 class ComponentData(Message):
     __slots__ = (
         "entity_type",
@@ -61,6 +62,7 @@ class ComponentData(Message):
         self.match = match
 
 
+@mypyc_attr(free_list_len=1)
 class DescribeClientQuotasRequest(Message):
     __slots__ = (
         "components",

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from typing import Final
 
 from librt.strings import BytesWriter, read_i16_be, read_i32_be, write_i16_be, write_i32_be
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.wire.primitives import (
     NO_ITEMS,
@@ -37,6 +37,7 @@ VERSION_MAX: Final = 4
 FLEXIBLE_FROM: Final = 4
 
 
+@mypyc_attr(free_list_len=1)
 class DescribeConfigsResource(Message):
     __slots__ = (
         "resource_type",
@@ -55,6 +56,7 @@ class DescribeConfigsResource(Message):
         self.configuration_keys = [] if configuration_keys is NO_ITEMS else configuration_keys
 
 
+@mypyc_attr(free_list_len=1)
 class DescribeConfigsRequest(Message):
     __slots__ = (
         "resources",

@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.wire.primitives import (
     NO_ITEMS,
@@ -43,6 +43,7 @@ VERSION_MAX: Final = 3
 FLEXIBLE_FROM: Final = 2
 
 
+@mypyc_attr(free_list_len=1)
 class DescribeDelegationTokenOwner(Message):
     __slots__ = (
         "principal_type",
@@ -58,6 +59,7 @@ class DescribeDelegationTokenOwner(Message):
         self.principal_name = principal_name
 
 
+@mypyc_attr(free_list_len=1)
 class DescribeDelegationTokenRequest(Message):
     __slots__ = ("owners",)
 

@@ -15,7 +15,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.wire.primitives import (
     NO_ITEMS,
@@ -41,6 +41,7 @@ VERSION_MAX: Final = 5
 FLEXIBLE_FROM: Final = 2
 
 
+@mypyc_attr(free_list_len=1)
 class DescribableLogDirTopic(Message):
     __slots__ = (
         "topic",
@@ -56,6 +57,7 @@ class DescribableLogDirTopic(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class DescribeLogDirsRequest(Message):
     __slots__ = ("topics",)
 

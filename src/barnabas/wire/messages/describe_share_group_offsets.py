@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -38,6 +38,7 @@ VERSION_MAX: Final = 1
 FLEXIBLE_FROM: Final = 0
 
 
+@mypyc_attr(free_list_len=1)
 class DescribeShareGroupOffsetsRequestTopic(Message):
     __slots__ = (
         "topic_name",
@@ -53,6 +54,7 @@ class DescribeShareGroupOffsetsRequestTopic(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class DescribeShareGroupOffsetsRequestGroup(Message):
     __slots__ = (
         "group_id",
@@ -68,6 +70,7 @@ class DescribeShareGroupOffsetsRequestGroup(Message):
         self.topics = [] if topics is NO_ITEMS else topics
 
 
+@mypyc_attr(free_list_len=1)
 class DescribeShareGroupOffsetsRequest(Message):
     __slots__ = ("groups",)
 

@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ids import ZERO_UUID
 from barnabas.ports import Piece
@@ -54,6 +54,7 @@ VERSION_MAX: Final = 18
 FLEXIBLE_FROM: Final = 12
 
 
+@mypyc_attr(free_list_len=1)
 class ReplicaState(Message):
     __slots__ = (
         "replica_id",
@@ -69,6 +70,7 @@ class ReplicaState(Message):
         self.replica_epoch = replica_epoch
 
 
+@mypyc_attr(free_list_len=1)
 class FetchPartition(Message):
     __slots__ = (
         "partition",
@@ -102,6 +104,7 @@ class FetchPartition(Message):
         self.high_watermark = high_watermark
 
 
+@mypyc_attr(free_list_len=1)
 class FetchTopic(Message):
     __slots__ = (
         "topic",
@@ -120,6 +123,7 @@ class FetchTopic(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class ForgottenTopic(Message):
     __slots__ = (
         "topic",
@@ -138,6 +142,7 @@ class ForgottenTopic(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class FetchRequest(Message):
     __slots__ = (
         "cluster_id",

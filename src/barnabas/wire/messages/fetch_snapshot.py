@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ids import ZERO_UUID
 from barnabas.ports import Piece
@@ -46,6 +46,7 @@ VERSION_MAX: Final = 1
 FLEXIBLE_FROM: Final = 0
 
 
+@mypyc_attr(free_list_len=1)
 class SnapshotId(Message):
     __slots__ = (
         "end_offset",
@@ -61,6 +62,7 @@ class SnapshotId(Message):
         self.epoch = epoch
 
 
+@mypyc_attr(free_list_len=1)
 class PartitionSnapshot(Message):
     __slots__ = (
         "partition",
@@ -85,6 +87,7 @@ class PartitionSnapshot(Message):
         self.replica_directory_id = replica_directory_id
 
 
+@mypyc_attr(free_list_len=1)
 class TopicSnapshot(Message):
     __slots__ = (
         "name",
@@ -100,6 +103,7 @@ class TopicSnapshot(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class FetchSnapshotRequest(Message):
     __slots__ = (
         "cluster_id",

@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -36,6 +36,7 @@ VERSION_MAX: Final = 0
 FLEXIBLE_FROM: Final = 0
 
 
+@mypyc_attr(free_list_len=1)
 class PartitionData(Message):
     __slots__ = (
         "partition",
@@ -54,6 +55,7 @@ class PartitionData(Message):
         self.start_offset = start_offset
 
 
+@mypyc_attr(free_list_len=1)
 class InitializeStateData(Message):
     __slots__ = (
         "topic_id",
@@ -69,6 +71,7 @@ class InitializeStateData(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class InitializeShareGroupStateRequest(Message):
     __slots__ = (
         "group_id",

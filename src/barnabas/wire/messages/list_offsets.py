@@ -15,7 +15,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -40,6 +40,7 @@ VERSION_MAX: Final = 11
 FLEXIBLE_FROM: Final = 6
 
 
+@mypyc_attr(free_list_len=1)
 class ListOffsetsPartition(Message):
     __slots__ = (
         "partition_index",
@@ -58,6 +59,7 @@ class ListOffsetsPartition(Message):
         self.timestamp = timestamp
 
 
+@mypyc_attr(free_list_len=1)
 class ListOffsetsTopic(Message):
     __slots__ = (
         "name",
@@ -73,6 +75,7 @@ class ListOffsetsTopic(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class ListOffsetsRequest(Message):
     __slots__ = (
         "replica_id",

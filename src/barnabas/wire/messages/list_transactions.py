@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -33,6 +33,7 @@ VERSION_MAX: Final = 2
 FLEXIBLE_FROM: Final = 0
 
 
+@mypyc_attr(free_list_len=1)
 class ListTransactionsRequest(Message):
     __slots__ = (
         "state_filters",

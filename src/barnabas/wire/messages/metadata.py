@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from typing import Final
 
 from librt.strings import BytesWriter, read_i16_be, read_i32_be, write_i16_be, write_i32_be
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -38,6 +38,7 @@ VERSION_MAX: Final = 13
 FLEXIBLE_FROM: Final = 9
 
 
+@mypyc_attr(free_list_len=1)
 class MetadataRequestTopic(Message):
     __slots__ = (
         "topic_id",
@@ -53,6 +54,7 @@ class MetadataRequestTopic(Message):
         self.name = name
 
 
+@mypyc_attr(free_list_len=1)
 class MetadataRequest(Message):
     __slots__ = (
         "topics",

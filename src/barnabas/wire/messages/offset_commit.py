@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -41,6 +41,7 @@ VERSION_MAX: Final = 10
 FLEXIBLE_FROM: Final = 8
 
 
+@mypyc_attr(free_list_len=1)
 class OffsetCommitRequestPartition(Message):
     __slots__ = (
         "partition_index",
@@ -62,6 +63,7 @@ class OffsetCommitRequestPartition(Message):
         self.committed_metadata = committed_metadata
 
 
+@mypyc_attr(free_list_len=1)
 class OffsetCommitRequestTopic(Message):
     __slots__ = (
         "name",
@@ -80,6 +82,7 @@ class OffsetCommitRequestTopic(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class OffsetCommitRequest(Message):
     __slots__ = (
         "group_id",

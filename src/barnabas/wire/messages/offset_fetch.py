@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -44,6 +44,7 @@ VERSION_MAX: Final = 10
 FLEXIBLE_FROM: Final = 6
 
 
+@mypyc_attr(free_list_len=1)
 class OffsetFetchRequestTopic(Message):
     __slots__ = (
         "name",
@@ -59,6 +60,7 @@ class OffsetFetchRequestTopic(Message):
         self.partition_indexes = [] if partition_indexes is None else partition_indexes
 
 
+@mypyc_attr(free_list_len=1)
 class OffsetFetchRequestTopics(Message):
     __slots__ = (
         "name",
@@ -77,6 +79,7 @@ class OffsetFetchRequestTopics(Message):
         self.partition_indexes = [] if partition_indexes is None else partition_indexes
 
 
+@mypyc_attr(free_list_len=1)
 class OffsetFetchRequestGroup(Message):
     __slots__ = (
         "group_id",
@@ -98,6 +101,7 @@ class OffsetFetchRequestGroup(Message):
         self.topics = [] if topics is NO_ITEMS else topics
 
 
+@mypyc_attr(free_list_len=1)
 class OffsetFetchRequest(Message):
     __slots__ = (
         "group_id",

@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -36,6 +36,7 @@ VERSION_MAX: Final = 4
 FLEXIBLE_FROM: Final = 4
 
 
+@mypyc_attr(free_list_len=1)
 class OffsetForLeaderPartition(Message):
     __slots__ = (
         "partition",
@@ -54,6 +55,7 @@ class OffsetForLeaderPartition(Message):
         self.leader_epoch = leader_epoch
 
 
+@mypyc_attr(free_list_len=1)
 class OffsetForLeaderTopic(Message):
     __slots__ = (
         "topic",
@@ -69,6 +71,7 @@ class OffsetForLeaderTopic(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class OffsetForLeaderEpochRequest(Message):
     __slots__ = (
         "replica_id",

@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ids import ZERO_UUID
 from barnabas.ports import Piece
@@ -50,6 +50,7 @@ VERSION_MAX: Final = 13
 FLEXIBLE_FROM: Final = 9
 
 
+@mypyc_attr(free_list_len=1)
 class PartitionProduceData(Message):
     __slots__ = (
         "index",
@@ -65,6 +66,7 @@ class PartitionProduceData(Message):
         self.records = records
 
 
+@mypyc_attr(free_list_len=1)
 class TopicProduceData(Message):
     __slots__ = (
         "name",
@@ -83,6 +85,7 @@ class TopicProduceData(Message):
         self.partition_data = [] if partition_data is None else partition_data
 
 
+@mypyc_attr(free_list_len=1)
 class ProduceRequest(Message):
     __slots__ = (
         "transactional_id",

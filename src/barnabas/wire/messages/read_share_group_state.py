@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -38,6 +38,7 @@ VERSION_MAX: Final = 0
 FLEXIBLE_FROM: Final = 0
 
 
+@mypyc_attr(free_list_len=1)
 class PartitionData(Message):
     __slots__ = (
         "partition",
@@ -53,6 +54,7 @@ class PartitionData(Message):
         self.leader_epoch = leader_epoch
 
 
+@mypyc_attr(free_list_len=1)
 class ReadStateData(Message):
     __slots__ = (
         "topic_id",
@@ -68,6 +70,7 @@ class ReadStateData(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class ReadShareGroupStateRequest(Message):
     __slots__ = (
         "group_id",

@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -36,6 +36,7 @@ VERSION_MAX: Final = 1
 FLEXIBLE_FROM: Final = 0
 
 
+@mypyc_attr(free_list_len=1)
 class PartitionData(Message):
     __slots__ = (
         "partition",
@@ -51,6 +52,7 @@ class PartitionData(Message):
         self.leader_epoch = leader_epoch
 
 
+@mypyc_attr(free_list_len=1)
 class ReadStateSummaryData(Message):
     __slots__ = (
         "topic_id",
@@ -66,6 +68,7 @@ class ReadStateSummaryData(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class ReadShareGroupStateSummaryRequest(Message):
     __slots__ = (
         "group_id",

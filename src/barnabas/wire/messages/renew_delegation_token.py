@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -32,6 +32,7 @@ VERSION_MAX: Final = 2
 FLEXIBLE_FROM: Final = 2
 
 
+@mypyc_attr(free_list_len=1)
 class RenewDelegationTokenRequest(Message):
     __slots__ = (
         "hmac",

@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -38,6 +38,7 @@ VERSION_MAX: Final = 2
 FLEXIBLE_FROM: Final = 0
 
 
+@mypyc_attr(free_list_len=1)
 class AcknowledgementBatch(Message):
     __slots__ = (
         "first_offset",
@@ -56,6 +57,7 @@ class AcknowledgementBatch(Message):
         self.acknowledge_types = [] if acknowledge_types is None else acknowledge_types
 
 
+@mypyc_attr(free_list_len=1)
 class AcknowledgePartition(Message):
     __slots__ = (
         "partition_index",
@@ -71,6 +73,7 @@ class AcknowledgePartition(Message):
         self.acknowledgement_batches = [] if acknowledgement_batches is None else acknowledgement_batches
 
 
+@mypyc_attr(free_list_len=1)
 class AcknowledgeTopic(Message):
     __slots__ = (
         "topic_id",
@@ -86,6 +89,7 @@ class AcknowledgeTopic(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class ShareAcknowledgeRequest(Message):
     __slots__ = (
         "group_id",

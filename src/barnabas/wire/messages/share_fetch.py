@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ids import ZERO_UUID
 from barnabas.ports import Piece
@@ -42,6 +42,7 @@ VERSION_MAX: Final = 2
 FLEXIBLE_FROM: Final = 0
 
 
+@mypyc_attr(free_list_len=1)
 class AcknowledgementBatch(Message):
     __slots__ = (
         "first_offset",
@@ -60,6 +61,7 @@ class AcknowledgementBatch(Message):
         self.acknowledge_types = [] if acknowledge_types is None else acknowledge_types
 
 
+@mypyc_attr(free_list_len=1)
 class FetchPartition(Message):
     __slots__ = (
         "partition_index",
@@ -75,6 +77,7 @@ class FetchPartition(Message):
         self.acknowledgement_batches = [] if acknowledgement_batches is None else acknowledgement_batches
 
 
+@mypyc_attr(free_list_len=1)
 class FetchTopic(Message):
     __slots__ = (
         "topic_id",
@@ -90,6 +93,7 @@ class FetchTopic(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class ForgottenTopic(Message):
     __slots__ = (
         "topic_id",
@@ -105,6 +109,7 @@ class ForgottenTopic(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class ShareFetchRequest(Message):
     __slots__ = (
         "group_id",

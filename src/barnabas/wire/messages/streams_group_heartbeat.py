@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.wire.primitives import (
     NO_ITEMS,
@@ -39,6 +39,7 @@ VERSION_MAX: Final = 0
 FLEXIBLE_FROM: Final = 0
 
 
+@mypyc_attr(free_list_len=1)
 class KeyValue(Message):
     __slots__ = (
         "key",
@@ -54,6 +55,7 @@ class KeyValue(Message):
         self.value = value
 
 
+@mypyc_attr(free_list_len=1)
 class TopicInfo(Message):
     __slots__ = (
         "name",
@@ -75,6 +77,7 @@ class TopicInfo(Message):
         self.topic_configs = [] if topic_configs is None else topic_configs
 
 
+@mypyc_attr(free_list_len=1)
 class CopartitionGroup(Message):
     __slots__ = (
         "source_topics",
@@ -95,6 +98,7 @@ class CopartitionGroup(Message):
         )
 
 
+@mypyc_attr(free_list_len=1)
 class Subtopology(Message):
     __slots__ = (
         "subtopology_id",
@@ -127,6 +131,7 @@ class Subtopology(Message):
         self.copartition_groups = [] if copartition_groups is None else copartition_groups
 
 
+@mypyc_attr(free_list_len=1)
 class Topology(Message):
     __slots__ = (
         "epoch",
@@ -142,6 +147,7 @@ class Topology(Message):
         self.subtopologies = [] if subtopologies is None else subtopologies
 
 
+@mypyc_attr(free_list_len=1)
 class TaskIds(Message):
     __slots__ = (
         "subtopology_id",
@@ -157,6 +163,7 @@ class TaskIds(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class Endpoint(Message):
     __slots__ = (
         "host",
@@ -172,6 +179,7 @@ class Endpoint(Message):
         self.port = port
 
 
+@mypyc_attr(free_list_len=1)
 class TaskOffset(Message):
     __slots__ = (
         "subtopology_id",
@@ -190,6 +198,7 @@ class TaskOffset(Message):
         self.offset = offset
 
 
+@mypyc_attr(free_list_len=1)
 class StreamsGroupHeartbeatRequest(Message):
     __slots__ = (
         "group_id",

@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -38,6 +38,7 @@ VERSION_MAX: Final = 5
 FLEXIBLE_FROM: Final = 3
 
 
+@mypyc_attr(free_list_len=1)
 class TxnOffsetCommitRequestPartition(Message):
     __slots__ = (
         "partition_index",
@@ -59,6 +60,7 @@ class TxnOffsetCommitRequestPartition(Message):
         self.committed_metadata = committed_metadata
 
 
+@mypyc_attr(free_list_len=1)
 class TxnOffsetCommitRequestTopic(Message):
     __slots__ = (
         "name",
@@ -74,6 +76,7 @@ class TxnOffsetCommitRequestTopic(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class TxnOffsetCommitRequest(Message):
     __slots__ = (
         "transactional_id",

@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -42,6 +42,7 @@ VERSION_MAX: Final = 2
 FLEXIBLE_FROM: Final = 0
 
 
+@mypyc_attr(free_list_len=1)
 class PartitionData(Message):
     __slots__ = (
         "partition_index",
@@ -75,6 +76,7 @@ class PartitionData(Message):
         self.pre_vote = pre_vote
 
 
+@mypyc_attr(free_list_len=1)
 class TopicData(Message):
     __slots__ = (
         "topic_name",
@@ -90,6 +92,7 @@ class TopicData(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class VoteRequest(Message):
     __slots__ = (
         "cluster_id",

@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.ids import ZERO_UUID
 from barnabas.wire.primitives import (
@@ -38,6 +38,7 @@ VERSION_MAX: Final = 1
 FLEXIBLE_FROM: Final = 0
 
 
+@mypyc_attr(free_list_len=1)
 class StateBatch(Message):
     __slots__ = (
         "first_offset",
@@ -59,6 +60,7 @@ class StateBatch(Message):
         self.delivery_count = delivery_count
 
 
+@mypyc_attr(free_list_len=1)
 class PartitionData(Message):
     __slots__ = (
         "partition",
@@ -86,6 +88,7 @@ class PartitionData(Message):
         self.state_batches = [] if state_batches is None else state_batches
 
 
+@mypyc_attr(free_list_len=1)
 class WriteStateData(Message):
     __slots__ = (
         "topic_id",
@@ -101,6 +104,7 @@ class WriteStateData(Message):
         self.partitions = [] if partitions is None else partitions
 
 
+@mypyc_attr(free_list_len=1)
 class WriteShareGroupStateRequest(Message):
     __slots__ = (
         "group_id",

@@ -14,7 +14,7 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.wire.primitives import (
     Malformed,
@@ -34,6 +34,7 @@ VERSION_MAX: Final = 2
 FLEXIBLE_FROM: Final = 1
 
 
+@mypyc_attr(free_list_len=1)
 class WritableTxnMarkerTopic(Message):
     __slots__ = (
         "name",
@@ -49,6 +50,7 @@ class WritableTxnMarkerTopic(Message):
         self.partition_indexes = [] if partition_indexes is None else partition_indexes
 
 
+@mypyc_attr(free_list_len=1)
 class WritableTxnMarker(Message):
     __slots__ = (
         "producer_id",
@@ -76,6 +78,7 @@ class WritableTxnMarker(Message):
         self.transaction_version = transaction_version
 
 
+@mypyc_attr(free_list_len=1)
 class WriteTxnMarkersRequest(Message):
     __slots__ = ("markers",)
 
