@@ -96,6 +96,31 @@ def test_a_batch_is_found_weighed_and_read_by_at_most_one_read(disk: Disk, remem
         assert isinstance(found, bytes) == (may_read and len(content) <= READ_BYTES_MAX)
 
 
+def test_no_more_is_read_than_is_wanted_where_a_pair_of_the_index_names_the_batch(disk: Disk) -> None:
+    log = disk.log(index_interval_bytes=200)
+    for _ in range(50):
+        append(log, [b"x" * 100])
+    log.close(clean=True)
+    log = disk.log(clean=True, index_interval_bytes=200)
+    segment = log.segments[0]
+    named = [0, *segment.offset_index.offsets]
+    file, sizes = segment.file, []
+
+    class Counting:
+        path = file.path
+
+        def read(self, position: int, size: int) -> bytes:
+            sizes.append(size)
+            return file.read(position, size)
+
+    segment._file = Counting()  # type: ignore[assignment]
+    for offset in range(50):
+        sizes.clear()
+        found = log.locate(offset, 400, upto_offset=50, min_one=True, may_read=True)
+        assert isinstance(found, bytes) and next(all_records(found)).offset == offset
+        assert len(sizes) == 1 and (sizes[0] <= 400) == (offset in named or offset == 49)
+
+
 def test_what_is_cold_is_asked_for_again_after_a_thread_has_read_it(disk: Disk) -> None:
     """Whatever a reader wants costs few threads, and the answer is that of one who waits."""
     log = disk.log(index_interval_bytes=2_000)

@@ -12,11 +12,14 @@ Truth    the .log file: nothing here is worth repairing, so there is no checksum
 
 import sys
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from itertools import islice
 from operator import gt, lt
 from struct import Struct
 from typing import Final
+
+from librt.vecs import append, vec
+from mypy_extensions import i32, i64
 
 OFFSET_PAIR: Final = Struct(">II")
 TIME_PAIR: Final = Struct(">qI")
@@ -26,6 +29,9 @@ HIGH: Final = 1 if sys.byteorder == "little" else 0
 """Which half of a timestamp in memory is its upper one. A segment of a gigabyte has 260,000 pairs: they are read and written as
 arrays of u32, two milliseconds instead of seventy.
 """
+
+PAIR_MAX: Final = 2**31 - 1
+"""No segment has a relative offset or a position beyond it."""
 
 
 class IndexUnusable(ValueError):
@@ -38,18 +44,21 @@ class OffsetIndex:
     __slots__ = ("offsets", "positions")
 
     def __init__(self) -> None:
-        self.offsets = array("I")
-        self.positions = array("I")
+        self.offsets = vec[i32]()
+        self.positions = vec[i32]()
 
     @classmethod
     def load(cls, content: bytes, log_bytes: int) -> "OffsetIndex":
         words = from_big_endian(content[: len(content) // OFFSET_PAIR_BYTES * OFFSET_PAIR_BYTES])
-        index = cls()
-        index.offsets, index.positions = words[0::2], words[1::2]
-        if not (rises(index.offsets) and rises(index.positions)):
+        offsets, positions = words[0::2], words[1::2]
+        if not (rises(offsets) and rises(positions)):
             raise IndexUnusable("I1: its pairs do not rise")
-        if index.positions and index.positions[-1] >= log_bytes:
-            raise IndexUnusable(f"I2: position {index.positions[-1]} in a log of {log_bytes} bytes")
+        if positions and (positions[-1] >= log_bytes or max(positions[-1], offsets[-1]) > PAIR_MAX):
+            raise IndexUnusable(f"I2: position {positions[-1]} in a log of {log_bytes} bytes")
+        index = cls()
+        # Of signed words a vec is made by one copy.
+        index.offsets = vec[i32](array("i", offsets.tobytes()))
+        index.positions = vec[i32](array("i", positions.tobytes()))
         return index
 
     def copy(self) -> "OffsetIndex":
@@ -58,29 +67,39 @@ class OffsetIndex:
         return other
 
     def add(self, relative_offset: int, position: int) -> None:
-        self.offsets.append(relative_offset)
-        self.positions.append(position)
+        self.offsets = append(self.offsets, i32(relative_offset))
+        self.positions = append(self.positions, i32(position))
 
-    def lookup(self, relative_offset: int) -> int:
-        """Where to start scanning for an offset: never past the batch that holds it.
+    def lookup(self, relative_offset: i64) -> int:
+        """Where to start scanning for an offset: never past the batch that holds it."""
+        at = self.last_upto(relative_offset)
+        return int(self.positions[at]) if at >= 0 else 0
+
+    def last_upto(self, relative_offset: i64) -> i64:
+        """The number of the last pair whose offset is at or before that; -1: there is none.
 
         Pairs lie nearly as far apart in offsets as in positions, so the place is guessed by proportion and looked for from
-        there in growing steps; each look makes an int of an entry, and halving alone takes ten of them.
+        there in growing steps.
         """
         offsets = self.offsets
-        last = len(offsets) - 1
-        if last < 0 or relative_offset < offsets[0]:
-            return 0
-        greatest = offsets[last]
+        last: i64 = len(offsets) - 1
+        if last < 0:
+            return -1
+        least: int = offsets[0]
+        greatest: int = offsets[last]
+        if relative_offset < least:
+            return -1
         if relative_offset >= greatest:
-            return self.positions[last]
-        low, high = 0, last  # offsets[low] <= relative_offset < offsets[high]
+            return last
+        wanted = i32(relative_offset)
+        low: i64 = 0
+        high = last  # offsets[low] <= wanted < offsets[high]
         at = last * relative_offset // greatest
-        step = 1
-        if offsets[at] <= relative_offset:
+        step: i64 = 1
+        if offsets[at] <= wanted:
             low = at
             while low + step < high:
-                if offsets[low + step] > relative_offset:
+                if offsets[low + step] > wanted:
                     high = low + step
                 else:
                     low += step
@@ -88,24 +107,30 @@ class OffsetIndex:
         else:
             high = at
             while low < high - step:
-                if offsets[high - step] <= relative_offset:
+                if offsets[high - step] <= wanted:
                     low = high - step
                 else:
                     high -= step
                     step *= 2
-        return self.positions[
-            low if high - low == 1 else bisect_right(offsets, relative_offset, low, high) - 1
-        ]
+        while high - low > 1:
+            middle = (low + high) >> 1
+            if offsets[middle] <= wanted:
+                low = middle
+            else:
+                high = middle
+        return low
 
-    def truncate(self, position: int) -> None:
+    def truncate(self, position: i64) -> None:
         """Forget pairs at or behind position."""
-        keep = bisect_left(self.positions, position)
-        del self.offsets[keep:]
-        del self.positions[keep:]
+        positions = self.positions
+        keep: i64 = len(positions)
+        while keep > 0 and int(positions[keep - 1]) >= position:
+            keep -= 1
+        self.offsets, self.positions = self.offsets[:keep], positions[:keep]
 
     def to_bytes(self) -> bytes:
         words = array("I", bytes(len(self.offsets) * OFFSET_PAIR_BYTES))
-        words[0::2], words[1::2] = self.offsets, self.positions
+        words[0::2], words[1::2] = unsigned(self.offsets), unsigned(self.positions)
         return to_big_endian(words)
 
     @property
@@ -161,6 +186,10 @@ class TimeIndex:
         words = array("I", bytes(len(self.offsets) * TIME_PAIR_BYTES))
         words[0::3], words[1::3], words[2::3] = halves[HIGH::2], halves[1 - HIGH :: 2], self.offsets
         return to_big_endian(words)
+
+
+def unsigned(numbers: vec[i32]) -> "array[int]":
+    return array("I", memoryview(numbers).tobytes())
 
 
 def from_big_endian(content: bytes) -> "array[int]":

@@ -1,71 +1,54 @@
-"""Where the last batches of a segment are: readers at the end of a log need no search in its file.
-
-Layout   16 bytes a batch: the offset behind it i64, its position i64, big-endian; in RAM alone.
-"""
+"""Where the last batches of a segment are: readers at the end of a log need no search in its file. In RAM alone."""
 
 from typing import Final
 
-from librt.strings import BytesWriter, read_i64_be, write_i64_be
+from librt.vecs import append, vec
+from mypy_extensions import i64
 
 RECENT_MAX: Final = 512
-ENTRY_BYTES: Final = 16
 
 
 class Recent:
-    """The last RECENT_MAX batches or fewer, at least one. A run of bytes: arrays and lists would make two ints a batch."""
+    """The last RECENT_MAX batches or fewer, at least one. Two runs of words: arrays and lists would make two ints a batch."""
 
-    __slots__ = (
-        "_entries",
-        "_first_end",
-        "_last_begin",
-        "_last_end",
-        "_last_position",
-        "count",
-        "first_position",
-    )
+    __slots__ = ("_ends", "_positions")
 
-    def __init__(self, end_offset: int, position: int) -> None:
-        self._entries = BytesWriter()
-        self.count = 0
-        self._first_end = end_offset
-        self.first_position = position
-        self._last_begin = self._last_end = end_offset
-        self._last_position = position
-        self.add(end_offset, position)
+    def __init__(self, end_offset: i64, position: i64) -> None:
+        self._ends = vec[i64]([end_offset])
+        self._positions = vec[i64]([position])
 
-    def add(self, end_offset: int, position: int) -> None:
+    def add(self, end_offset: i64, position: i64) -> None:
         """The next batch, which begins at position and at the offset where the one before ended."""
-        write_i64_be(self._entries, end_offset)
-        write_i64_be(self._entries, position)
-        self._last_begin, self._last_end = self._last_end, end_offset
-        self._last_position = position
-        self.count += 1
-        if self.count > RECENT_MAX:
-            self._drop(RECENT_MAX // 2)
+        self._ends = append(self._ends, end_offset)
+        self._positions = append(self._positions, position)
+        if len(self._ends) > RECENT_MAX:
+            self._ends = self._ends[RECENT_MAX // 2 :]
+            self._positions = self._positions[RECENT_MAX // 2 :]
 
-    def _drop(self, count: int) -> None:
-        """The oldest."""
-        kept = self._entries.getvalue()[count * ENTRY_BYTES :]
-        self._entries.truncate(0)
-        self._entries.write(kept)
-        self.count -= count
-        self._first_end, self.first_position = read_i64_be(kept, 0), read_i64_be(kept, 8)
+    @property
+    def count(self) -> int:
+        return len(self._ends)
 
-    def has(self, offset: int) -> bool:
+    @property
+    def first_position(self) -> int:
+        return self._positions[0]
+
+    def has(self, offset: i64) -> bool:
         """Whether offset is surely not before the first batch; the first holds it only if it begins at or before it."""
-        return offset >= self._first_end or self.first_position == 0
+        return offset >= self._ends[0] or self._positions[0] == 0
 
-    def find(self, offset: int) -> tuple[int, int]:
+    def find(self, offset: i64) -> tuple[int, int]:
         """Where the batch that holds offset begins, and where the one behind it does; -1: nothing is behind it."""
-        if offset >= self._last_begin or self.count == 1:
-            return self._last_position, -1
-        entries = self._entries.getvalue()
-        low, high = 0, self.count - 1  # the first whose end is above offset
-        while low < high:
-            middle = (low + high) // 2
-            if read_i64_be(entries, middle * ENTRY_BYTES) > offset:
-                high = middle
+        ends, positions = self._ends, self._positions
+        last: i64 = len(ends) - 1
+        if last == 0 or offset >= ends[last - 1]:
+            return positions[last], -1
+        low: i64 = 0
+        at = last - 1  # ends[at] is above offset, and no end before low is
+        while low < at:
+            middle = (low + at) >> 1
+            if ends[middle] > offset:
+                at = middle
             else:
                 low = middle + 1
-        at = low * ENTRY_BYTES + 8
-        return read_i64_be(entries, at), read_i64_be(entries, at + ENTRY_BYTES)
+        return positions[at], positions[at + 1]

@@ -17,7 +17,6 @@ R6        Indexes are not synced. A power failure may leave zeros of one, or an 
           index is newer, as its last batch tells by a later time, what lies behind that batch counts, too.
 """
 
-from bisect import bisect_right
 from typing import Final
 
 from barnabas.log import folder as names
@@ -278,12 +277,12 @@ def start_of_scan(segment: Segment, recovery_point: int) -> tuple[int, int]:
     """
     index = segment.offset_index
     wanted = recovery_point - 1 - segment.base_offset
-    at = bisect_right(index.offsets, wanted) - 1 if wanted >= 0 else -1
+    at = index.last_upto(wanted)
     if at >= 0:
         position, last_offset = index.positions[at], segment.base_offset + index.offsets[at]
         header = header_at(segment.file.read(position, HEADER_BYTES), 0)
         if header is not None and header.magic == MAGIC and header.next_offset == last_offset + 1:
-            index.truncate(position + 1)
+            index.truncate(int(position) + 1)
             segment.time_index.truncate(header.next_offset - segment.base_offset)
             if segment.time_index.timestamps and is_true(segment):
                 trust_times(segment, position)

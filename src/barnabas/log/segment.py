@@ -169,22 +169,23 @@ def headers(file: File, position: int, end: int) -> Iterator[tuple[BatchHeader, 
 
 
 def search(
-    file: File, position: i64, offset: int, behind: int, ahead: int, waits: bool
+    file: File, position: i64, offset: i64, behind: i64, ahead: i64, look: i64, waits: bool
 ) -> tuple[int, int, bytes]:
     """From position on, batch by batch, up to the position behind. Every fetch of older records comes here: of a header only
-    what is needed is read. Returns what Segment.find does. Raises Cold unless it waits.
+    what is needed is read. look: how many bytes beside those ahead may have to be passed. Returns what Segment.find does.
+    Raises Cold unless it waits.
     """
     chunk, chunk_at = b"", position
     while position + HEADER_BYTES <= behind:
         at = position - chunk_at
         if at + HEADER_BYTES > len(chunk):
-            size = min(SEARCH_BYTES + ahead, behind - position)
+            size = min(max(look + ahead, HEADER_BYTES), behind - position)
             if waits:
                 chunk = file.read(position, size)
             else:
                 known = file.read_now(position, size)
                 if known is None:
-                    raise searched(file, position, offset, behind, ahead)
+                    raise searched(file, position, offset, behind, ahead, look)
                 chunk = known
             chunk_at, at = position, 0
             if len(chunk) < HEADER_BYTES:
@@ -192,16 +193,17 @@ def search(
         length: int = read_i32_be(chunk, at + LENGTH_AT)
         last_offset_delta: int = read_i32_be(chunk, at + LAST_OFFSET_DELTA_AT)
         if read_i64_be(chunk, at) + last_offset_delta >= offset:
-            return position, length + OVERHEAD_BYTES, chunk[at : at + ahead]
+            content = chunk[at : at + ahead] if at or len(chunk) > ahead else chunk
+            return position, length + OVERHEAD_BYTES, content
         if length + OVERHEAD_BYTES < HEADER_BYTES:
             break
         position += length + OVERHEAD_BYTES
     return behind, 0, b""
 
 
-def searched(file: File, position: int, offset: int, behind: int, ahead: int) -> Cold:
+def searched(file: File, position: int, offset: int, behind: int, ahead: int, look: int) -> Cold:
     """The rest of a search: a thread goes all the way, so that the second one finds every step in memory."""
-    return Cold(lambda: search(file, position, offset, behind, ahead, True))
+    return Cold(lambda: search(file, position, offset, behind, ahead, look, True))
 
 
 class Segment:
@@ -476,17 +478,24 @@ class Segment:
             return 0, 0, b""
         return self._search(offset, self.size, wanted, waits)
 
-    def _search(self, offset: int, behind: int, wanted: int, waits: bool) -> tuple[int, int, bytes]:
+    def _search(self, offset: i64, behind: i64, wanted: i64, waits: bool) -> tuple[int, int, bytes]:
         if self._offset_index is None and not waits:
             load = self.loading()
             if load is not None:
                 raise Cold(load)
         self._index_used = True
-        position = self.offset_index.lookup(offset - self.base_offset)
+        relative = offset - self.base_offset
+        index = self.offset_index
+        at = index.last_upto(relative)
+        position, last_offset = 0, -1
+        if at >= 0:
+            position, last_offset = int(index.positions[at]), int(index.offsets[at])
+        # Only the batch that a pair names, and the first one, are found with none to pass.
+        look: i64 = 0 if relative <= 0 or relative == last_offset else SEARCH_BYTES
         ahead = min(wanted, behind - position)
         if ahead > READ_BYTES_MAX:
             ahead = 0
-        return search(self.file, position, offset, behind, ahead, waits)
+        return search(self.file, position, offset, behind, ahead, look, waits)
 
     def first_batch_bytes(self, position: int, waits: bool = True) -> int:
         content = read(self.file, position, OVERHEAD_BYTES, waits)
