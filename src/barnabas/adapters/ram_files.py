@@ -4,7 +4,7 @@ A file is a list of immutable chunks, so reading a range never copies the whole 
 """
 
 import errno
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 
 from barnabas.ports import File, RingFile, WorldError
@@ -48,16 +48,13 @@ class RamFile:
         end = min(position + size, self._size)
         if position >= end:
             return b""
-        at = bisect_right(self._starts, position) - 1
-        parts: list[bytes] = []
-        while position < end:
-            chunk = self._chunks[at]
-            offset = position - self._starts[at]
-            part = chunk[offset : offset + end - position] if offset or end - position < len(chunk) else chunk
-            parts.append(part)
-            position += len(part)
-            at += 1
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        starts = self._starts
+        first = bisect_right(starts, position) - 1
+        behind = bisect_left(starts, end, first)
+        parts = self._chunks[first:behind]
+        parts[-1] = parts[-1][: end - starts[behind - 1]]
+        parts[0] = parts[0][position - starts[first] :]
+        return b"".join(parts)  # one run of bytes is returned as it is
 
     def read_now(self, position: int, size: int) -> bytes | None:
         return self.read(position, size)
