@@ -15,6 +15,9 @@ RWF_NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)
 """0 where the system has no such read."""
 _NOT_SUPPORTED: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _byte = bytearray(1)
+ROOM_BYTES_MAX: Final = 16 * 1024
+_rooms: Final[list[bytearray]] = []
+"""Of the last reads, one for each thread that ever read at once: most readers want as much again, and a new room is cleared."""
 _probing = RWF_NOWAIT != 0
 
 
@@ -59,7 +62,7 @@ def read_now(fd: int, position: int, size: int) -> bytes | None:
     global _probing
     if not _probing:
         return os.pread(fd, size, position)
-    room = bytearray(size)
+    room = _room_of(size)
     try:
         count = os.preadv(fd, (room,), position, RWF_NOWAIT)
     except BlockingIOError:
@@ -70,9 +73,21 @@ def read_now(fd: int, position: int, size: int) -> bytes | None:
         _probing = False
         return os.pread(fd, size, position)
     if count == size:
-        return bytes(room)
+        content = bytes(room)
+        if size <= ROOM_BYTES_MAX:
+            _rooms.append(room)
+        return content
     # The file ends there, or what is behind is not in memory.
     return bytes(room[:count]) if position + count >= os.fstat(fd).st_size else None
+
+
+def _room_of(size: int) -> bytearray:
+    """What this thread reads into, and nobody else until it is given back to the rooms."""
+    try:
+        room = _rooms.pop()
+    except IndexError:
+        return bytearray(size)
+    return room if len(room) == size else bytearray(size)
 
 
 def warm(file: File, position: int, size: int) -> None:
