@@ -1,5 +1,7 @@
 """A partition and those who wait for what it commits."""
 
+from itertools import product
+
 from barnabas import errors
 from barnabas.partitions.partition import Partition
 from barnabas.ports import WorldError
@@ -52,3 +54,23 @@ def test_who_waits_is_told_in_order_of_offsets_and_may_wait_again() -> None:
     partition.append(batch, 0, len(batch), 9, machine.time.wall_ms())
     machine.time.run_for(100)
     assert told[2:] == ["later"]
+
+
+def test_of_a_partition_that_has_nothing_for_a_reader_a_plan_tells_nothing() -> None:
+    """And where there may be something a plan is made: among others for each reader that is not at the end."""
+    machine, partition = appended()
+    machine.time.run_for(100)
+    now = partition.epoch
+    seen = set()
+    for log_start, readable in product((0, 1), (True, False)):
+        partition.log.advance_log_start(log_start)
+        partition.readable = readable
+        for offset, isolation, epoch, last_epoch in product(
+            (-1, 0, 1, 2), (0, 1), (-1, now - 1, now, now + 1), (-1, now - 1, now, now + 1)
+        ):
+            plan = partition.plan_fetch(offset, 100, isolation, True, epoch, last_epoch)
+            is_nothing = plan.code == 0 and plan.piece is None and plan.diverging is None
+            if partition.has_nothing_for(offset, epoch, last_epoch):
+                assert is_nothing and plan.size == 0
+                seen.add((offset, epoch, last_epoch))
+    assert seen == {(1, epoch, last_epoch) for epoch in (-1, now) for last_epoch in (-1, now)}

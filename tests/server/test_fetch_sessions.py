@@ -28,7 +28,7 @@ def opened(client: RawClient, topic: str, version: int = 12) -> int:
 
 
 def again(client: RawClient, session_id: int, epoch: int, version: int = 12, **fields: Any) -> Any:
-    ask = fetch.FetchRequest(max_bytes=1 << 20, session_id=session_id, session_epoch=epoch, **fields)
+    ask = fetch.FetchRequest(**{"max_bytes": 1 << 20, **fields}, session_id=session_id, session_epoch=epoch)
     return client.call(fetch, ask, version)
 
 
@@ -53,6 +53,16 @@ def test_a_partition_named_again_is_read_from_there(client: RawClient, topic: st
     moved = fetch_request(topic, wanted(fetch_offset=1), session_id=session_id, session_epoch=1)
     assert told(client.call(fetch, moved, 12)) == {0: [b"b"]}
     assert told(again(client, session_id, 2)) == {0: [b"b"]}
+
+
+@covers("Fetch", "request.max_bytes", "session_epoch")
+def test_of_partitions_that_always_have_more_each_has_its_turn(client: RawClient, topic: str) -> None:
+    for index in (0, 1):
+        fill(client, topic, b"%d" % index, partition=index)
+    session_id = opened(client, topic)
+    answers = [told(again(client, session_id, epoch, max_bytes=1)) for epoch in range(1, 5)]
+    assert answers == [{0: [b"0"]}, {1: [b"1"]}, {0: [b"0"]}, {1: [b"1"]}]
+    assert list(told(again(client, session_id, 5))) == [0, 1]
 
 
 @covers("Fetch", "forgotten_topics_data.topic", "forgotten_topics_data.partitions")

@@ -141,8 +141,8 @@ class HeldFile:
 def test_a_planned_response_stands_for_the_bytes_of_the_encoded_one(version: int) -> None:
     held: Any = HeldFile(b"0123456789" * 10)
     sent = FileRange(held, 5, 20)
-    planned = Records(pieces=[b"head", sent], size=24)
-    plain = Records(b"head56789012345678901234")
+    planned = Records(size=20, planned=sent)
+    plain = Records(b"56789012345678901234")
 
     def response(records: list[Records | None]) -> fetch.FetchResponse:
         partitions = [

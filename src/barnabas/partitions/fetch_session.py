@@ -11,7 +11,7 @@ S4  All sessions together hold at most BYTES_MAX and fill at most so many slots.
 Nothing is durable: a client whose session is gone gets FETCH_SESSION_ID_NOT_FOUND and makes a new one.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from barnabas import errors
@@ -58,18 +58,19 @@ class Wanted:
         self.epoch = epoch
         self.last_epoch = last_epoch
 
+    def knows(self, high_watermark: int, last_stable_offset: int, log_start: int) -> bool:
+        return (
+            self.told
+            and high_watermark == self.high_watermark
+            and last_stable_offset == self.last_stable_offset
+            and log_start == self.log_start_offset
+        )
+
     def is_news(
         self, has_data: bool, code: int, high_watermark: int, last_stable_offset: int, log_start: int
     ) -> bool:
         """S3. Remembers what is told. An error is told anew each time."""
-        news = (
-            has_data
-            or code != 0
-            or not self.told
-            or high_watermark != self.high_watermark
-            or last_stable_offset != self.last_stable_offset
-            or log_start != self.log_start_offset
-        )
+        news = has_data or code != 0 or not self.knows(high_watermark, last_stable_offset, log_start)
         self.told = code == 0
         self.high_watermark = high_watermark
         self.last_stable_offset = last_stable_offset
@@ -114,8 +115,10 @@ class FetchSession:
         if self.partitions.pop(key, None) is not None:
             self.held_bytes -= bytes_of(key)
 
-    def rotate(self, keys: Iterable[Key]) -> None:
-        """S2: those that gave data go to the end."""
+    def rotate(self, keys: list[Key]) -> None:
+        """S2: those that gave data, in their order here, go to the end."""
+        if len(keys) == len(self.partitions):
+            return
         for key in keys:
             wanted = self.partitions.pop(key, None)
             if wanted is not None:

@@ -111,7 +111,7 @@ class Detour(Protocol):
 
 
 class FetchPlan:
-    """What a fetch of one partition gets: byte ranges of whole batches, or the bytes where they are few."""
+    """What a fetch of one partition gets: a range of whole batches, or their bytes where they are few."""
 
     __slots__ = (
         "code",
@@ -119,7 +119,7 @@ class FetchPlan:
         "high_watermark",
         "last_stable_offset",
         "log_start_offset",
-        "pieces",
+        "piece",
         "read_bytes",
         "size",
     )
@@ -131,7 +131,7 @@ class FetchPlan:
         self.high_watermark = high_watermark
         self.last_stable_offset = last_stable_offset
         self.log_start_offset = log_start_offset
-        self.pieces: list[Piece] = []
+        self.piece: Piece | None = None
         self.size = 0
         self.read_bytes = 0
         """Of size, what is in memory."""
@@ -423,6 +423,17 @@ class Partition(Committed):
         first = self.log.producers.first_unstable_offset
         return self.high_watermark if first is None or first > self.high_watermark else first
 
+    def has_nothing_for(self, offset: int, epoch: int, last_epoch: int) -> bool:
+        """Whether a plan for that reader would be of no records and no error, as it most often is: it has read all there is,
+        under the epoch of now."""
+        return (
+            offset == self.high_watermark
+            and self.readable
+            and (epoch < 0 or epoch == self.epoch)
+            and (last_epoch < 0 or last_epoch == self.epoch)
+            and offset >= self.log.log_start_offset
+        )
+
     def plan_fetch(
         self,
         offset: int,
@@ -463,7 +474,7 @@ class Partition(Committed):
                 self.failed(error, readable=False)
                 return FetchPlan(errors.KAFKA_STORAGE_ERROR, -1, -1, -1)
             if piece is not None:
-                plan.pieces.append(piece)
+                plan.piece = piece
                 if isinstance(piece, FileRange):
                     plan.size = piece.size
                 else:
@@ -495,12 +506,11 @@ class Partition(Committed):
         Nothing when reading fails: the partition is offline then, and who loads from it has been told. Raises Cold unless it
         waits for the disk.
         """
-        plan = self.plan_fetch(offset, max_bytes, 0, True, -1, waits=waits)
+        piece = self.plan_fetch(offset, max_bytes, 0, True, -1, waits=waits).piece
+        if not isinstance(piece, FileRange):
+            return piece or b""
         try:
-            return b"".join(
-                piece if isinstance(piece, bytes) else read(piece.file, piece.position, piece.size, waits)
-                for piece in plan.pieces
-            )
+            return read(piece.file, piece.position, piece.size, waits)
         except WorldError as error:
             self.failed(error, readable=False)
             return b""

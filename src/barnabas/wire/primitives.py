@@ -72,23 +72,25 @@ class Message:
 
 @mypyc_attr(free_list_len=1)
 class Records:
-    """A set of record batches: a run of an owned frame, or (pieces) a plan of what will be sent."""
+    """A set of record batches: a run of an owned frame, or a range of a file that will be sent."""
 
-    __slots__ = ("content", "pieces", "size", "start")
+    __slots__ = ("content", "planned", "size", "start")
 
     def __init__(
-        self, content: bytes = b"", start: int = 0, size: int = -1, pieces: list[Piece] | None = None
+        self, content: bytes = b"", start: int = 0, size: int = -1, planned: FileRange | None = None
     ) -> None:
         self.content = content
         self.start = start
         self.size = len(content) - start if size < 0 else size
-        self.pieces = pieces
+        self.planned = planned
 
     def to_bytes(self) -> bytes:
         """All bytes of it; reads files."""
-        if self.pieces is None:
-            return self.content[self.start : self.start + self.size]
-        return join(self.pieces)
+        if self.planned is not None:
+            return join([self.planned])
+        if self.size == len(self.content):
+            return self.content
+        return self.content[self.start : self.start + self.size]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Records) and self.to_bytes() == other.to_bytes()
@@ -335,8 +337,8 @@ def read_compact_records(content: bytes, at: i64) -> tuple[Records | None, i64]:
 
 
 def write_records(out: BytesWriter, value: Records | None, parts: list[Piece] | None, compact: bool) -> None:
-    """The length goes to out. So do the records, but for ranges of files that they plan: there out is cut, and goes to parts
-    with the range behind it.
+    """The length goes to out. So do the records, but for a range of a file: there out is cut, and goes to parts with the range
+    behind it.
     """
     size = -1 if value is None else value.size
     if compact:
@@ -345,16 +347,12 @@ def write_records(out: BytesWriter, value: Records | None, parts: list[Piece] | 
         write_i32_be(out, size)
     if value is None:
         return
-    if value.pieces is None or parts is None:
+    if parts is None or value.planned is None:
         out.write(value.to_bytes())
-        return
-    for piece in value.pieces:
-        if isinstance(piece, FileRange):
-            parts.append(out.getvalue())
-            out.truncate(0)
-            parts.append(piece)
-        else:
-            out.write(piece)
+    else:
+        parts.append(out.getvalue())
+        out.truncate(0)
+        parts.append(value.planned)
 
 
 # -- counts of arrays

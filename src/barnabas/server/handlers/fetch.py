@@ -23,9 +23,10 @@ from barnabas.partitions.fetch_session import (
     Key,
     Wanted,
 )
+from barnabas.partitions.open import Led
 from barnabas.partitions.partition import READ_COMMITTED, FetchPlan, Partition
 from barnabas.partitions.waits import Parked
-from barnabas.ports import Cold
+from barnabas.ports import Cold, FileRange
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
 from barnabas.server.caller import Caller
@@ -39,7 +40,7 @@ from barnabas.wire.messages.fetch import (
     NodeEndpoint,
     PartitionData,
 )
-from barnabas.wire.primitives import Records
+from barnabas.wire.primitives import NO_ITEMS, Records
 
 REPLICA_STATE_SINCE: Final = 15
 LEADER_SINCE: Final = 16
@@ -60,6 +61,7 @@ class Fetching:
         "_cold",
         "_follower",
         "_full",
+        "_idle",
         "_limit",
         "_listener",
         "_tries",
@@ -85,6 +87,8 @@ class Fetching:
         self._version = version
         self._full = full
         self._cold: list[Cold] | None = None
+        self._idle: list[Partition] | None = None
+        """Without a plan, for there is no news of them."""
         self._tries = 0
         self._abandoned = False
         self._limit = min(ask.max_bytes, broker.options.get_int("fetch.max.bytes"))
@@ -109,11 +113,17 @@ class Fetching:
 
     def _is_enough(self, plans: list["Planned"], size: int, failed: bool) -> bool:
         ask = self._ask
-        return size >= ask.min_bytes or ask.max_wait_ms <= 0 or failed or not plans or self._has_news(plans)
+        return (
+            size >= ask.min_bytes
+            or ask.max_wait_ms <= 0
+            or failed
+            or not self.wanted
+            or self._has_news(plans)
+        )
 
     def _wait(self, parked: Parked, plans: list["Planned"], size: int) -> None:
         ask = self._ask
-        keys = [partition for _, _, partition, _ in plans if partition is not None]
+        keys = [partition for _, _, partition, _ in plans if partition is not None] + (self._idle or [])
         deadline_ms = self._broker.clock.mono_ms() + ask.max_wait_ms
         waits = self._broker.waits
         waiter = waits.add(keys, max(ask.min_bytes - size, 1), deadline_ms, lambda _: self._finish(parked))
@@ -159,10 +169,20 @@ class Fetching:
         isolation = self._ask.isolation_level
         waits = self._tries >= COLD_TRIES_MAX
         plans: list[Planned] = []
+        self._idle = None
+        name, topic_id, leaders = "", b"", None
         for key, wanted in self.wanted.items():
-            partition, code = self._find(key)
+            if key[0] is not name or key[1] is not topic_id:  # most often it is the topic of the one before
+                name, topic_id, _ = key
+                leaders = self._leaders_of(name, topic_id)
+            partition, code = self._find(leaders, key[2])
             if partition is None or code:
                 plan = FetchPlan(code, -1, -1, -1)
+            elif not self._full and is_idle(partition, wanted):
+                if self._idle is None:
+                    self._idle = []
+                self._idle.append(partition)
+                continue
             else:
                 try:
                     plan = partition.plan_fetch(
@@ -189,11 +209,13 @@ class Fetching:
             plans.append((key, wanted, partition, plan))
         return plans, size, failed
 
-    def _find(self, key: Key) -> tuple[Partition | None, int]:
-        name, topic_id, index = key
-        by_id = self._version >= 13
-        leaders = self._broker.partitions.by_id(topic_id) if by_id else self._broker.partitions.by_name(name)
+    def _leaders_of(self, name: str, topic_id: bytes) -> Led | None:
+        partitions = self._broker.partitions
+        return partitions.by_id(topic_id) if self._version >= 13 else partitions.by_name(name)
+
+    def _find(self, leaders: Led | None, index: int) -> tuple[Partition | None, int]:
         if leaders is None:
+            by_id = self._version >= 13
             return None, errors.UNKNOWN_TOPIC_ID if by_id else errors.UNKNOWN_TOPIC_OR_PARTITION
         if not 0 <= index < len(leaders):
             return None, errors.UNKNOWN_TOPIC_OR_PARTITION
@@ -201,13 +223,12 @@ class Fetching:
         return partition, errors.NOT_LEADER_OR_FOLLOWER if self._follower or partition is None else 0
 
     def _response(self, plans: list["Planned"]) -> FetchResponse:
-        response = FetchResponse(
-            session_id=self.session.id if self.session is not None else INVALID_SESSION_ID
-        )
+        session = self.session
+        response = FetchResponse(session_id=session.id if session is not None else INVALID_SESSION_ID)
         topic: FetchableTopicResponse | None = None
-        with_data: list[Key] = []
+        with_data: list[Key] | None = None
         for key, wanted, partition, plan in plans:
-            if self.session is not None:
+            if session is not None:
                 news = wanted.is_news(
                     plan.size > 0 or plan.diverging is not None,
                     plan.code,
@@ -217,34 +238,38 @@ class Fetching:
                 )
                 if not (news or self._full):
                     continue
+                if plan.size:
+                    if with_data is None:
+                        with_data = []
+                    with_data.append(key)
             if topic is None or topic.topic != key[0] or topic.topic_id != key[1]:
                 topic = FetchableTopicResponse(topic=key[0], topic_id=key[1])
                 response.responses.append(topic)
             topic.partitions.append(self._partition_data(response, key, partition, plan))
-            if plan.size:
-                with_data.append(key)
-        if self.session is not None:
-            self.session.rotate(with_data)
+        if session is not None and with_data is not None:
+            session.rotate(with_data)
         return response
 
     def _partition_data(
         self, response: FetchResponse, key: Key, partition: Partition | None, plan: FetchPlan
     ) -> PartitionData:
+        piece = plan.piece
+        is_plain = partition is not None and self._ask.isolation_level != READ_COMMITTED
         data = PartitionData(
             partition_index=key[2],
             error_code=plan.code,
             high_watermark=plan.high_watermark,
             last_stable_offset=plan.last_stable_offset,
             log_start_offset=plan.log_start_offset,
-            records=Records(pieces=plan.pieces, size=plan.size),
+            aborted_transactions=None if is_plain else NO_ITEMS,
+            records=Records(size=piece.size, planned=piece)
+            if isinstance(piece, FileRange)
+            else Records(piece or b""),
         )
         if plan.code in MISLED and self._version >= LEADER_SINCE:
             self._name_leader(response, key, data)
-        if partition is None:
-            return data
         if plan.diverging is not None:
             data.diverging_epoch = EpochEndOffset(*plan.diverging)
-        data.aborted_transactions = [] if self._ask.isolation_level == READ_COMMITTED else None
         return data
 
     def _name_leader(self, response: FetchResponse, key: Key, data: PartitionData) -> None:
@@ -258,6 +283,13 @@ class Fetching:
             for known in self._broker.topics.advertised(self._listener)
             if known.node_id == leader
         ]
+
+
+def is_idle(partition: Partition, wanted: Wanted) -> bool:
+    """Whether an incremental answer would leave it out: most partitions of a session, most of the time."""
+    return partition.has_nothing_for(wanted.offset, wanted.epoch, wanted.last_epoch) and wanted.knows(
+        partition.high_watermark, partition.last_stable_offset, partition.log_start_offset
+    )
 
 
 def is_follower(ask: FetchRequest, version: int) -> bool:
