@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 FAST := not java and not clients and not seeds and not faults
 
-.PHONY: run demo test test-compiled check static format build compiled bench bench-kafka bench-where guard lock docs
+.PHONY: always run demo test test-compiled check static format build compiled bench bench-kafka bench-where guard lock docs
 
 run: .venv/run.stamp
 	exec $(BIN)/barnabas dev
@@ -36,7 +36,8 @@ build: .venv/dev.stamp
 	BARNABAS_COMPILE=1 $(PIP) wheel -q --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
 
-# The compiled wheel in an environment of its own.
+# The compiled wheel in an environment of its own, which is of PYTHON: `make compiled PYTHON=/usr/bin/python3.11`. What a request costs
+# depends on how that was compiled; its version is as that of .venv, whose Python makes the wheel.
 compiled: build .venv-compiled/dev.stamp
 	.venv-compiled/bin/pip --disable-pip-version-check install -q --no-deps --force-reinstall dist/*.whl
 
@@ -87,8 +88,13 @@ lock: .venv/dev.stamp
 	$(PIP) install -q --no-deps -e .
 	@touch $@ .venv/run.stamp
 
-.venv-compiled/dev.stamp: requirements-dev.lock
-	$(PYTHON) -m venv .venv-compiled
+# Made anew where it is of another Python than PYTHON.
+WHICH := import sys; print(sys.base_prefix, sys.version)
+.venv-compiled/python.stamp: always
+	@[ -e $@ ] && [ "$$(.venv-compiled/bin/python -c '$(WHICH)')" = "$$($(PYTHON) -c '$(WHICH)')" ] \
+	  || { $(PYTHON) -m venv --clear .venv-compiled && touch $@; }
+
+.venv-compiled/dev.stamp: requirements-dev.lock .venv-compiled/python.stamp
 	.venv-compiled/bin/pip --disable-pip-version-check install -q -r requirements-dev.lock
 	@touch $@
 

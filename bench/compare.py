@@ -61,7 +61,7 @@ class Comparison:
         facts = {"Barnabas": "compiled" if self.python else "pure Python"}
         facts["Load generator"] = "bench/load.c" if generator() else "Python (no C compiler)"
         facts["Java"] = java_version() if self.jars else "–"
-        results.machine = {**this_machine(), **facts}
+        results.machine = {**this_machine(self.python), **facts}
 
     def starter(self, who: str, mode: str) -> Callable[[Path], Running]:
         if who == KAFKA:

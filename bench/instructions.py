@@ -5,22 +5,22 @@ of bench.inprocess runs under callgrind at two lengths; the difference of the tw
 it. Strings hash alike each time, nothing is collected, and no CRC is computed: how it is depends on the processor.
 
 A count more than 5 % above its budget fails. One more than 10 % below asks to lower the budget. `--rewrite` writes what was
-counted. Budgets hold for the interpreter they name: another build of Python has other counts, and nothing is judged there.
+counted. Budgets hold for the interpreter they name: another build of Python has other counts, and nothing is judged there,
+nor written: what counts as theirs is the interpreter that runs this, where the compiled environment may have another.
 """
 
 import argparse
 import gc
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Final
 
+from . import interpreter
 from .broker import compiled_python
 
 BUDGETS: Final = Path(__file__).with_name("budgets.json")
@@ -81,15 +81,6 @@ def _total(part: Path) -> int:
     raise SystemExit(f"callgrind left no totals in {part.name}")
 
 
-def interpreter() -> str:
-    """What the counts depend on beside our code."""
-    optimized = "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
-    build = "optimized" if optimized else "not optimized"
-    return (
-        f"CPython {platform.python_version()} {platform.machine()}, {build}, {sysconfig.get_config_var('CC')}"
-    )
-
-
 def judge(build: str, counts: Counts, budgets: Counts) -> tuple[list[str], bool]:
     """What is said of each kind, and whether all are within their budgets."""
     said, good = [], True
@@ -125,22 +116,25 @@ def main() -> None:
     builds: dict[str, Path | None] = {"pure": None}
     if given.only != "pure":
         builds["compiled"] = compiled_python()
+    ours = interpreter.described() if given.rewrite else kept.get("interpreter")
+    if ours != kept.get("interpreter"):
+        kept = {}
     all_good = True
     for build, python in builds.items():
         if given.only not in (None, build) or (build == "compiled" and python is None):
             continue
-        counts = count(python)
-        if given.rewrite:
+        counts, counted_on = count(python), interpreter.described(python)
+        if given.rewrite and counted_on == ours:
             kept[build] = counts
-        is_ours = given.rewrite or kept.get("interpreter") == interpreter()
         said, good = judge(build, counts, kept.get(build, {}))
         print("\n".join(said), flush=True)
-        all_good = all_good and (good or not is_ours)
+        if counted_on == ours:
+            all_good = all_good and good
+        else:
+            print(f"the budgets are of {ours}, this is {counted_on}: not judged")
     if given.rewrite:
-        kept["interpreter"] = interpreter()
+        kept["interpreter"] = ours
         BUDGETS.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
-    elif kept.get("interpreter") != interpreter():
-        print(f"the budgets are of {kept.get('interpreter')}, this is {interpreter()}: not judged")
     sys.exit(0 if all_good else 1)
 
 

@@ -43,6 +43,8 @@ HOW = """\
   of a kind that is warm gets a quarter of that, and shapes of one size share it.
 - *4 × 8* is four connections with eight unanswered requests each. Requests are encoded once and sent again and again by
   `bench/load.c`; Produce requests are version 9 with one batch of one record a partition, Fetch requests version 11, at offsets all over a log that is in memory.
+- *Python* is the interpreter of the broker. *Optimized* is one that was compiled with a profile, as those of python.org, Docker, uv and Debian
+  are, *static* one that is not in a shared library. One that is neither takes up to a fifth more CPU a request (docs/decisions/0007).
 - CPU is user and system time of all threads of the broker (of all its processes), by request or message.
 - The loop lag is how late the broker's event loop ran what was due, sampled each 100 ms by the broker itself: the bound of its histogram that
   99 % of the samples of a line are not above. The first bound is 500 µs, which is also as fine as the loop's timers are.

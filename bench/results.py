@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from . import interpreter
 from .site import Figures
 
 Machine = dict[str, str]
@@ -91,8 +92,8 @@ class Results:
         os.replace(part, self.path)
 
 
-def this_machine() -> Machine:
-    """What the figures depend on, and nothing that names the machine."""
+def this_machine(python: Path | None) -> Machine:
+    """What the figures depend on, and nothing that names the machine. python: of the broker, where it has another than this."""
     model = memory = "unknown"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -107,6 +108,6 @@ def this_machine() -> Machine:
         "Cores": f"{os.cpu_count()} ({model})",
         "Memory": memory,
         "Kernel": f"{platform.system()} {platform.release()}",
-        "Python": f"{platform.python_implementation()} {platform.python_version()}",
+        "Python": interpreter.described(python),
         "Commit": commit.stdout.strip() or "unknown",
     }
