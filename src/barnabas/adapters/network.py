@@ -186,6 +186,8 @@ class SocketConnection:
             return
         outbox = self._outbox
         if outbox is None:
+            if len(pieces) == 1 and not self._network.reading and self._has_left(pieces[0]):
+                return
             outbox = self._outbox = []
         for piece in pieces:
             size = piece.size if isinstance(piece, FileRange) else len(piece)
@@ -199,6 +201,20 @@ class SocketConnection:
             self._network.queued.append(self)
         else:
             self._drain()
+
+    def _has_left(self, piece: Piece) -> bool:
+        """Most often an answer is one run of bytes that nothing is before, and the socket has room for it."""
+        if isinstance(piece, FileRange):
+            return False
+        try:
+            sent = self._socket.send(piece)
+        except OSError:
+            return False  # the way of all others meets it again
+        if sent < len(piece):
+            self._outbox = [memoryview(piece)[sent:]]
+            self._unsent = len(piece) - sent
+            self._write_later()
+        return True
 
     def unsent_bytes(self) -> int:
         return self._unsent
