@@ -9,8 +9,9 @@ Snapshot  NNN.snapshot, Kafka's ProducerSnapshot v1: int16 version, uint32 CRC-3
           retries of several batches in flight are known after a restart. Kafka's reader takes the last of an id.
 """
 
-from collections import deque
 from typing import Final
+
+from mypy_extensions import mypyc_attr
 
 from barnabas import errors
 from barnabas.records.batch import BatchHeader, crc32c
@@ -36,6 +37,7 @@ class Duplicate:
         self.log_append_time = log_append_time
 
 
+@mypyc_attr(free_list_len=1)
 class Kept:
     """One of the last batches of a producer."""
 
@@ -59,8 +61,14 @@ class Producer:
     def __init__(self, producer_id: int, epoch: int) -> None:
         self.producer_id = producer_id
         self.epoch = epoch
-        self.batches: deque[Kept] = deque(maxlen=BATCHES_KEPT)
+        self.batches: list[Kept] = []
+        """The last BATCHES_KEPT, oldest first."""
         self.last_used_ms = 0
+
+    def add(self, kept: Kept) -> None:
+        self.batches.append(kept)
+        if len(self.batches) > BATCHES_KEPT:
+            self.batches.pop(0)
 
     @property
     def last_sequence(self) -> int:
@@ -94,12 +102,12 @@ class ProducerState:
         first = header.base_sequence
         if header.producer_epoch > producer.epoch:
             return None if first == 0 else errors.OUT_OF_ORDER_SEQUENCE_NUMBER
+        if first == (producer.last_sequence + 1) & 0x7FFFFFFF:
+            return None
         last = header.last_sequence
         for kept in producer.batches:
             if kept.first_sequence == first and kept.last_sequence == last:
                 return Duplicate(kept.base_offset, kept.last_offset + 1, kept.timestamp)
-        if first == (producer.last_sequence + 1) & 0x7FFFFFFF:
-            return None
         return errors.OUT_OF_ORDER_SEQUENCE_NUMBER
 
     def update(self, header: BatchHeader, base_offset: int, now_ms: int) -> None:
@@ -111,7 +119,7 @@ class ProducerState:
             producer.epoch = header.producer_epoch
             producer.batches.clear()
         producer.last_used_ms = now_ms
-        producer.batches.append(
+        producer.add(
             Kept(
                 header.base_sequence,
                 header.last_sequence,
@@ -164,7 +172,7 @@ class ProducerState:
             producer.last_used_ms = now_ms
             if entry.last_offset >= 0 and entry.last_sequence >= 0:
                 first = (entry.last_sequence - entry.offset_delta) & 0x7FFFFFFF
-                producer.batches.append(
+                producer.add(
                     Kept(
                         first,
                         entry.last_sequence,
