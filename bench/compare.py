@@ -21,6 +21,7 @@ from .broker import Running, RunningBroker, compiled_python
 from .catalog import BOTH, SYNC, chosen
 from .kafka import RunningKafka, find_jars, java_version
 from .native import generator
+from .pace import Pace
 from .page_cache import FullPageCache
 from .plan import Progress, Step, described, steps
 from .results import Results, Run, this_machine
@@ -58,6 +59,7 @@ class Comparison:
         self.progress = Progress(total_s)
         self.failed = 0
         self.pages = None if given.quick else FullPageCache(folder)
+        self.pace = Pace()
         facts = {"Barnabas": "compiled" if self.python else "pure Python"}
         facts["Load generator"] = "bench/load.c" if generator() else "Python (no C compiler)"
         facts["Java"] = java_version() if self.jars else "–"
@@ -88,8 +90,9 @@ class Comparison:
         os.sync()
         if self.pages is not None:
             self.pages.fill()
-        load_average = os.getloadavg()[0]
+        load_average, pace_us = os.getloadavg()[0], self.pace.us()
         figures, failure = attempt(step.line, site)
+        pace_us = max(pace_us, self.pace.us())
         told = "  ".join(f"{key} {figures[key]:,.1f}" for key in step.line.shown if key in figures)
         if failure:
             told = f"FAILED: {failure}"
@@ -97,7 +100,7 @@ class Comparison:
         taken_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
         key, mode, who, number = step.line.key, step.mode, step.who, step.number
         self.results.add(
-            Run(key, mode, who, number, figures, self.given.quick, taken_at, load_average, failure)
+            Run(key, mode, who, number, figures, self.given.quick, taken_at, load_average, failure, pace_us)
         )
         self.progress.did(step.seconds)
         say(

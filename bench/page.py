@@ -17,6 +17,7 @@ PAGE, FOLDER = "performance.md", "performance"
 FIGURES, WHERE = "figures.json", "where.json"
 OWN_LOAD = 3.0
 """Load average that the measurements before may have left."""
+SLOW_PACE, SLOW_NAMED = 1.25, 12
 
 HEAD = """\
 # Performance beside Apache Kafka
@@ -80,7 +81,26 @@ def _taken(results: Results) -> str:
         note += "\n**A smoke run is among the figures** (`--quick`): each measurement lasted a fraction of a second. They show that the lines work, not how fast.\n"
     if busiest > OWN_LOAD:
         note += f"\n**Other work ran beside it**: the load average before a measurement was up to {busiest:.1f}.\n"
-    return f"| | |\n|---|---|\n{text}{note}"
+    return f"| | |\n|---|---|\n{text}{note}{_slow_times(results)}"
+
+
+def _slow_times(results: Results) -> str:
+    """Measurements that fell into a time in which the machine itself was slow."""
+    paces = [run.pace_us for run in results.runs if run.pace_us]
+    best = min(paces, default=0.0)
+    slow = [run for run in results.runs if run.pace_us > SLOW_PACE * best]
+    if not slow:
+        return ""
+    slow.sort(key=lambda run: -run.pace_us)
+    named = [
+        f"{run.line} ({run.mode}, {run.contender}, round {run.number + 1}: {run.pace_us / best:.1f}×)"
+        for run in slow[:SLOW_NAMED]
+    ]
+    more = f" and {len(slow) - SLOW_NAMED} more" if len(slow) > SLOW_NAMED else ""
+    return (
+        f"\n**The machine's own pace changed**: a fixed piece of work (bench/pace.py) before or after a measurement took more than {SLOW_PACE} "
+        f"times what it took at best in {len(slow)} of {len(paces)} measurements: {', '.join(named)}{more}.\n"
+    )
 
 
 def _goals(results: Results, reasons: Sequence[notes.Note]) -> str:

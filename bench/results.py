@@ -17,7 +17,9 @@ Machine = dict[str, str]
 
 @dataclass(frozen=True)
 class Run:
-    """One measurement of a line. failure: why there are no figures."""
+    """One measurement of a line. failure: why there are no figures. pace_us: of the machine (pace.py), before it or after
+    it, whichever was slower; 0: not looked at.
+    """
 
     line: str
     mode: str
@@ -28,6 +30,7 @@ class Run:
     taken_at: str
     load_average: float
     failure: str = ""
+    pace_us: float = 0.0
 
 
 class Results:

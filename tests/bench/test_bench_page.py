@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from bench.catalog import LINES, METRICS, Goal, Line, chosen
 from bench.judge import Verdict, verdicts
+from bench.pace import Pace
 from bench.plot import Row, bars
 from bench.results import Results, Run
 from bench.site import BARNABAS, KAFKA, WORKERS
@@ -96,6 +97,25 @@ def test_the_page_has_medians_ratios_verdicts_and_failures(results: Results, tmp
     assert "requests/s ≥ 3×: 4.00×, met" in text and "the broker closed the connection" in text
     assert "Flush" not in text and "smoke run" not in text
     assert (tmp_path / "performance" / "rate-cache.svg").exists()
+
+
+def test_the_page_names_what_was_measured_while_the_machine_was_slow(
+    results: Results, tmp_path: Path
+) -> None:
+    made = [run("produce-1k-4x8", KAFKA, number, requests_s=1.0) for number in range(3)]
+    results.runs = taken = [replace(each, pace_us=1000.0) for each in made]
+    page.write(tmp_path, results)
+    assert "own pace" not in (tmp_path / page.PAGE).read_text()
+    results.runs = [replace(taken[0], pace_us=1900.0), *taken[1:]]
+    page.write(tmp_path, results)
+    slow = taken[0]
+    named = f"in 1 of {len(taken)} measurements: {slow.line} ({slow.mode}, {slow.contender}, round {slow.number + 1}: 1.9×)."
+    assert named in (tmp_path / page.PAGE).read_text()
+
+
+def test_a_walk_through_memory_takes_a_while() -> None:
+    pace = Pace()
+    assert 0 < pace.us() < 1e6 and 0 < pace.us() < 1e6
 
 
 def test_a_page_without_figures_says_so(results: Results, tmp_path: Path) -> None:
