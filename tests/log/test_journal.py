@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from librt.strings import BytesWriter
 from written_log import TOPIC_ID
 
 from barnabas.adapters.ram_files import RamFiles
@@ -60,9 +61,10 @@ class Written:
         self.file = files.open(f"{ROOT}/{JOURNAL}", create=True)
         self.file.write(0, [header(RUN, size), bytes(size - BLOCK_BYTES)])
         self.ring = Ring(RUN, size)
+        self.out = BytesWriter()
 
     def put(self, *parts: tuple[str, list[Write]]) -> tuple[int, int]:
-        taken = Round()
+        taken = Round(self.out)
         for path, writes in parts:
             taken.add(entry_head(TOPIC_ID, path), writes)
         if not self.ring.fits(taken.size):

@@ -75,10 +75,12 @@ class Round:
 
     __slots__ = ("_chunks", "_entries", "_out", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, out: BytesWriter | None = None) -> None:
+        """out: whatever is in it goes, what was made of it stays. One that has grown before need not copy what it has to grow."""
         self._chunks: list[bytes | memoryview] = []
-        self._out = BytesWriter()
+        self._out = BytesWriter() if out is None else out
         """What comes behind these."""
+        self._out.truncate(0)
         self._entries = 0
         self.size = ROUND_BYTES
 
@@ -96,7 +98,7 @@ class Round:
             else:
                 self._chunks.append(self._out.getvalue())
                 self._chunks.append(body)
-                self._out = BytesWriter()
+                self._out.truncate(0)
 
     def add_entry(self, entry: "Entry") -> None:
         """One that was read."""
@@ -113,9 +115,8 @@ class Round:
 
     def to_chunks(self, run_id: bytes, sequence: int) -> list[bytes | memoryview]:
         """The whole round, a multiple of BLOCK_BYTES."""
-        if len(self._out):
-            self._chunks.append(self._out.getvalue())
-            self._out = BytesWriter()
+        self._chunks.append(self._out.getvalue())
+        self._out.truncate(0)
         fields = _ROUND.pack(b"BNBR", run_id, sequence, self._entries, self.size - ROUND_BYTES)
         crc = crc32c(fields)
         for chunk in self._chunks:

@@ -17,6 +17,8 @@ Crash   the next start takes up what the ring has (log/journal.py).
 from collections.abc import Sequence
 from typing import Final, cast
 
+from librt.strings import BytesWriter
+
 from barnabas.log.journal import Ring, Round, entry_head
 from barnabas.log.write import Write
 from barnabas.partitions.committer import (
@@ -35,6 +37,8 @@ from barnabas.ports import File, Loop, RingFile, WorldError
 
 SMALL_BYTES: Final = 64 * 1024
 QUICK_BYTES: Final = 32 * 1024
+OUT_KEPT_BYTES: Final = 1024 * 1024
+"""What a larger round is put together in goes with it."""
 ROUND_BYTES_MAX: Final = 4 * 1024 * 1024
 FILES_OWED_MAX: Final = 1024
 """Files named in one half of the ring: they stay open until its checkpoint."""
@@ -101,6 +105,8 @@ class JournalCommitter(Committer):
         self._journal = journal
         self._jobs = 0
         self._gathered: list[Lane] = []
+        self._out = BytesWriter()
+        """Where rounds are put together."""
         self._flying = False
         self._registered = False
         self._syncing = 0
@@ -185,9 +191,11 @@ class JournalCommitter(Committer):
         if self._waiting and self._may_wait(lanes):
             self._wait_for_room(lanes)
             return
-        taken = Round()
+        taken = Round(self._out)
         for lane in lanes:
             self._add(taken, lane)
+        if taken.size > OUT_KEPT_BYTES:
+            self._out = BytesWriter()
         left = ring.half
         if self._make_room(ring, taken.size):
             self._write_round(ring, file, taken, lanes)
