@@ -7,6 +7,8 @@ All callbacks run on the loop that owns the state: one thread, one turn at a tim
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
+from mypy_extensions import mypyc_attr
+
 
 class WorldError(Exception):
     """The outside failed: a disk, a socket, a store. `errno` is the system's number, 0 when there is none.
@@ -150,6 +152,7 @@ class Files(Protocol):
         """Take the exclusive lock of path; returns the release, or None when another process holds it."""
 
 
+@mypyc_attr(free_list_len=1)
 class FileRange:
     """Bytes of a file, named but not read: what sendfile is given."""
 

@@ -67,15 +67,15 @@ class OffsetIndex:
         return other
 
     def add(self, relative_offset: int, position: int) -> None:
-        self.offsets = append(self.offsets, i32(relative_offset))
-        self.positions = append(self.positions, i32(position))
+        self.offsets = append(self.offsets, relative_offset)
+        self.positions = append(self.positions, position)
 
-    def lookup(self, relative_offset: i64) -> int:
+    def lookup(self, relative_offset: int) -> int:
         """Where to start scanning for an offset: never past the batch that holds it."""
         at = self.last_upto(relative_offset)
         return int(self.positions[at]) if at >= 0 else 0
 
-    def last_upto(self, relative_offset: i64) -> i64:
+    def last_upto(self, relative_offset: int) -> i64:
         """The number of the last pair whose offset is at or before that; -1: there is none.
 
         Pairs lie nearly as far apart in offsets as in positions, so the place is guessed by proportion and looked for from
@@ -91,7 +91,7 @@ class OffsetIndex:
             return -1
         if relative_offset >= greatest:
             return last
-        wanted = i32(relative_offset)
+        wanted: i32 = relative_offset
         low: i64 = 0
         high = last  # offsets[low] <= wanted < offsets[high]
         at = last * relative_offset // greatest

@@ -307,7 +307,9 @@ class Log:
                 size = min(first, size) if first > max_bytes else max_bytes
             if may_read and len(content) < size <= READ_BYTES_MAX:
                 content = read(segment.file, start, size, waits)
-            return content[:size] if len(content) >= size else FileRange(segment.file, start, size)
+            if len(content) < size:
+                return FileRange(segment.file, start, size)
+            return content if len(content) == size else content[:size]
         return None
 
     def drop_idle_indexes(self) -> None:

@@ -149,8 +149,13 @@ def read(file: File, position: int, size: int, waits: bool) -> bytes:
         return file.read(position, size)
     content = file.read_now(position, size)
     if content is None:
-        raise Cold(lambda: file.read(position, size))
+        raise unread(file, position, size)
     return content
+
+
+def unread(file: File, position: int, size: int) -> Cold:
+    """Apart, for a function that has a lambda makes an object for it at every call."""
+    return Cold(lambda: file.read(position, size))
 
 
 def headers(file: File, position: int, end: int) -> Iterator[tuple[BatchHeader, int]]:

@@ -14,6 +14,8 @@ Nothing is durable: a client whose session is gone gets FETCH_SESSION_ID_NOT_FOU
 from collections.abc import Callable
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from barnabas import errors
 
 INVALID_SESSION_ID: Final = 0
@@ -31,6 +33,7 @@ Key = tuple[str, bytes, int]
 """Topic name ("" when the client names ids), topic id, partition."""
 
 
+@mypyc_attr(free_list_len=1)
 class Wanted:
     """One partition of a session: what the client last asked, and what it was last told."""
 

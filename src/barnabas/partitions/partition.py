@@ -110,6 +110,7 @@ class Detour(Protocol):
         """Whoever waits is told code."""
 
 
+@mypyc_attr(free_list_len=1)
 class FetchPlan:
     """What a fetch of one partition gets: a range of whole batches, or their bytes where they are few."""
 

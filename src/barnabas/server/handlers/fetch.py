@@ -14,6 +14,8 @@ Not done   Followers: a replica_id >= 0 is answered NOT_LEADER_OR_FOLLOWER for e
 from collections.abc import Callable
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from barnabas import errors
 from barnabas.partitions.fetch_session import (
     FINAL_EPOCH,
@@ -51,6 +53,7 @@ COLD_TRIES_MAX: Final = 3
 MISLED: Final = (errors.FENCED_LEADER_EPOCH, errors.NOT_LEADER_OR_FOLLOWER)
 
 
+@mypyc_attr(free_list_len=1)
 class Fetching:
     """One fetch: what it wants, planned now and, if it has to wait, once more."""
 
