@@ -1,10 +1,12 @@
-"""`python -m bench.inprocess [produce|idempotent|fetch|fetch64|commit|one|wide] [--turns N]`: what a request costs in Python.
+"""`python -m bench.inprocess [produce|fetch|...] [--turns N]`: what a request costs in Python. -h names the kinds.
 
 A whole node on RAM files and a loop turned by hand; connections are fed whole frames and their replies thrown away, so
 neither sockets nor the kernel are in the figure. bench.instructions counts the instructions of the same work.
 
 one, wide: 64 connections with one Produce each, on one partition or on one each, in `sync` durability: a turn is a round of the
 journal. Segments and ring are the real classes over /dev/null, for in a round they are most of the work.
+
+fetch100, idle100: an incremental Fetch of a session of 100 partitions, where each has 1 KB or only one has.
 """
 
 import argparse
@@ -23,10 +25,21 @@ from barnabas.node import Node
 from barnabas.partitions.data_folder import DataFolder
 from barnabas.ports import Connection, File, Listening, Piece, Receiver, RingFile, World
 from barnabas.telemetry import Log, Telemetry, silent
-from barnabas.wire.frame import request_head
+from barnabas.wire.frame import SIZE_BYTES, request_head
 from barnabas.wire.messages import create_topics
+from barnabas.wire.primitives import join
 
-from .requests import commit_request, fetch_request, produce_request
+from .requests import (
+    FETCH,
+    PRODUCE,
+    commit_request,
+    decode,
+    encode,
+    fetch_message,
+    fetch_request,
+    produce_message,
+    produce_request,
+)
 
 FRAMES_A_TURN = 8
 CONNECTIONS = 4
@@ -36,6 +49,10 @@ of the log whose batches the broker has no memory of."""
 ROUNDS = {"one": 1, "wide": 64}
 """Partitions of a round's requests."""
 REQUESTS_OF_A_ROUND = 64
+SESSIONS = {"fetch100": 100, "idle100": 1}
+"""How many partitions have something for their reader."""
+PARTITIONS_OF_A_SESSION = 100
+FILLED_TURNS = 20
 
 
 class HandLoop:
@@ -87,6 +104,15 @@ class Mute:
 
     def close(self, *, after_sending: bool = True) -> None:
         return
+
+
+class Heard(Mute):
+    """Knows what it was sent last."""
+
+    answer: Sequence[Piece] = ()
+
+    def send(self, pieces: Sequence[Piece]) -> None:
+        self.answer = pieces
 
 
 class HandNetwork:
@@ -146,8 +172,8 @@ def start(network: HandNetwork, loop: HandLoop, *, sync: bool) -> Node:
     return node
 
 
-def create(peer: Receiver, loop: HandLoop, partitions: int) -> None:
-    topic = create_topics.CreatableTopic("bench", partitions, 1)
+def create(peer: Receiver, loop: HandLoop, name: str, partitions: int) -> None:
+    topic = create_topics.CreatableTopic(name, partitions, 1)
     ask = create_topics.CreateTopicsRequest([topic], 60_000, False)
     body = create_topics.encode_request(ask, 5)
     peer.received(memoryview(request_head(19, 5, 1, "bench", len(body)) + body))
@@ -168,7 +194,7 @@ class Work:
         connections, frames = (REQUESTS_OF_A_ROUND, 1) if sync else (CONNECTIONS, FRAMES_A_TURN)
         node = start(network, self._loop, sync=sync)
         self._peers = [network.connect_in() for _ in range(connections)]
-        create(self._peers[0], self._loop, partitions)
+        create(self._peers[0], self._loop, "bench", partitions)
         self._now_ms = int(time.time() * 1000)
         self._sequence = 0
         self._idempotent = kind == "idempotent"
@@ -178,7 +204,11 @@ class Work:
             for number in range(connections)
         ]
         self._round = [produced]
-        size, written, offsets = READS.get(kind, (0, 20, range(0)))
+        self._session = 0
+        if kind in SESSIONS:
+            self._open_session(network, SESSIONS[kind])
+            return
+        size, written, offsets = READS.get(kind, (0, FILLED_TURNS, range(0)))
         self.take(self.prepared(0 if self._idempotent else written))
         if size:
             self.per_turn = CONNECTIONS
@@ -192,12 +222,36 @@ class Work:
             self._round = [[content * FRAMES_A_TURN for content in asked]]
         self.take(self.prepared(20))
 
+    def _open_session(self, network: HandNetwork, with_news: int) -> None:
+        """One connection, whose first fetch names the partitions; most are at their end already."""
+        all_of_them = range(PARTITIONS_OF_A_SESSION)
+        create(self._peers[0], self._loop, "wide", len(all_of_them))
+        heard = Heard()
+        self._peers, self.per_turn = [network.connect_in(heard)], 1
+        content = encode(PRODUCE, produce_message("wide", all_of_them, 1024, self._now_ms))
+        self.take([[memoryview(content)]] * FILLED_TURNS)
+        first = fetch_message("wide", all_of_them, 1024, session=(0, 0))
+        for asked in first.topics[0].partitions[with_news:]:
+            asked.fetch_offset = FILLED_TURNS
+        self.take([[memoryview(encode(FETCH, first))]])
+        answer = join(list(heard.answer))
+        self._session = decode(FETCH, answer[SIZE_BYTES:]).session_id
+        self.take(self.prepared(20))
+
     def prepared(self, turns: int) -> list[list[memoryview]]:
-        """What the connections will receive in each turn; those of an idempotent producer are all different."""
+        """What the connections will receive in each turn; those of an idempotent producer and of a session are all different."""
+        if self._session:
+            return [[self._next_epoch()] for _ in range(turns)]
         if not self._idempotent:
             views = [[memoryview(content) for content in turn] for turn in self._round]
             return [views[at % len(views)] for at in range(turns)]
         return [self._next_sequences() for _ in range(turns)]
+
+    def _next_epoch(self) -> memoryview:
+        self._sequence += 1
+        return memoryview(
+            encode(FETCH, fetch_message("wide", [], 0, session=(self._session, self._sequence)))
+        )
 
     def _next_sequences(self) -> list[memoryview]:
         first = self._sequence
@@ -227,7 +281,7 @@ class Work:
             self._loop.run()
 
 
-KINDS = ("produce", "idempotent", "fetch", "fetch64", "commit", "one", "wide")
+KINDS = ("produce", "idempotent", "fetch", "fetch64", "commit", "one", "wide", "fetch100", "idle100")
 
 
 def main() -> None:

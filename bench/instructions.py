@@ -24,7 +24,7 @@ from . import interpreter
 from .broker import compiled_python
 
 BUDGETS: Final = Path(__file__).with_name("budgets.json")
-KINDS: Final = ("produce", "idempotent", "fetch", "fetch64", "commit", "one", "wide")
+KINDS: Final = ("produce", "idempotent", "fetch", "fetch64", "commit", "one", "wide", "fetch100", "idle100")
 TURNS: Final = (20, 60)
 ABOVE, FAR_BELOW = 1.05, 0.90
 Counts = dict[str, int]
