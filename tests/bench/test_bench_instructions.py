@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from bench.instructions import TURNS, _difference, judge
 
-from bench import instructions
+from bench import broker, instructions
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def budgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_text(json.dumps({"interpreter": OURS, **kinds}))
     monkeypatch.setattr(instructions, "BUDGETS", path)
     monkeypatch.setattr(instructions, "count", lambda python: {"produce": 2000})
-    monkeypatch.setattr(instructions, "compiled_python", lambda: Path("python"))
+    monkeypatch.setattr(broker, "compiled_python", lambda: Path("python"))
     monkeypatch.setattr(instructions.shutil, "which", lambda name: name)
     monkeypatch.setattr(instructions.interpreter, "described", lambda python=None: OTHER if python else OURS)
     return path
