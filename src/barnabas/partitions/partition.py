@@ -74,7 +74,7 @@ class CommitOf(Commit):
 
 
 class Refused(Appended):
-    """A batch that a thread refused, which has looked for the records at fault, too: to open them takes long."""
+    """A batch that is refused, with the records at fault: to open them takes long, so a thread may have looked."""
 
     __slots__ = ("faults",)
 
@@ -84,7 +84,7 @@ class Refused(Appended):
 
 
 class Pending(Appended):
-    """A batch whose codec is being changed: code is PENDING until tell() says what became of it, once."""
+    """A batch that a thread has: code is PENDING until tell() says what became of it, once."""
 
     __slots__ = ("_then",)
 

@@ -2,7 +2,8 @@
 
 Behaviour  Partitions are independent: each has its own code. acks=0 is never answered; an error then closes the
            connection, as in Kafka. acks=1 and acks=all both wait for the committer: with one replica they are the same.
-           Where compression.type changes the codec, a batch may be appended, or refused, some time later.
+           Where compression.type changes the codec, a batch may be appended, or refused, some time later; so may any
+           large one be refused, for it is opened to name the records at fault.
            A partition named twice is INVALID_RECORD for both batches' partition.
 Versions   v0-2 are advertised and refused (KAFKA-18659). v7: zstd allowed. v8: record errors and message.
            v10: who leads the partition instead, and where that broker is (KIP-951). v13: topics by id (KIP-516).
@@ -13,8 +14,9 @@ from typing import Final
 
 from barnabas import errors
 from barnabas.partitions.partition import Appended, Commit, Partition, Pending, Refused
+from barnabas.partitions.recompression import Waiting, refuse
 from barnabas.partitions.waits import Parked
-from barnabas.records.faults import OF_RECORDS, Fault, record_faults
+from barnabas.records.faults import OF_RECORDS, Fault
 from barnabas.records.validate import validate_produced
 from barnabas.server.api import Api
 from barnabas.server.broker import Broker
@@ -63,7 +65,7 @@ class Unanswered(Parked):
         answer: PartitionProduceResponse,
         version: int,
     ) -> None:
-        """The codec of the batch is being changed: then it is appended, or refused as any other."""
+        """A thread has the batch: then it is appended, or refused as any other."""
         self._left += 1
 
         def go_on(appended: Appended) -> None:
@@ -139,7 +141,7 @@ def handle(
                 if partition is None:
                     answer.error_code = errors.NOT_LEADER_OR_FOLLOWER
                 else:
-                    appended = append(partition, ask, asked, version, now_ms)
+                    appended = append(broker, partition, ask, asked, version, now_ms)
                     fill(answer, appended, partition)
                     if appended.code == 0:
                         if acks != 0:
@@ -150,8 +152,8 @@ def handle(
                             unanswered.wait_for_append(appended, partition, answer, version)
                         else:
                             close_if_refused(appended, caller)
-                    elif appended.code in OF_RECORDS and asked.records is not None:
-                        name_records(answer, faults_of(asked.records, partition, now_ms), partition)
+                    elif isinstance(appended, Refused):
+                        name_records(answer, appended.faults, partition)
             if answer.error_code:
                 failed = True
                 explain(answer, version)
@@ -202,7 +204,12 @@ def names_one_twice(topics: list[TopicProduceData]) -> bool:
 
 
 def append(
-    partition: Partition, ask: ProduceRequest, asked: PartitionProduceData, version: int, now_ms: int
+    broker: Broker,
+    partition: Partition,
+    ask: ProduceRequest,
+    asked: PartitionProduceData,
+    version: int,
+    now_ms: int,
 ) -> Appended:
     records = asked.records
     if records is None:
@@ -211,21 +218,37 @@ def append(
         return Appended(errors.INVALID_TOPIC_EXCEPTION)
     start = records.start
     if records.size >= BATCH_BYTES_MIN and records.content[start + ATTRIBUTES_LOW_AT] & TRANSACTIONAL_BIT:
-        return Appended(transactional_code(partition, ask, records, version, now_ms))
-    return partition.append(records.content, start, records.size, version, now_ms)
+        return refuse_transactional(broker, partition, ask, records, version, now_ms)
+    appended = partition.append(records.content, start, records.size, version, now_ms)
+    if appended.code and appended.code in OF_RECORDS and ask.acks != 0:
+        return refuse_known(broker, partition, records, version, now_ms, appended.code)
+    return appended
 
 
-def transactional_code(
-    partition: Partition, ask: ProduceRequest, records: Records, version: int, now_ms: int
-) -> int:
-    """The bit is believed only of a batch that is whole."""
-    header = validate_produced(
-        records.content, records.start, records.size, partition.options, version, now_ms
-    )
-    if isinstance(header, int):
-        return header
+def refuse_known(
+    broker: Broker, partition: Partition, records: Records, version: int, now_ms: int, code: int
+) -> Appended:
+    """With the records at fault."""
+    batch = Waiting(records.content, records.start, records.size, version, now_ms)
+    return refuse(batch, partition.options, lambda: code, broker.loop, broker.partitions.uncommitted)
+
+
+def refuse_transactional(
+    broker: Broker, partition: Partition, ask: ProduceRequest, records: Records, version: int, now_ms: int
+) -> Appended:
+    """The bit is believed only of a batch that is whole. Where nobody is told the code, nobody looks."""
     named = ask.transactional_id is not None
-    return errors.INVALID_TXN_STATE if named else errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    code = errors.INVALID_TXN_STATE if named else errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    if ask.acks == 0:
+        return Appended(code)
+    batch = Waiting(records.content, records.start, records.size, version, now_ms)
+    options = partition.options
+
+    def judge() -> int:
+        header = validate_produced(batch.content, batch.start, batch.size, options, version, now_ms)
+        return header if isinstance(header, int) else code
+
+    return refuse(batch, options, judge, broker.loop, broker.partitions.uncommitted)
 
 
 def fill(answer: PartitionProduceResponse, appended: Appended, partition: Partition) -> None:
@@ -234,10 +257,6 @@ def fill(answer: PartitionProduceResponse, appended: Appended, partition: Partit
         answer.base_offset = appended.base_offset
         answer.log_append_time_ms = appended.log_append_time
         answer.log_start_offset = partition.log.log_start_offset
-
-
-def faults_of(records: Records, partition: Partition, now_ms: int) -> list[Fault]:
-    return record_faults(records.content, records.start, records.size, partition.options, now_ms)
 
 
 def name_records(answer: PartitionProduceResponse, faults: list[Fault], partition: Partition) -> None:
