@@ -3,7 +3,7 @@
 import pytest
 
 from barnabas.config.effective import BrokerOptions, TopicOptions, topic_options
-from barnabas.records.faults import record_faults
+from barnabas.records.faults import FAULTS_MAX, record_faults
 from barnabas.records.record import Record, build_batch
 
 NOW_MS = 1 << 40
@@ -53,3 +53,8 @@ def test_two_batches_and_damaged_records_name_no_record() -> None:
     whole = batch((None, NOW_MS), (None, NOW_MS))
     assert places(whole + whole, COMPACTED) == []
     assert places(whole[:-1] + b"\x01", COMPACTED) == []
+
+
+def test_so_many_are_named_and_the_records_behind_them_are_not_looked_at() -> None:
+    many = batch(*[(None, NOW_MS)] * (FAULTS_MAX + 1), codec="gzip")
+    assert places(many, COMPACTED) == list(range(FAULTS_MAX))
