@@ -1,6 +1,7 @@
 """What one connection may take from the others: budgets that hold, and waits that end with it."""
 
 import struct
+import tracemalloc
 from collections.abc import Callable, Sequence
 
 from rawclient import RawClient, batch_of, frame_of, header_of, produce_request
@@ -234,6 +235,56 @@ def test_replies_behind_a_parked_produce_are_in_the_budget_of_unsent_bytes(
         assert len(client.read_frame() or b"") > len(large), "what it sent while it was held"
     finally:
         listeners.unsent_bytes_budget = usual
+
+
+def test_the_answer_of_a_produce_is_in_that_budget_before_it_is_written(
+    broker: barnabas.Broker, client: RawClient, sentinel: RawClient
+) -> None:
+    """A partition of a request takes six bytes, what is said of it a hundred."""
+    listeners = broker._node.listeners
+    sentinel.create_topic("stays")
+    hold(broker, "stays")
+    count = 20_000
+    ask = produce_request("stays", batch_of([b"v"]))
+    ask.topic_data[0].partition_data += [
+        produce.PartitionProduceData(index=index, records=None) for index in range(1, count)
+    ]
+    usual = listeners.unsent_bytes_budget
+    try:
+        client.post(produce, ask, 12)
+        served = served_of(broker, client)
+        assert until(broker, lambda: served.unsent_bytes() > 100 * count)
+        assert served.watched
+        listeners.unsent_bytes_budget = 100 * count
+        on_loop(broker, listeners._check)
+        assert served.held
+        sentinel.delete_topic("stays")
+        assert client.read_frame() is not None
+        on_loop(broker, listeners._check)
+        assert not served.held
+        assert served.unsent_bytes() == 0
+    finally:
+        listeners.unsent_bytes_budget = usual
+
+
+def test_a_request_that_waits_for_its_turn_to_be_answered_is_not_kept(
+    broker: barnabas.Broker, client: RawClient, sentinel: RawClient
+) -> None:
+    sentinel.create_topic("late")
+    hold(broker, "late")
+    batch = batch_of([b"v" * 500_000])[:-1] + b"?"
+    client.post(produce, produce_request("late", batch_of([b"v"])), 12)
+    served, count = served_of(broker, client), 20
+    tracemalloc.start()
+    try:
+        for _ in range(count):
+            client.post(produce, produce_request("plain", batch), 12)
+        assert until(broker, lambda: len(served._slots) == 1 + count)
+        assert tracemalloc.get_traced_memory()[0] < 4 * len(batch)
+    finally:
+        tracemalloc.stop()
+    sentinel.delete_topic("late")
+    assert all(client.read_frame() is not None for _ in range(1 + count))
 
 
 def test_a_connection_has_so_many_requests_unanswered(

@@ -66,6 +66,10 @@ class Parked:
         if asker is not None:
             asker.replied(subject, reply)
 
+    def held_bytes(self) -> int:
+        """About so many, of a reply that is made while it waits and may be large."""
+        return 0
+
     def when_abandoned(self, callback: Callable[[], None]) -> None:
         """callback() if nobody can be told the reply any more: for waits that have no other purpose."""
         self._on_abandoned = callback

@@ -121,11 +121,14 @@ class ServerConnection(Asker):
         return self.last_active_ms < mono_ms and not self._slots
 
     def unsent_bytes(self) -> int:
-        """Bytes of replies that their reader has not taken, and of those that wait for a reply before them."""
+        """Bytes of replies that their reader has not taken, and of those that wait for a reply before them or for a commit."""
         size = self._connection.unsent_bytes()
         for request in self._slots:
-            for piece in request.pieces or []:
-                size += piece.size if isinstance(piece, FileRange) else len(piece)
+            if request.pieces is not None:
+                for piece in request.pieces:
+                    size += piece.size if isinstance(piece, FileRange) else len(piece)
+            elif request.parked is not None:
+                size += request.parked.held_bytes()
         return size
 
     @property
@@ -234,7 +237,7 @@ class ServerConnection(Asker):
     def _start(self, frame: bytes) -> None:
         try:
             request = self._dispatch.open(frame, self.caller)
-            reply = self._dispatch.answer(request, self.caller)
+            reply = self._dispatch.answer(request, frame, self.caller)
         except Closed as refusal:
             self._refuse(refusal.reason)
             return
@@ -244,6 +247,8 @@ class ServerConnection(Asker):
         if isinstance(reply, Parked):
             if request.key == PRODUCE:
                 self._parked_produce += 1
+                if not self.watched:
+                    self._be_watched()
             elif request.key == OFFSET_COMMIT:
                 self._parked_commits += 1
             else:

@@ -27,15 +27,14 @@ JOINED_BYTES_MAX: Final = 8 * 1024
 
 
 class Request(RequestHeader):
-    """An open request and the place of its reply in the order of replies."""
+    """An open request and the place of its reply in the order of replies. Its frame, which may be large, is not kept here."""
 
-    __slots__ = ("frame", "parked", "pieces", "ready", "route")
+    __slots__ = ("parked", "pieces", "ready", "route")
 
     route: "Route"
 
     def __init__(self, frame: bytes) -> None:
         super().__init__(frame)
-        self.frame = frame
         self.parked: Parked | None = None
         self.pieces: list[Piece] | None = None
         """Its reply; None of one that is ready: it has that of parked, which is written when it is sent."""
@@ -103,15 +102,15 @@ class Dispatch:
         self._routes[key] = route
         return route
 
-    def answer(self, request: Request, caller: Caller) -> list[Piece] | Parked | None:
+    def answer(self, request: Request, frame: bytes, caller: Caller) -> list[Piece] | Parked | None:
         """The reply as pieces, a reply that comes later, or None when the protocol wants none."""
         api = request.route.api
         if request.key == API_VERSIONS and not api.version_min <= request.version <= api.version_max:
             return self._step_down(request)
         if api.decode_in_steps is not None:
-            return self._answer_in_steps(request, caller)
+            return self._answer_in_steps(request, frame, caller)
         try:
-            ask = api.decode(request.frame, request.body_at, request.version)
+            ask = api.decode(frame, request.body_at, request.version)
         except Malformed as error:
             self._refused.add()
             raise _unreadable(request, error) from None
@@ -125,18 +124,20 @@ class Dispatch:
             return response
         return self.encode(request, response)
 
-    def _answer_in_steps(self, request: Request, caller: Caller) -> list[Piece] | Parked:
+    def _answer_in_steps(self, request: Request, frame: bytes, caller: Caller) -> list[Piece] | Parked:
         broker = self._broker
-        work = Stepwise(broker.clock, broker.loop, self._steps(request, caller))
+        work = Stepwise(broker.clock, broker.loop, self._steps(request, frame, caller))
         work.go_on()
         if work.parked.reply is not None:  # it was not large
             return self.encode(request, work.parked.reply)
         return work.parked
 
-    def _steps(self, request: Request, caller: Caller) -> Generator[Parked | None, None, list[Piece]]:
+    def _steps(
+        self, request: Request, frame: bytes, caller: Caller
+    ) -> Generator[Parked | None, None, list[Piece]]:
         api, version = request.route.api, request.version
         assert api.decode_in_steps is not None and api.encode_in_steps is not None, "an API has both"
-        ask = yield from api.decode_in_steps(request.frame, request.body_at, version)
+        ask = yield from api.decode_in_steps(frame, request.body_at, version)
         response = yield from api.handle(self._broker, ask, version, caller)
         yield from let_go(ask)
         out = BytesWriter()

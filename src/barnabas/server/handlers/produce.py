@@ -40,18 +40,29 @@ LEADER_SINCE: Final = 10
 TRANSACTIONAL_BIT: Final = 0x10
 ATTRIBUTES_LOW_AT: Final = 22
 BATCH_BYTES_MIN: Final = 61
+ANSWER_BYTES: Final = 140
+"""Of a partition's answer or a topic's, as long as it is not written: 1,400 partitions were 170 KB, interpreted 229, and 46 written."""
 
 
 class Unanswered(Parked):
     """A Produce whose batches are appended and not all committed yet."""
 
-    __slots__ = ("_left", "_response", "_returned")
+    __slots__ = ("_held_bytes", "_left", "_response", "_returned")
 
     def __init__(self, response: ProduceResponse) -> None:
         super().__init__()
         self._response = response
         self._left = 0
         self._returned = False
+        self._held_bytes = 0
+
+    def held_bytes(self) -> int:
+        """Counted when somebody asks first: all others have their answer before."""
+        if self._held_bytes == 0:
+            topics = self._response.responses
+            answers = len(topics) + sum([len(topic.partition_responses) for topic in topics])
+            self._held_bytes = answers * ANSWER_BYTES
+        return self._held_bytes
 
     def wait_for(self, partition: Partition, answer: PartitionProduceResponse, end_offset: int) -> None:
         if end_offset > partition.high_watermark:
