@@ -38,6 +38,8 @@ def test_every_remembered_batch_is_found(
     for begin, end in zip(begins[-50:], ends[-50:], strict=True):
         for offset in (begin, end - 1):
             at = bisect_right(ends, offset)
-            assert recent.find(offset) == (positions[at], positions[at + 1] if at + 1 < kept else -1)
-            assert recent.has(offset) or at == 0
-    assert not recent.has(begins[0] - 1) or positions[0] == 0
+            is_known = at > 0 or positions[0] == 0
+            behind = positions[at + 1] if at + 1 < kept else -1
+            assert recent.find(offset) == ((positions[at], behind) if is_known else (-1, -1))
+    if positions[0] > 0:
+        assert recent.find(begins[0] - 1) == (-1, -1)

@@ -33,18 +33,27 @@ class Recent:
     def first_position(self) -> int:
         return self._positions[0]
 
-    def has(self, offset: i64) -> bool:
-        """Whether offset is surely not before the first batch; the first holds it only if it begins at or before it."""
-        return offset >= self._ends[0] or self._positions[0] == 0
-
     def find(self, offset: i64) -> tuple[int, int]:
-        """Where the batch that holds offset begins, and where the one behind it does; -1: nothing is behind it."""
+        """Where the batch that holds offset begins, and where the one behind it does; -1: nothing is behind it.
+
+        -1, -1: it is in the first batch or before it. Where that begins is known only if nothing is before it.
+        """
         ends, positions = self._ends, self._positions
+        first_end = ends[0]
+        if offset < first_end and positions[0] != 0:
+            return -1, -1
         last: i64 = len(ends) - 1
         if last == 0 or offset >= ends[last - 1]:
             return positions[last], -1
         low: i64 = 0
         at = last - 1  # ends[at] is above offset, and no end before low is
+        # It is there if all have as many records.
+        guess = (offset - first_end) * last // (ends[last] - first_end) + 1
+        if 0 <= guess < last:
+            if ends[guess] > offset:
+                at = guess
+            if guess > 0 and ends[guess - 1] <= offset:
+                low = guess
         while low < at:
             middle = (low + at) >> 1
             if ends[middle] > offset:

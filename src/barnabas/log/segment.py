@@ -474,8 +474,8 @@ class Segment:
             return self.size, 0, b""
         recent = self._recent
         if recent is not None:
-            if recent.has(offset):
-                position, behind = recent.find(offset)
+            position, behind = recent.find(offset)
+            if position >= 0:
                 return position, (behind if behind >= 0 else self.size) - position, b""
             # Remembered batches may not be in the file yet: the search ends before them.
             return self._search(offset, recent.first_position, wanted, waits)
