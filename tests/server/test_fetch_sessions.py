@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 from administering import topic_of
 from covers import covers
-from rawclient import RawClient
+from rawclient import RawClient, batch_of, produce_request
 from reading import fetch_all, fetch_request, fill, values_of, wanted
 
 from barnabas import errors
-from barnabas.wire.messages import fetch
+from barnabas.server.handlers.fetch import WITH_RECORDS_MAX
+from barnabas.wire.messages import fetch, produce
 
 
 @pytest.fixture
@@ -121,3 +122,26 @@ def test_a_session_of_names_takes_no_ids_and_the_other_way_round(client: RawClie
     for version, other in ((12, 13), (13, 12)):
         session_id = opened(client, topic, version)
         assert again(client, session_id, 1, other).error_code == errors.FETCH_SESSION_TOPIC_ID_ERROR
+
+
+def test_of_very_many_partitions_with_records_some_wait_for_the_next_fetch(client: RawClient) -> None:
+    """Nor does the answer wait for bytes that have no room in it."""
+    late, count = 10, WITH_RECORDS_MAX + 10
+    client.create_topic("very-wide", partitions=count)
+    ask = produce_request("very-wide", batch_of([b"v"]))
+    (first,) = ask.topic_data[0].partition_data
+    ask.topic_data[0].partition_data = [
+        produce.PartitionProduceData(index=index, records=first.records) for index in range(count)
+    ]
+    answers = client.call(produce, ask, 12).responses[0].partition_responses
+    assert all(answer.error_code == 0 for answer in answers)
+
+    every = [wanted(partition=index) for index in range(count)]
+    eager = {"min_bytes": 1 << 20, "max_wait_ms": 2**31 - 1}
+    response = fetch_all(client, "very-wide", *every, session_epoch=0, **eager)
+    values = [values_of(part) for part in response.responses[0].partitions]
+    assert values == [[b"v"]] * WITH_RECORDS_MAX + [[]] * late
+    assert {part.high_watermark for part in response.responses[0].partitions} == {1}
+
+    rest = told(again(client, response.session_id, 1, **eager))
+    assert [rest[index] for index in range(WITH_RECORDS_MAX, count)] == [[b"v"]] * late

@@ -1,9 +1,9 @@
 """Fetch (1), v4-18. Plans byte ranges of whole batches, and their bytes go from file to socket; few bytes are read at once.
 
 Behaviour  max_bytes and partition_max_bytes bound the answer, but the first batch of the first partition with data comes
-           whole whatever its size, so that a reader always moves. With fewer than min_bytes and no error the request
-           waits up to max_wait_ms and is planned once more, at completion. Sessions: KIP-227. A reader whose last
-           epoch ended before its offset is told where (diverging epoch) and gets no records.
+           whole whatever its size, so that a reader always moves. At most 512 partitions have records. With fewer than
+           min_bytes and no error the request waits up to max_wait_ms and is planned once more, at completion. Sessions:
+           KIP-227. A reader whose last epoch ended before its offset is told where (diverging epoch) and gets no records.
 Cold       Where a batch begins is looked for on the loop in what is in memory. What is not is read in a thread first, and
            the answer is planned anew; what it then sends of a file may be cold, too (adapters/network.py).
 Versions   v7: sessions. v9: current_leader_epoch. v11: rack. v12: flexible, diverging epoch. v13: topics by id.
@@ -48,6 +48,10 @@ REPLICA_STATE_SINCE: Final = 15
 LEADER_SINCE: Final = 16
 ANSWER_READ_BYTES_MAX: Final = 256 * 1024
 """Of one answer, bytes that are read when it is planned. A reader may be slow: beyond them it costs ranges of files only."""
+WITH_RECORDS_MAX: Final = 512
+"""Partitions of one answer that have records: to find and read them takes the loop one to four µs each. The others are told
+without, as when max_bytes is reached, and a reader comes to them with its next fetch.
+"""
 COLD_TRIES_MAX: Final = 3
 """A page cache that lets go at once must not hold up an answer for ever: after so many tries the loop waits for the disk."""
 MISLED: Final = (errors.FENCED_LEADER_EPOCH, errors.NOT_LEADER_OR_FOLLOWER)
@@ -99,27 +103,27 @@ class Fetching:
         self.session = session
 
     def answer(self) -> FetchResponse | Parked:
-        plans, size, failed = self._plan()
-        if self._cold is None and self._is_enough(plans, size, failed):
+        plans, size, at_once = self._plan()
+        if self._cold is None and self._is_enough(plans, size, at_once):
             return self._response(plans)
         parked = Parked()
-        self._go_on(parked, plans, size, failed)
+        self._go_on(parked, plans, size, at_once)
         return parked
 
-    def _go_on(self, parked: Parked, plans: list["Planned"], size: int, failed: bool) -> None:
+    def _go_on(self, parked: Parked, plans: list["Planned"], size: int, at_once: bool) -> None:
         if self._cold is not None:
             self._warm(parked, lambda: self._go_on(parked, *self._plan()))
-        elif self._is_enough(plans, size, failed):
+        elif self._is_enough(plans, size, at_once):
             parked.complete(self._response(plans))
         else:
             self._wait(parked, plans, size)
 
-    def _is_enough(self, plans: list["Planned"], size: int, failed: bool) -> bool:
+    def _is_enough(self, plans: list["Planned"], size: int, at_once: bool) -> bool:
         ask = self._ask
         return (
             size >= ask.min_bytes
             or ask.max_wait_ms <= 0
-            or failed
+            or at_once
             or not self.wanted
             or self._has_news(plans)
         )
@@ -164,11 +168,12 @@ class Fetching:
         return any(plan.code or plan.diverging for _, _, _, plan in plans)
 
     def _plan(self) -> tuple[list["Planned"], int, bool]:
-        """Not to be used when something was cold, but to be made anew."""
+        """What there is, its bytes, and whether more must not be waited for. When something was cold it is made anew."""
         left = self._limit
         size = 0
         may_read = ANSWER_READ_BYTES_MAX
-        failed = False
+        at_once = False
+        room = WITH_RECORDS_MAX
         isolation = self._ask.isolation_level
         waits = self._tries >= COLD_TRIES_MAX
         plans: list[Planned] = []
@@ -205,12 +210,18 @@ class Fetching:
                     continue
                 may_read -= plan.read_bytes
             if plan.code:
-                failed = True
-            else:
+                at_once = True
+            elif plan.size:
                 size += plan.size
-                left = max(left - plan.size, 0)
+                left -= plan.size
+                if left < 0:
+                    left = 0  # by the one batch that comes whole whatever its size
+                room -= 1
+                if not room:
+                    left = 0
+                    at_once = True
             plans.append((key, wanted, partition, plan))
-        return plans, size, failed
+        return plans, size, at_once
 
     def _leaders_of(self, name: str, topic_id: bytes) -> Led | None:
         partitions = self._broker.partitions
