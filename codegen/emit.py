@@ -280,7 +280,7 @@ FLEXIBLE_FROM: Final = {flexible}
             self.put(depth, "else:")
             depth += 1
         self.put(depth, f"{name} = []")
-        self.put(depth, "for _ in range(count):")
+        self.put(depth, "for _nth in range(count):")
         inner = self.shape(message, each)
         if inner is not None:
             self.put(depth + 1, f"{local(each)}_item, at = _decode_{snake(inner.name)}(content, at, version)")
@@ -314,7 +314,7 @@ FLEXIBLE_FROM: Final = {flexible}
             self.put(depth + 1, "at = skip_tags(content, at)")
             return
         self.put(depth + 1, "tags, at = read_uvarint(content, at)")
-        self.put(depth + 1, "for _ in range(tags):")
+        self.put(depth + 1, "for _nth in range(tags):")
         self.put(depth + 2, "tag, at = read_uvarint(content, at)")
         self.put(depth + 2, "size, at = read_uvarint(content, at)")
         self.put(depth + 2, "end = tag_end(content, at, size)")

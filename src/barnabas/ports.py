@@ -7,7 +7,7 @@ All callbacks run on the loop that owns the state: one thread, one turn at a tim
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 
 class WorldError(Exception):
@@ -158,7 +158,10 @@ class FileRange:
 
     __slots__ = ("file", "position", "size")
 
-    def __init__(self, file: File, position: int, size: int) -> None:
+    position: i64
+    size: i64
+
+    def __init__(self, file: File, position: i64, size: i64) -> None:
         self.file = file
         self.position = position
         self.size = size

@@ -248,7 +248,7 @@ def test_an_error_of_a_handlers_own_costs_one_connection(
     def fails(*_: object) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr(describe_cluster.API, "handle", fails)
+    monkeypatch.setattr(describe_cluster.API, "_handle", fails)
     client.post(messages.describe_cluster, messages.describe_cluster.DescribeClusterRequest(), 0)
     assert client.is_closed_by_peer()
     monkeypatch.undo()

@@ -57,8 +57,8 @@ def choose(
         ):
             break
         ready.append(segment)
-    whole = sum(segment.size for segment in ready)
-    dirty = sum(segment.size for segment in ready if segment.base_offset >= cleaned_offset)
+    whole: int = sum(segment.size for segment in ready)
+    dirty: int = sum(segment.size for segment in ready if segment.base_offset >= cleaned_offset)
     return ready if dirty > 0 and dirty >= whole * options.min_cleanable_dirty_ratio else []
 
 

@@ -16,6 +16,8 @@ from bisect import bisect_right
 from collections.abc import Callable
 from typing import Final
 
+from mypy_extensions import i64
+
 from barnabas.config.effective import TopicOptions
 from barnabas.log import folder as names
 from barnabas.log import recovery
@@ -64,6 +66,9 @@ class Log:
         "topic_id",
         "unsynced",
     )
+
+    end_offset: i64
+    log_start_offset: i64
 
     def __init__(
         self,
@@ -134,7 +139,7 @@ class Log:
     # -- growing
 
     def append(
-        self, header: BatchHeader, content: bytes, at: int, epoch: int, now_ms: int, stamp: int = NO_TIMESTAMP
+        self, header: BatchHeader, content: bytes, at: i64, epoch: int, now_ms: int, stamp: int = NO_TIMESTAMP
     ) -> Write:
         """Give the batch the next offsets and a place. stamp >= 0: the broker's time replaces its timestamps.
 
@@ -162,7 +167,7 @@ class Log:
             segment.file,
             position,
             new_head(base_offset, size, epoch, header.crc),
-            header.covered or part_of(content, at + HEAD_BYTES, at + size),
+            part_of(content, at + HEAD_BYTES, at + size) if header.covered is None else header.covered,
             size,
             end_offset,
         )
@@ -270,10 +275,10 @@ class Log:
 
     def locate(
         self,
-        offset: int,
-        max_bytes: int,
+        offset: i64,
+        max_bytes: i64,
         *,
-        upto_offset: int,
+        upto_offset: i64,
         min_one: bool,
         may_read: bool = False,
         waits: bool = True,
@@ -301,7 +306,8 @@ class Log:
                     return None
                 continue
             if size > max_bytes:
-                first = first or segment.first_batch_bytes(start, waits)
+                if not first:
+                    first = segment.first_batch_bytes(start, waits)
                 if first > max_bytes and not min_one:
                     return None
                 size = min(first, size) if first > max_bytes else max_bytes

@@ -30,10 +30,10 @@ class Recent:
         return len(self._ends)
 
     @property
-    def first_position(self) -> int:
+    def first_position(self) -> i64:
         return self._positions[0]
 
-    def find(self, offset: i64) -> tuple[int, int]:
+    def find(self, offset: i64) -> tuple[i64, i64]:
         """Where the batch that holds offset begins, and where the one behind it does; -1: nothing is behind it.
 
         -1, -1: it is in the first batch or before it. Where that begins is known only if nothing is before it.

@@ -198,7 +198,7 @@ def find_end(segment: Segment) -> None:
     if index.positions and not ends_at(segment, index.positions[-1], index.offsets[-1]):
         segment.rebuild_indexes()
         index = segment.offset_index
-    position = index.positions[-1] if index.positions else 0
+    position: int = index.positions[-1] if index.positions else 0
     end, size = segment.base_offset, position
     for header, at in segment.scan(position):
         end, size = header.next_offset, at + header.size
@@ -279,7 +279,7 @@ def start_of_scan(segment: Segment, recovery_point: int) -> tuple[int, int]:
     wanted = recovery_point - 1 - segment.base_offset
     at = index.last_upto(wanted)
     if at >= 0:
-        position, last_offset = index.positions[at], segment.base_offset + index.offsets[at]
+        position, last_offset = index.positions[at], segment.base_offset + int(index.offsets[at])
         header = header_at(segment.file.read(position, HEADER_BYTES), 0)
         if header is not None and header.magic == MAGIC and header.next_offset == last_offset + 1:
             index.truncate(int(position) + 1)

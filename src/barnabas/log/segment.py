@@ -175,7 +175,7 @@ def headers(file: File, position: int, end: int) -> Iterator[tuple[BatchHeader, 
 
 def search(
     file: File, position: i64, offset: i64, behind: i64, ahead: i64, look: i64, waits: bool
-) -> tuple[int, int, bytes]:
+) -> tuple[i64, i64, bytes]:
     """From position on, batch by batch, up to the position behind. Every fetch of older records comes here: of a header only
     what is needed is read. look: how many bytes beside those ahead may have to be passed. Returns what Segment.find does.
     Raises Cold unless it waits.
@@ -236,7 +236,13 @@ class Segment:
         "unindexed_bytes",
     )
 
-    def __init__(self, pool: OpenFiles, folder: str, base_offset: int, created_ms: int) -> None:
+    base_offset: i64
+    end_offset: i64
+    size: i64
+    max_timestamp_offset: i64
+    unindexed_bytes: i64
+
+    def __init__(self, pool: OpenFiles, folder: str, base_offset: i64, created_ms: int) -> None:
         self._pool = pool
         self._folder = folder
         self.base_offset = base_offset
@@ -424,7 +430,7 @@ class Segment:
 
     # -- growing
 
-    def note(self, header: BatchHeader, position: int, interval_bytes: int) -> None:
+    def note(self, header: BatchHeader, position: i64, interval_bytes: i64) -> None:
         """A batch (with its final base offset) lies at position."""
         last_offset = header.base_offset + header.last_offset_delta
         if header.max_timestamp > self.max_timestamp:
@@ -438,7 +444,7 @@ class Segment:
             self.unindexed_bytes = 0
         self.unindexed_bytes += header.size
 
-    def grow(self, position: int, size: int, end_offset: int) -> None:
+    def grow(self, position: i64, size: i64, end_offset: i64) -> None:
         """The tail is remembered batch by batch, so that readers at the end need no scan."""
         self.size = position + size
         self.end_offset = end_offset
@@ -460,11 +466,11 @@ class Segment:
     def scan(self, position: int) -> Iterator[tuple[BatchHeader, int]]:
         return headers(self.file, position, self.size)
 
-    def position_of(self, offset: int) -> int:
+    def position_of(self, offset: i64) -> i64:
         """Where the batch that holds offset (or the first one behind it) begins; size when there is none."""
         return 0 if offset <= self.base_offset else self.find(offset)[0]
 
-    def find(self, offset: int, wanted: int = 0, waits: bool = True) -> tuple[int, int, bytes]:
+    def find(self, offset: i64, wanted: i64 = 0, waits: bool = True) -> tuple[i64, i64, bytes]:
         """position_of, the bytes of the batch there as far as they are known without a read more (else 0), and what was
         read on the way of the content from there on: of wanted bytes, up to READ_BYTES_MAX, most often all.
 
@@ -483,7 +489,7 @@ class Segment:
             return 0, 0, b""
         return self._search(offset, self.size, wanted, waits)
 
-    def _search(self, offset: i64, behind: i64, wanted: i64, waits: bool) -> tuple[int, int, bytes]:
+    def _search(self, offset: i64, behind: i64, wanted: i64, waits: bool) -> tuple[i64, i64, bytes]:
         if self._offset_index is None and not waits:
             load = self.loading()
             if load is not None:

@@ -19,7 +19,7 @@ Chosen per partition by `barnabas.durability`; RAM files use the cache kind.
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas.log.write import Write
 from barnabas.partitions.turn import Turn
@@ -42,7 +42,7 @@ class Committed:
     def __init__(self, topic_id: bytes) -> None:
         self.topic_id = topic_id
 
-    def committed(self, end_offset: int, size: int) -> None:
+    def committed(self, end_offset: i64, size: i64) -> None:
         raise NotImplementedError
 
     def failed(self, error: WorldError) -> None:
@@ -89,6 +89,9 @@ class Lane:
         "syncing",
         "writes",
     )
+
+    bytes: i64
+    flying_bytes: i64
 
     def __init__(self, owner: Committed) -> None:
         self.owner = owner

@@ -14,7 +14,7 @@ Nothing is durable: a client whose session is gone gets FETCH_SESSION_ID_NOT_FOU
 from collections.abc import Callable
 from typing import Final
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas import errors
 
@@ -48,20 +48,26 @@ class Wanted:
         "told",
     )
 
-    def __init__(self, offset: int, max_bytes: int, epoch: int, last_epoch: int) -> None:
+    offset: i64
+    max_bytes: i64
+    high_watermark: i64
+    last_stable_offset: i64
+    log_start_offset: i64
+
+    def __init__(self, offset: i64, max_bytes: i64, epoch: int, last_epoch: int) -> None:
         self.ask(offset, max_bytes, epoch, last_epoch)
         self.told = False
         self.high_watermark = -1
         self.last_stable_offset = -1
         self.log_start_offset = -1
 
-    def ask(self, offset: int, max_bytes: int, epoch: int, last_epoch: int) -> None:
+    def ask(self, offset: i64, max_bytes: i64, epoch: int, last_epoch: int) -> None:
         self.offset = offset
         self.max_bytes = max_bytes
         self.epoch = epoch
         self.last_epoch = last_epoch
 
-    def knows(self, high_watermark: int, last_stable_offset: int, log_start: int) -> bool:
+    def knows(self, high_watermark: i64, last_stable_offset: i64, log_start: i64) -> bool:
         return (
             self.told
             and high_watermark == self.high_watermark
@@ -70,7 +76,7 @@ class Wanted:
         )
 
     def is_news(
-        self, has_data: bool, code: int, high_watermark: int, last_stable_offset: int, log_start: int
+        self, has_data: bool, code: int, high_watermark: i64, last_stable_offset: i64, log_start: i64
     ) -> bool:
         """S3. Remembers what is told. An error is told anew each time."""
         news = has_data or code != 0 or not self.knows(high_watermark, last_stable_offset, log_start)
@@ -105,7 +111,7 @@ class FetchSession:
         self.held_bytes = sum(bytes_of(key) for key in partitions)
         self.counted_bytes = 0
 
-    def ask(self, key: Key, offset: int, max_bytes: int, epoch: int, last_epoch: int) -> None:
+    def ask(self, key: Key, offset: i64, max_bytes: i64, epoch: int, last_epoch: int) -> None:
         """A partition is added, or asked for in another way. Then see FetchSessions.keep."""
         known = self.partitions.get(key)
         if known is None:

@@ -12,7 +12,7 @@ Crash   the log recovers what was written; sequences and epochs come back from i
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas import errors
 from barnabas.config.effective import TopicOptions
@@ -38,8 +38,11 @@ class Appended:
 
     __slots__ = ("base_offset", "code", "end_offset", "log_append_time")
 
+    base_offset: i64
+    end_offset: i64
+
     def __init__(
-        self, code: int, base_offset: int = -1, end_offset: int = -1, log_append_time: int = -1
+        self, code: int, base_offset: i64 = -1, end_offset: i64 = -1, log_append_time: int = -1
     ) -> None:
         self.code = code
         self.base_offset = base_offset
@@ -52,7 +55,9 @@ class Commit:
 
     __slots__ = ("end_offset",)
 
-    def __init__(self, end_offset: int) -> None:
+    end_offset: i64
+
+    def __init__(self, end_offset: i64) -> None:
         self.end_offset = end_offset
 
     def committed(self, code: int) -> None:
@@ -125,8 +130,14 @@ class FetchPlan:
         "size",
     )
 
+    high_watermark: i64
+    last_stable_offset: i64
+    log_start_offset: i64
+    size: i64
+    read_bytes: i64
+
     def __init__(
-        self, code: int, high_watermark: int, last_stable_offset: int, log_start_offset: int
+        self, code: int, high_watermark: i64, last_stable_offset: i64, log_start_offset: i64
     ) -> None:
         self.code = code
         self.high_watermark = high_watermark
@@ -162,6 +173,9 @@ class Partition(Committed):
         "topic",
         "unsynced_bytes",
     )
+
+    high_watermark: i64
+    unsynced_bytes: i64
 
     def __init__(
         self,
@@ -200,7 +214,7 @@ class Partition(Committed):
 
     # -- append
 
-    def append(self, content: bytes, start: int, size: int, version: int, now_ms: int) -> Appended:
+    def append(self, content: bytes, start: i64, size: i64, version: int, now_ms: int) -> Appended:
         """Check a producer's batch, assign its offsets and hand its bytes to the committer."""
         if self.offline:
             return Appended(errors.KAFKA_STORAGE_ERROR)
@@ -213,7 +227,7 @@ class Partition(Committed):
             return Appended(header)
         return self.append_checked(header, content, start, now_ms)
 
-    def append_checked(self, header: BatchHeader, content: bytes, start: int, now_ms: int) -> Appended:
+    def append_checked(self, header: BatchHeader, content: bytes, start: i64, now_ms: int) -> Appended:
         """Append a producer's batch that is as the topic wants it, unless its sequence is wrong or known."""
         log = self.log
         if header.producer_id >= 0:
@@ -243,7 +257,7 @@ class Partition(Committed):
         appended = self._write(read_header(batch, 0), batch, 0, now_ms, NO_TIMESTAMP)
         return appended.end_offset if appended.code == 0 else -appended.code
 
-    def _write(self, header: BatchHeader, content: bytes, start: int, now_ms: int, stamp: int) -> Appended:
+    def _write(self, header: BatchHeader, content: bytes, start: i64, now_ms: int, stamp: int) -> Appended:
         log = self.log
         base_offset = log.end_offset
         try:
@@ -294,14 +308,14 @@ class Partition(Committed):
 
     # -- the committer's word
 
-    def committed(self, end_offset: int, size: int) -> None:
+    def committed(self, end_offset: i64, size: i64) -> None:
         self.high_watermark = end_offset
         self.unsynced_bytes += size
         if self._waiting:
             self._tell_waiting(self._waiting, end_offset)
         self._waits.feed(self, size)
 
-    def _tell_waiting(self, waiting: list[Commit], end_offset: int) -> None:
+    def _tell_waiting(self, waiting: list[Commit], end_offset: i64) -> None:
         """They are taken out before the first is told, who may begin a wait or find that this partition fails."""
         if waiting[-1].end_offset <= end_offset:
             told, self._waiting = waiting, None
@@ -415,16 +429,16 @@ class Partition(Committed):
     # -- reads
 
     @property
-    def log_start_offset(self) -> int:
+    def log_start_offset(self) -> i64:
         return self.log.log_start_offset
 
     @property
-    def last_stable_offset(self) -> int:
+    def last_stable_offset(self) -> i64:
         """Below it no transaction is open."""
         first = self.log.producers.first_unstable_offset
         return self.high_watermark if first is None or first > self.high_watermark else first
 
-    def has_nothing_for(self, offset: int, epoch: int, last_epoch: int) -> bool:
+    def has_nothing_for(self, offset: i64, epoch: int, last_epoch: int) -> bool:
         """Whether a plan for that reader would be of no records and no error, as it most often is: it has read all there is,
         under the epoch of now."""
         return (
@@ -437,8 +451,8 @@ class Partition(Committed):
 
     def plan_fetch(
         self,
-        offset: int,
-        max_bytes: int,
+        offset: i64,
+        max_bytes: i64,
         isolation: int,
         min_one: bool,
         epoch: int,

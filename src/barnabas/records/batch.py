@@ -77,42 +77,46 @@ class BatchHeader:
         "size",
     )
 
-    base_offset: int
+    base_offset: i64
     leader_epoch: int
-    magic: int
+    magic: i64
     crc: int
-    attributes: int
-    last_offset_delta: int
+    attributes: i64
+    last_offset_delta: i64
     base_timestamp: int
+    """No i64, as any 64 bits may stand here: a sum of two would wrap."""
     max_timestamp: int
-    producer_id: int
+    producer_id: i64
     producer_epoch: int
     base_sequence: int
-    record_count: int
-    size: int
+    record_count: i64
+    size: i64
 
     def __init__(self, content: bytes, at: i64) -> None:
         length: int = read_i32_be(content, at + LENGTH_AT)
         crc: int = read_i32_be(content, at + CRC_AT)
-        magic: int = content[at + MAGIC_AT]
+        attributes: int = read_i16_be(content, at + ATTRIBUTES_AT)
+        last_offset_delta: int = read_i32_be(content, at + LAST_OFFSET_DELTA_AT)
+        record_count: int = read_i32_be(content, at + RECORD_COUNT_AT)
+        magic: i64 = content[at + MAGIC_AT]
         self.size = length + OVERHEAD_BYTES
         self.base_offset = read_i64_be(content, at)
         self.leader_epoch = read_i32_be(content, at + EPOCH_AT)
         self.magic = magic if magic < 0x80 else magic - 0x100
         self.crc = crc & 0xFFFFFFFF
-        self.attributes = read_i16_be(content, at + ATTRIBUTES_AT)
-        self.last_offset_delta = read_i32_be(content, at + LAST_OFFSET_DELTA_AT)
+        self.attributes = attributes
+        self.last_offset_delta = last_offset_delta
         self.base_timestamp = read_i64_be(content, at + BASE_TIMESTAMP_AT)
         self.max_timestamp = read_i64_be(content, at + MAX_TIMESTAMP_AT)
         self.producer_id = read_i64_be(content, at + PRODUCER_ID_AT)
         self.producer_epoch = read_i16_be(content, at + PRODUCER_EPOCH_AT)
         self.base_sequence = read_i32_be(content, at + BASE_SEQUENCE_AT)
-        self.record_count = read_i32_be(content, at + RECORD_COUNT_AT)
+        self.record_count = record_count
         self.covered: bytes | memoryview | None = None
         """What the checksum covers, of a batch in which it was found right."""
 
     @property
-    def codec(self) -> int:
+    def codec(self) -> i64:
         return self.attributes & CODEC_MASK
 
     @property
@@ -124,12 +128,12 @@ class BatchHeader:
         return self.attributes & CONTROL != 0
 
     @property
-    def next_offset(self) -> int:
+    def next_offset(self) -> i64:
         """The offset behind the batch's last one."""
         return self.base_offset + self.last_offset_delta + 1
 
     @property
-    def last_sequence(self) -> int:
+    def last_sequence(self) -> i64:
         """Sequences wrap from 2^31-1 to 0."""
         return (self.base_sequence + self.last_offset_delta) & 0x7FFFFFFF
 
@@ -142,7 +146,7 @@ def read_header(content: bytes, at: i64) -> BatchHeader:
     return BatchHeader(content, at)
 
 
-def part_of(content: bytes, at: int, end: int) -> bytes | memoryview:
+def part_of(content: bytes, at: i64, end: i64) -> bytes | memoryview:
     """Those bytes, the cheaper way."""
     return content[at:end] if end - at <= COPIED_MAX else memoryview(content)[at:end]
 
@@ -152,7 +156,7 @@ def check_crc(content: bytes, at: int, size: int, crc: int) -> bool:
     return crc32c(part_of(content, at + ATTRIBUTES_AT, at + size)) == crc
 
 
-def new_head(base_offset: int, size: int, leader_epoch: int, crc: int) -> bytes:
+def new_head(base_offset: i64, size: int, leader_epoch: int, crc: int) -> bytes:
     """The 21 bytes the leader writes before those that the checksum covers (B1)."""
     out = BytesWriter()
     write_i64_be(out, base_offset)

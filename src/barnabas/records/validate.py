@@ -15,6 +15,8 @@ computed: computing it would mean a new checksum.
 
 from typing import Final
 
+from mypy_extensions import i64
+
 from barnabas import errors
 from barnabas.config.effective import TopicOptions
 from barnabas.records.batch import (
@@ -50,7 +52,7 @@ BROKEN: Final = 4
 
 
 def validate_produced(
-    content: bytes, start: int, size: int, options: TopicOptions, version: int, now_ms: int
+    content: bytes, start: i64, size: i64, options: TopicOptions, version: int, now_ms: int
 ) -> BatchHeader | int:
     """The header of the one good batch in content, or an error code."""
     if size < HEADER_BYTES:
@@ -186,7 +188,7 @@ def max_timestamp(header: BatchHeader, body: bytes) -> int:
     return header.base_timestamp + newest
 
 
-def walk_records(content: bytes, at: int, end: int, count: int, stamp_max: int) -> int:
+def walk_records(content: bytes, at: i64, end: i64, count: i64, stamp_max: int) -> int:
     """The flaws of at..end, which count records with offset deltas 0, 1, … should fill exactly; 0 when there are none.
 
     KEYLESS: one has no key. FAR: one's zigzag timestamp delta is above stamp_max. BROKEN stands alone.
@@ -195,7 +197,7 @@ def walk_records(content: bytes, at: int, end: int, count: int, stamp_max: int) 
     flaws = 0
     try:
         for delta in range(count):
-            size = content[at]
+            size: i64 = content[at]
             at += 1
             if size >= 0x80:
                 size += (content[at] << 7) - 0x80
@@ -205,16 +207,16 @@ def walk_records(content: bytes, at: int, end: int, count: int, stamp_max: int) 
             behind = at + (size >> 1)
             if size & 1 or behind > end:
                 return BROKEN
-            number = content[at + 1]
+            stamp: int = content[at + 1]
             at += 2
-            if number >= 0x80:
-                number += (content[at] << 7) - 0x80
+            if stamp >= 0x80:
+                stamp += (content[at] << 7) - 0x80
                 at += 1
-                if number >= 0x4000:
-                    number, at = long_varint(content, at, number, 14, LONG_SHIFT_MAX)
-            if number > stamp_max:
+                if stamp >= 0x4000:
+                    stamp, at = long_varint(content, at, stamp, 14, LONG_SHIFT_MAX)
+            if stamp > stamp_max:
                 flaws |= FAR
-            number = content[at]
+            number: i64 = content[at]
             at += 1
             if number >= 0x80:
                 number += (content[at] << 7) - 0x80
@@ -259,8 +261,8 @@ def walk_records(content: bytes, at: int, end: int, count: int, stamp_max: int) 
 
 
 def long_varint(
-    content: bytes, at: int, begun: int, shift: int = 7, shift_max: int = INT_SHIFT_MAX
-) -> tuple[int, int]:
+    content: bytes, at: i64, begun: int, shift: int = 7, shift_max: int = INT_SHIFT_MAX
+) -> tuple[int, i64]:
     """The raw (zigzag) value of a varint whose first shift bits have been read; IndexError when it is too long."""
     value = begun & ((1 << shift) - 1)
     while True:
@@ -276,17 +278,17 @@ def long_varint(
             raise IndexError
 
 
-def skip_headers(content: bytes, at: int) -> int:
+def skip_headers(content: bytes, at: i64) -> i64:
     """Where a record's headers end; IndexError when they cannot be."""
-    count = content[at]
+    count: i64 = content[at]
     at += 1
     if count >= 0x80:
         count, at = long_varint(content, at, count)
     if count & 1:
         raise IndexError
-    for _ in range(count >> 1):
+    for _nth in range(count >> 1):
         for nullable in (False, True):
-            size = content[at]
+            size: i64 = content[at]
             at += 1
             if size >= 0x80:
                 size, at = long_varint(content, at, size)

@@ -274,7 +274,7 @@ class ServerConnection(Asker):
             self._parked_other -= 1
         if self._closed:
             return
-        if request.route.api.write is not None:
+        if request.route.api.is_written:
             self._ready(request, None)
         else:
             try:

@@ -150,7 +150,7 @@ class Dispatch:
         """Length, response header and body. Raises Closed when the response cannot be said in that version."""
         api = request.route.api
         if api.plan is None:
-            if api.write is None:
+            if not api.is_written:
                 return self._encoded(request, response)
             out = BytesWriter()
             self.write(out, request, response)
@@ -173,7 +173,6 @@ class Dispatch:
     def write(self, out: BytesWriter, request: Request, response: Any) -> None:
         """encode, behind what out has: of an API that is neither planned nor encoded in steps."""
         api, version = request.route.api, request.version
-        assert api.write is not None, "it is one of those"
         begin = len(out)
         try:
             begin_response(out, request.correlation_id, version >= api.tags_from)

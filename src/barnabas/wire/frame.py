@@ -30,7 +30,10 @@ HEADER_BYTES_MIN: Final = 10
 
 API_VERSIONS: Final = 18
 
-_FLEXIBLE_FROM: Final = {key: api.flexible_from for key, api in BY_KEY.items()}
+_FLEXIBLE_FROM: Final = [
+    BY_KEY[key].flexible_from if key in BY_KEY else NOT_FLEXIBLE for key in range(max(BY_KEY) + 1)
+]
+"""By key: looked up for each request."""
 _SIZE: Final = Struct(">i").unpack_from
 """Of a view, which none of librt's readers takes."""
 
@@ -84,13 +87,18 @@ class FrameReader:
         self._cut(received, at, frames)
         return frames
 
-    def _cut(self, view: memoryview, at: int, frames: list[bytes]) -> None:
+    def _cut(self, view: memoryview, at: i64, frames: list[bytes]) -> None:
         """At at a frame begins."""
-        end = len(view)
+        end: i64 = len(view)
         # Small frames, many at a time: to copy all at once and cut that costs less than to cut a view.
-        run = view.tobytes() if end <= COPIED_RUN_BYTES_MAX else b""
+        is_copied = end <= COPIED_RUN_BYTES_MAX
+        run = view.tobytes() if is_copied else b""
+        size: int
         while end - at >= SIZE_BYTES:
-            size: int = read_i32_be(run, at) if run else _SIZE(view, at)[0]
+            if is_copied:
+                size = read_i32_be(run, at)
+            else:
+                size = _SIZE(view, at)[0]
             behind = at + SIZE_BYTES + size
             if behind > end or size <= 0 or size > self._frame_bytes_max:
                 self._begin(size, frames)
@@ -98,7 +106,9 @@ class FrameReader:
                     self._hold(view[at + SIZE_BYTES :])
                     self.expected = behind - end if self.expected else 0
                 return
-            frames.append(run[at + SIZE_BYTES : behind] if run else view[at + SIZE_BYTES : behind].tobytes())
+            frames.append(
+                run[at + SIZE_BYTES : behind] if is_copied else view[at + SIZE_BYTES : behind].tobytes()
+            )
             at = behind
         if at < end:
             self._hold(view[at:])
@@ -139,6 +149,11 @@ class FrameReader:
         return frame
 
 
+def flexible_from(key: int) -> int:
+    """The version from which the requests of an API have tagged sections; NOT_FLEXIBLE of an unknown key."""
+    return _FLEXIBLE_FROM[key] if 0 <= key < len(_FLEXIBLE_FROM) else NOT_FLEXIBLE
+
+
 class RequestHeader:
     """What precedes a request's body, which begins at body_at of the frame.
 
@@ -150,6 +165,7 @@ class RequestHeader:
     key: int
     version: int
     correlation_id: int
+    body_at: i64
 
     def __init__(self, frame: bytes) -> None:
         if len(frame) < HEADER_BYTES_MIN:
@@ -159,13 +175,13 @@ class RequestHeader:
         self.correlation_id = read_i32_be(frame, 4)
         size: int = read_i16_be(frame, 8)
         self.client: bytes | None = None
-        at = HEADER_BYTES_MIN
+        at: i64 = HEADER_BYTES_MIN
         if size >= 0:
             at += size
             if at > len(frame):
                 raise Malformed("the client id runs past the end of the request")
             self.client = frame[HEADER_BYTES_MIN:at]
-        if self.version >= _FLEXIBLE_FROM.get(self.key, NOT_FLEXIBLE):
+        if self.version >= flexible_from(self.key):
             try:
                 at = at + 1 if frame[at] == 0 else skip_tags(frame, at)
             except IndexError:
@@ -205,7 +221,7 @@ def response_head(correlation_id: int, api_key: int, version: int, body_bytes: i
 
 def response_tags_from(api_key: int) -> int:
     """The version from which the header of a response has a tagged section."""
-    return NOT_FLEXIBLE if api_key == API_VERSIONS else _FLEXIBLE_FROM[api_key]
+    return NOT_FLEXIBLE if api_key == API_VERSIONS else flexible_from(api_key)
 
 
 def begin_response(out: BytesWriter, correlation_id: int, has_tags: bool) -> None:

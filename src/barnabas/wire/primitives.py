@@ -76,8 +76,11 @@ class Records:
 
     __slots__ = ("content", "planned", "size", "start")
 
+    start: i64
+    size: i64
+
     def __init__(
-        self, content: bytes = b"", start: int = 0, size: int = -1, planned: FileRange | None = None
+        self, content: bytes = b"", start: i64 = 0, size: i64 = -1, planned: FileRange | None = None
     ) -> None:
         self.content = content
         self.start = start
@@ -116,16 +119,16 @@ NO_ITEMS: Final[list[Any]] = []
 # -- varints
 
 
-def read_uvarint(content: bytes, at: i64) -> tuple[int, i64]:
+def read_uvarint(content: bytes, at: i64) -> tuple[i64, i64]:
     """An unsigned varint of at most 32 bits."""
-    value = content[at]
+    value: i64 = content[at]
     at += 1
     if value < 0x80:
         return value, at
     value &= 0x7F
-    shift = 7
-    for _ in range(VARINT_BYTES_MAX - 1):
-        byte = content[at]
+    shift: i64 = 7
+    for _nth in range(VARINT_BYTES_MAX - 1):
+        byte: i64 = content[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
@@ -189,7 +192,7 @@ def write_uuid(out: BytesWriter, value: bytes) -> None:
     out.write(value)
 
 
-def not_null(size: int) -> int:
+def not_null(size: i64) -> i64:
     if size < 0:
         raise Malformed("null where the protocol has no null")
     return size
@@ -220,7 +223,7 @@ def read_nullable_string(content: bytes, at: i64) -> tuple[str | None, i64]:
 
 
 def read_compact_string(content: bytes, at: i64) -> tuple[str, i64]:
-    size = content[at]
+    size: i64 = content[at]
     at += 1
     if size >= 0x80:
         size, at = read_uvarint(content, at - 1)
@@ -268,7 +271,8 @@ def write_compact_string(out: BytesWriter, value: str | None) -> None:
 
 
 def read_bytes(content: bytes, at: i64) -> tuple[bytes, i64]:
-    size = not_null(read_i32_be(content, at))
+    announced: int = read_i32_be(content, at)
+    size = not_null(announced)
     at += 4
     return slice_of(content, at, size), at + size
 
@@ -324,7 +328,7 @@ def read_records(content: bytes, at: i64) -> tuple[Records | None, i64]:
 
 
 def read_compact_records(content: bytes, at: i64) -> tuple[Records | None, i64]:
-    size = content[at]
+    size: i64 = content[at]
     at += 1
     if size >= 0x80:
         size, at = read_uvarint(content, at - 1)
@@ -340,7 +344,7 @@ def write_records(out: BytesWriter, value: Records | None, parts: list[Piece] | 
     """The length goes to out. So do the records, but for a range of a file: there out is cut, and goes to parts with the range
     behind it.
     """
-    size = -1 if value is None else value.size
+    size: int = -1 if value is None else value.size
     if compact:
         write_uvarint(out, size + 1)
     else:
@@ -358,22 +362,22 @@ def write_records(out: BytesWriter, value: Records | None, parts: list[Piece] | 
 # -- counts of arrays
 
 
-def read_count(content: bytes, at: i64, item_bytes_min: int) -> tuple[int, i64]:
+def read_count(content: bytes, at: i64, item_bytes_min: i64) -> tuple[i64, i64]:
     """The count of an array that may not be null; at most what the bytes left could hold."""
     count, at = read_nullable_count(content, at, item_bytes_min)
     return not_null(count), at
 
 
-def read_nullable_count(content: bytes, at: i64, item_bytes_min: int) -> tuple[int, i64]:
+def read_nullable_count(content: bytes, at: i64, item_bytes_min: i64) -> tuple[i64, i64]:
     count: int = read_i32_be(content, at)
     at += 4
     if count * item_bytes_min > len(content) - at:
         raise Malformed(f"{count} items announced, {len(content) - at} bytes left")
-    return max(count, -1), at
+    return (count if count > -1 else -1), at
 
 
-def read_compact_count(content: bytes, at: i64, item_bytes_min: int) -> tuple[int, i64]:
-    count = content[at]
+def read_compact_count(content: bytes, at: i64, item_bytes_min: i64) -> tuple[i64, i64]:
+    count: i64 = content[at]
     at += 1
     if count >= 0x80:
         count, at = read_uvarint(content, at - 1)
@@ -383,7 +387,7 @@ def read_compact_count(content: bytes, at: i64, item_bytes_min: int) -> tuple[in
     return count, at
 
 
-def read_compact_nullable_count(content: bytes, at: i64, item_bytes_min: int) -> tuple[int, i64]:
+def read_compact_nullable_count(content: bytes, at: i64, item_bytes_min: i64) -> tuple[i64, i64]:
     count, at = read_uvarint(content, at)
     count -= 1
     if count * item_bytes_min > len(content) - at:
@@ -409,8 +413,8 @@ def write_compact_count(out: BytesWriter, count: int) -> None:
 def skip_tags(content: bytes, at: i64) -> i64:
     """Where the bytes behind a tagged section begin, when none of its tags is known."""
     count, at = read_uvarint(content, at)
-    for _ in range(count):
-        _, at = read_uvarint(content, at)
+    for _nth in range(count):
+        _tag, at = read_uvarint(content, at)
         size, at = read_uvarint(content, at)
         at += size
         if at > len(content):

@@ -14,7 +14,7 @@ Not done   Followers: a replica_id >= 0 is answered NOT_LEADER_OR_FOLLOWER for e
 from collections.abc import Callable
 from typing import Final
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 from barnabas import errors
 from barnabas.partitions.fetch_session import (
@@ -169,9 +169,9 @@ class Fetching:
 
     def _plan(self) -> tuple[list["Planned"], int, bool]:
         """What there is, its bytes, and whether more must not be waited for. When something was cold it is made anew."""
-        left = self._limit
-        size = 0
-        may_read = ANSWER_READ_BYTES_MAX
+        left: i64 = self._limit
+        size: i64 = 0
+        may_read: i64 = ANSWER_READ_BYTES_MAX
         at_once = False
         room = WITH_RECORDS_MAX
         isolation = self._ask.isolation_level
@@ -367,7 +367,17 @@ def refresh(session: FetchSession, ask: FetchRequest) -> None:
             session.forget((gone.topic, gone.topic_id, index))
 
 
-API = Api(
+class Fetch(Api):
+    def decode(self, frame: bytes, body_at: i64, version: i64) -> FetchRequest:
+        return message.decode_request(frame, body_at, version)
+
+    def handle(
+        self, broker: Broker, ask: FetchRequest, version: int, caller: Caller
+    ) -> FetchResponse | Parked:
+        return handle(broker, ask, version, caller)
+
+
+API = Fetch(
     1,
     message,
     handle,

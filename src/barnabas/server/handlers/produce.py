@@ -12,7 +12,11 @@ Not done   Transactions: a transactional batch is refused until they are built. 
 
 from typing import Final
 
+from librt.strings import BytesWriter
+from mypy_extensions import i64
+
 from barnabas import errors
+from barnabas.partitions.open import Led
 from barnabas.partitions.partition import Appended, Commit, Partition, Pending, Refused
 from barnabas.partitions.recompression import Waiting, refuse
 from barnabas.partitions.waits import Parked
@@ -44,37 +48,91 @@ ANSWER_BYTES: Final = 140
 """Of a partition's answer or a topic's, as long as it is not written: 1,400 partitions were 170 KB, interpreted 229, and 46 written."""
 
 
-class Unanswered(Parked):
-    """A Produce whose batches are appended and not all committed yet."""
+class Producing(Parked):
+    """A Produce whose batches are being appended, and then until all of them are committed. It does not keep the request."""
 
-    __slots__ = ("_held_bytes", "_left", "_response", "_returned")
+    __slots__ = ("_broker", "_caller", "_held_bytes", "_left", "_now_ms", "_response", "_version", "failed")
 
-    def __init__(self, response: ProduceResponse) -> None:
+    def __init__(self, broker: Broker, version: int, caller: Caller) -> None:
         super().__init__()
-        self._response = response
+        self._broker = broker
+        self._version = version
+        self._caller = caller
+        self._now_ms = broker.turn.now_ms()
+        self._response: ProduceResponse | None = None
+        """Once all partitions are in it."""
         self._left = 0
-        self._returned = False
         self._held_bytes = 0
+        self.failed = False
+        """A batch was refused at once."""
 
     def held_bytes(self) -> int:
         """Counted when somebody asks first: all others have their answer before."""
-        if self._held_bytes == 0:
+        if self._held_bytes == 0 and self._response is not None:
             topics = self._response.responses
             answers = len(topics) + sum([len(topic.partition_responses) for topic in topics])
             self._held_bytes = answers * ANSWER_BYTES
         return self._held_bytes
 
-    def wait_for(self, partition: Partition, answer: PartitionProduceResponse, end_offset: int) -> None:
-        if end_offset > partition.high_watermark:
-            self._left += 1
-            partition.wait_for(Answering(end_offset, self, answer))
+    # -- appending
 
-    def wait_for_append(
+    def answers_of(
+        self, topic: TopicProduceData, ask: ProduceRequest, bad: int
+    ) -> list[PartitionProduceResponse]:
+        """bad: an error of the whole request."""
+        by_id = self._version >= 13
+        partitions = self._broker.partitions
+        leaders = partitions.by_id(topic.topic_id) if by_id else partitions.by_name(topic.name)
+        if leaders is None and not bad:
+            bad = errors.UNKNOWN_TOPIC_ID if by_id else errors.UNKNOWN_TOPIC_OR_PARTITION
+        return [self._answer_of(asked, ask, leaders, bad) for asked in topic.partition_data]
+
+    def _answer_of(
+        self, asked: PartitionProduceData, ask: ProduceRequest, leaders: Led | None, bad: int
+    ) -> PartitionProduceResponse:
+        """bad: an error of the whole topic."""
+        answer = PartitionProduceResponse(asked.index, 0, NO_OFFSET, NO_OFFSET, NO_OFFSET, NO_ITEMS)
+        if bad or leaders is None:
+            answer.error_code = bad
+        elif not 0 <= asked.index < len(leaders):
+            answer.error_code = errors.UNKNOWN_TOPIC_OR_PARTITION
+        else:
+            partition = leaders[asked.index]
+            if partition is None:
+                answer.error_code = errors.NOT_LEADER_OR_FOLLOWER
+            else:
+                self._append(partition, asked, ask, answer)
+        if answer.error_code:
+            self.failed = True
+            explain(answer, self._version)
+        return answer
+
+    def _append(
         self,
-        pending: Pending,
         partition: Partition,
+        asked: PartitionProduceData,
+        ask: ProduceRequest,
         answer: PartitionProduceResponse,
-        version: int,
+    ) -> None:
+        appended = append(self._broker, partition, ask, asked, self._version, self._now_ms)
+        fill(answer, appended, partition)
+        if appended.code == 0:
+            if ask.acks != 0 and appended.end_offset > partition.high_watermark:
+                self._left += 1
+                partition.wait_for(Answering(appended.end_offset, self, answer))
+        elif isinstance(appended, Pending):
+            answer.error_code = 0
+            if ask.acks != 0:
+                self._wait_for_append(appended, partition, answer)
+            else:
+                close_if_refused(appended, self._caller)
+        elif isinstance(appended, Refused):
+            name_records(answer, appended.faults, partition)
+
+    # -- waiting
+
+    def _wait_for_append(
+        self, pending: Pending, partition: Partition, answer: PartitionProduceResponse
     ) -> None:
         """A thread has the batch: then it is appended, or refused as any other."""
         self._left += 1
@@ -86,95 +144,59 @@ class Unanswered(Parked):
                 return
             if isinstance(appended, Refused):
                 name_records(answer, appended.faults, partition)
-            explain(answer, version)
+            explain(answer, self._version)
             self.settle(answer, 0)
 
         pending.then(go_on)
 
-    def answer(self) -> ProduceResponse | Parked:
+    def answer(self, response: ProduceResponse) -> ProduceResponse | Parked:
         """The response when nothing is left to wait for, else this."""
-        self._returned = True
-        return self if self._left else self._response
+        self._response = response
+        return self if self._left else response
 
     def settle(self, answer: PartitionProduceResponse, code: int) -> None:
         if code:
             answer.error_code = code
             answer.base_offset = answer.log_append_time_ms = answer.log_start_offset = NO_OFFSET
         self._left -= 1
-        if self._left == 0 and self._returned:
+        if self._left == 0 and self._response is not None:
             self.complete(self._response)
 
 
 class Answering(Commit):
     """The answer of one partition waits for its commit."""
 
-    __slots__ = ("_answer", "_unanswered")
+    __slots__ = ("_answer", "_producing")
 
-    def __init__(self, end_offset: int, unanswered: Unanswered, answer: PartitionProduceResponse) -> None:
+    def __init__(self, end_offset: i64, producing: Producing, answer: PartitionProduceResponse) -> None:
         super().__init__(end_offset)
-        self._unanswered = unanswered
+        self._producing = producing
         self._answer = answer
 
     def committed(self, code: int) -> None:
-        self._unanswered.settle(self._answer, code)
+        self._producing.settle(self._answer, code)
 
 
 def handle(
     broker: Broker, ask: ProduceRequest, version: int, caller: Caller
 ) -> ProduceResponse | Parked | None:
-    response = ProduceResponse([], 0, NO_ITEMS)
-    unanswered = Unanswered(response)
-    now_ms = broker.turn.now_ms()
-    acks = ask.acks
+    producing = Producing(broker, version, caller)
     bad = refusal(ask)
-    failed = False
-    for topic in ask.topic_data:
-        leaders = (
-            broker.partitions.by_id(topic.topic_id)
-            if version >= 13
-            else broker.partitions.by_name(topic.name)
-        )
-        answers = TopicProduceResponse(topic.name, topic.topic_id)
-        response.responses.append(answers)
-        for asked in topic.partition_data:
-            answer = PartitionProduceResponse(asked.index, 0, NO_OFFSET, NO_OFFSET, NO_OFFSET, NO_ITEMS)
-            answers.partition_responses.append(answer)
-            if bad:
-                answer.error_code = bad
-            elif leaders is None:
-                answer.error_code = (
-                    errors.UNKNOWN_TOPIC_ID if version >= 13 else errors.UNKNOWN_TOPIC_OR_PARTITION
-                )
-            elif not 0 <= asked.index < len(leaders):
-                answer.error_code = errors.UNKNOWN_TOPIC_OR_PARTITION
-            else:
-                partition = leaders[asked.index]
-                if partition is None:
-                    answer.error_code = errors.NOT_LEADER_OR_FOLLOWER
-                else:
-                    appended = append(broker, partition, ask, asked, version, now_ms)
-                    fill(answer, appended, partition)
-                    if appended.code == 0:
-                        if acks != 0:
-                            unanswered.wait_for(partition, answer, appended.end_offset)
-                    elif isinstance(appended, Pending):
-                        answer.error_code = 0
-                        if acks != 0:
-                            unanswered.wait_for_append(appended, partition, answer, version)
-                        else:
-                            close_if_refused(appended, caller)
-                    elif isinstance(appended, Refused):
-                        name_records(answer, appended.faults, partition)
-            if answer.error_code:
-                failed = True
-                explain(answer, version)
-    if failed and version >= LEADER_SINCE:
+    response = ProduceResponse(
+        [
+            TopicProduceResponse(topic.name, topic.topic_id, producing.answers_of(topic, ask, bad))
+            for topic in ask.topic_data
+        ],
+        0,
+        NO_ITEMS,
+    )
+    if producing.failed and version >= LEADER_SINCE:
         name_leaders(broker, response, caller.listener)
-    if acks == 0:
-        if failed:
+    if ask.acks == 0:
+        if producing.failed:
             raise Closed("a batch of an acks=0 Produce was refused")
         return None
-    return unanswered.answer()
+    return producing.answer(response)
 
 
 def close_if_refused(pending: Pending, caller: Caller) -> None:
@@ -290,7 +312,21 @@ TEXTS: Final = {
     errors.INVALID_TXN_STATE: "Transactions are not served by this broker.",
 }
 
-API = Api(
+
+class Produce(Api):
+    def decode(self, frame: bytes, body_at: i64, version: i64) -> ProduceRequest:
+        return message.decode_request(frame, body_at, version)
+
+    def handle(
+        self, broker: Broker, ask: ProduceRequest, version: int, caller: Caller
+    ) -> ProduceResponse | Parked | None:
+        return handle(broker, ask, version, caller)
+
+    def write(self, out: BytesWriter, response: ProduceResponse, version: i64) -> None:
+        message.write_response(out, response, version)
+
+
+API = Produce(
     0,
     message,
     handle,

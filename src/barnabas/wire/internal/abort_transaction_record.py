@@ -44,7 +44,7 @@ def _decode_abort_transaction_record(
         at += 1
     else:
         tags, at = read_uvarint(content, at)
-        for _ in range(tags):
+        for _nth in range(tags):
             tag, at = read_uvarint(content, at)
             size, at = read_uvarint(content, at)
             end = tag_end(content, at, size)

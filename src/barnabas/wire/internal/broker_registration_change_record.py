@@ -74,7 +74,7 @@ def _decode_broker_registration_change_record(
         at += 1
     else:
         tags, at = read_uvarint(content, at)
-        for _ in range(tags):
+        for _nth in range(tags):
             tag, at = read_uvarint(content, at)
             size, at = read_uvarint(content, at)
             end = tag_end(content, at, size)
@@ -91,7 +91,7 @@ def _decode_broker_registration_change_record(
             elif tag == 2 and version >= 2:
                 count, at = read_compact_count(content, at, 16)
                 log_dirs = []
-                for _ in range(count):
+                for _nth in range(count):
                     log_dirs_item, at = read_uuid(content, at)
                     log_dirs.append(log_dirs_item)
                 if at != end:
@@ -102,7 +102,7 @@ def _decode_broker_registration_change_record(
                     cordoned_log_dirs = None
                 else:
                     cordoned_log_dirs = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         cordoned_log_dirs_item, at = read_uuid(content, at)
                         cordoned_log_dirs.append(cordoned_log_dirs_item)
                 if at != end:

@@ -82,7 +82,7 @@ def _decode_client_quota_record(content: bytes, at: i64, version: i64) -> tuple[
     entity: list[EntityData]
     count, at = read_compact_count(content, at, 2)
     entity = []
-    for _ in range(count):
+    for _nth in range(count):
         entity_item, at = _decode_entity_data(content, at, version)
         entity.append(entity_item)
     key, at = read_compact_string(content, at)

@@ -84,7 +84,7 @@ def _decode_topic_partitions(content: bytes, at: i64, version: i64) -> tuple[Top
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     assignment_epochs = []
@@ -92,7 +92,7 @@ def _decode_topic_partitions(content: bytes, at: i64, version: i64) -> tuple[Top
         at += 1
     else:
         tags, at = read_uvarint(content, at)
-        for _ in range(tags):
+        for _nth in range(tags):
             tag, at = read_uvarint(content, at)
             size, at = read_uvarint(content, at)
             end = tag_end(content, at, size)
@@ -102,7 +102,7 @@ def _decode_topic_partitions(content: bytes, at: i64, version: i64) -> tuple[Top
                     assignment_epochs = None
                 else:
                     assignment_epochs = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         assignment_epochs.append(read_i32_be(content, at))
                         at += 4
                 if at != end:
@@ -144,12 +144,12 @@ def _decode_consumer_group_current_member_assignment_value(
     at += 1
     count, at = read_compact_count(content, at, 17)
     assigned_partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         assigned_partitions_item, at = _decode_topic_partitions(content, at, version)
         assigned_partitions.append(assigned_partitions_item)
     count, at = read_compact_count(content, at, 17)
     partitions_pending_revocation = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_pending_revocation_item, at = _decode_topic_partitions(content, at, version)
         partitions_pending_revocation.append(partitions_pending_revocation_item)
     if content[at] == 0:

@@ -123,7 +123,7 @@ def _decode_classic_member_metadata(
     at += 4
     count, at = read_compact_count(content, at, 2)
     supported_protocols = []
-    for _ in range(count):
+    for _nth in range(count):
         supported_protocols_item, at = _decode_classic_protocol(content, at, version)
         supported_protocols.append(supported_protocols_item)
     if content[at] == 0:
@@ -156,7 +156,7 @@ def _decode_consumer_group_member_metadata_value(
     client_host, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 1)
     subscribed_topic_names = []
-    for _ in range(count):
+    for _nth in range(count):
         subscribed_topic_names_item, at = read_compact_string(content, at)
         subscribed_topic_names.append(subscribed_topic_names_item)
     subscribed_topic_regex, at = read_compact_nullable_string(content, at)
@@ -168,7 +168,7 @@ def _decode_consumer_group_member_metadata_value(
         at += 1
     else:
         tags, at = read_uvarint(content, at)
-        for _ in range(tags):
+        for _nth in range(tags):
             tag, at = read_uvarint(content, at)
             size, at = read_uvarint(content, at)
             end = tag_end(content, at, size)

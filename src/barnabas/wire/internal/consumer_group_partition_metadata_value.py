@@ -79,7 +79,7 @@ def _decode_partition_metadata(content: bytes, at: i64, version: i64) -> tuple[P
     at += 4
     count, at = read_compact_count(content, at, 1)
     racks = []
-    for _ in range(count):
+    for _nth in range(count):
         racks_item, at = read_compact_string(content, at)
         racks.append(racks_item)
     if content[at] == 0:
@@ -106,7 +106,7 @@ def _decode_topic_metadata(content: bytes, at: i64, version: i64) -> tuple[Topic
     at += 4
     count, at = read_compact_count(content, at, 5)
     partition_metadata = []
-    for _ in range(count):
+    for _nth in range(count):
         partition_metadata_item, at = _decode_partition_metadata(content, at, version)
         partition_metadata.append(partition_metadata_item)
     if content[at] == 0:
@@ -132,7 +132,7 @@ def _decode_consumer_group_partition_metadata_value(
     topics: list[TopicMetadata]
     count, at = read_compact_count(content, at, 22)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_topic_metadata(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:

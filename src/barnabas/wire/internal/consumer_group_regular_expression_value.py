@@ -48,7 +48,7 @@ def _decode_consumer_group_regular_expression_value(
     topics: list[str]
     count, at = read_compact_count(content, at, 1)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = read_compact_string(content, at)
         topics.append(topics_item)
     version_ = read_i64_be(content, at)

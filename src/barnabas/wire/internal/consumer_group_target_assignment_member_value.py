@@ -56,7 +56,7 @@ def _decode_topic_partition(content: bytes, at: i64, version: i64) -> tuple[Topi
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -80,7 +80,7 @@ def _decode_consumer_group_target_assignment_member_value(
     topic_partitions: list[TopicPartition]
     count, at = read_compact_count(content, at, 17)
     topic_partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         topic_partitions_item, at = _decode_topic_partition(content, at, version)
         topic_partitions.append(topic_partitions_item)
     if content[at] == 0:

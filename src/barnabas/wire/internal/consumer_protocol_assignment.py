@@ -59,7 +59,7 @@ def _decode_topic_partition(content: bytes, at: i64, version: i64) -> tuple[Topi
     topic, at = read_string(content, at)
     count, at = read_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     return TopicPartition(topic, partitions), at
@@ -79,7 +79,7 @@ def _decode_consumer_protocol_assignment(
     user_data: bytes | None
     count, at = read_count(content, at, 2)
     assigned_partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         assigned_partitions_item, at = _decode_topic_partition(content, at, version)
         assigned_partitions.append(assigned_partitions_item)
     user_data, at = read_nullable_bytes(content, at)

@@ -69,7 +69,7 @@ def _decode_topic_partition(content: bytes, at: i64, version: i64) -> tuple[Topi
     topic, at = read_string(content, at)
     count, at = read_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     return TopicPartition(topic, partitions), at
@@ -91,14 +91,14 @@ def _decode_consumer_protocol_subscription(
     rack_id: str | None
     count, at = read_count(content, at, 1)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = read_string(content, at)
         topics.append(topics_item)
     user_data, at = read_nullable_bytes(content, at)
     if version >= 1:
         count, at = read_count(content, at, 2)
         owned_partitions = []
-        for _ in range(count):
+        for _nth in range(count):
             owned_partitions_item, at = _decode_topic_partition(content, at, version)
             owned_partitions.append(owned_partitions_item)
     else:

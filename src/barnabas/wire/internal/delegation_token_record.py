@@ -62,7 +62,7 @@ def _decode_delegation_token_record(
     requester, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 1)
     renewers = []
-    for _ in range(count):
+    for _nth in range(count):
         renewers_item, at = read_compact_string(content, at)
         renewers.append(renewers_item)
     issue_timestamp = read_i64_be(content, at)

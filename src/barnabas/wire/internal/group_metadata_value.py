@@ -184,7 +184,7 @@ def _decode_group_metadata_value(content: bytes, at: i64, version: i64) -> tuple
         current_state_timestamp = -1
     count, at = read_compact_count(content, at, 9) if version >= 4 else read_count(content, at, 9)
     members = []
-    for _ in range(count):
+    for _nth in range(count):
         members_item, at = _decode_member_metadata(content, at, version)
         members.append(members_item)
     if version >= 4:

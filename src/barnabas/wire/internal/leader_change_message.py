@@ -93,12 +93,12 @@ def _decode_leader_change_message(content: bytes, at: i64, version: i64) -> tupl
     at += 4
     count, at = read_compact_count(content, at, 4)
     voters = []
-    for _ in range(count):
+    for _nth in range(count):
         voters_item, at = _decode_voter(content, at, version)
         voters.append(voters_item)
     count, at = read_compact_count(content, at, 4)
     granting_voters = []
-    for _ in range(count):
+    for _nth in range(count):
         granting_voters_item, at = _decode_voter(content, at, version)
         granting_voters.append(granting_voters_item)
     if content[at] == 0:

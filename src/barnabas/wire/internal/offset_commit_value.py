@@ -80,7 +80,7 @@ def _decode_offset_commit_value(content: bytes, at: i64, version: i64) -> tuple[
             at += 1
         else:
             tags, at = read_uvarint(content, at)
-            for _ in range(tags):
+            for _nth in range(tags):
                 tag, at = read_uvarint(content, at)
                 size, at = read_uvarint(content, at)
                 end = tag_end(content, at, size)

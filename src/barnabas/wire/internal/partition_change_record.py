@@ -99,7 +99,7 @@ def _decode_partition_change_record(
         at += 1
     else:
         tags, at = read_uvarint(content, at)
-        for _ in range(tags):
+        for _nth in range(tags):
             tag, at = read_uvarint(content, at)
             size, at = read_uvarint(content, at)
             end = tag_end(content, at, size)
@@ -109,7 +109,7 @@ def _decode_partition_change_record(
                     isr = None
                 else:
                     isr = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         isr.append(read_i32_be(content, at))
                         at += 4
                 if at != end:
@@ -125,7 +125,7 @@ def _decode_partition_change_record(
                     replicas = None
                 else:
                     replicas = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         replicas.append(read_i32_be(content, at))
                         at += 4
                 if at != end:
@@ -136,7 +136,7 @@ def _decode_partition_change_record(
                     removing_replicas = None
                 else:
                     removing_replicas = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         removing_replicas.append(read_i32_be(content, at))
                         at += 4
                 if at != end:
@@ -147,7 +147,7 @@ def _decode_partition_change_record(
                     adding_replicas = None
                 else:
                     adding_replicas = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         adding_replicas.append(read_i32_be(content, at))
                         at += 4
                 if at != end:
@@ -163,7 +163,7 @@ def _decode_partition_change_record(
                     directories = None
                 else:
                     directories = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         directories_item, at = read_uuid(content, at)
                         directories.append(directories_item)
                 if at != end:
@@ -174,7 +174,7 @@ def _decode_partition_change_record(
                     eligible_leader_replicas = None
                 else:
                     eligible_leader_replicas = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         eligible_leader_replicas.append(read_i32_be(content, at))
                         at += 4
                 if at != end:
@@ -185,7 +185,7 @@ def _decode_partition_change_record(
                     last_known_elr = None
                 else:
                     last_known_elr = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         last_known_elr.append(read_i32_be(content, at))
                         at += 4
                 if at != end:

@@ -93,22 +93,22 @@ def _decode_partition_record(content: bytes, at: i64, version: i64) -> tuple[Par
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 4)
     replicas = []
-    for _ in range(count):
+    for _nth in range(count):
         replicas.append(read_i32_be(content, at))
         at += 4
     count, at = read_compact_count(content, at, 4)
     isr = []
-    for _ in range(count):
+    for _nth in range(count):
         isr.append(read_i32_be(content, at))
         at += 4
     count, at = read_compact_count(content, at, 4)
     removing_replicas = []
-    for _ in range(count):
+    for _nth in range(count):
         removing_replicas.append(read_i32_be(content, at))
         at += 4
     count, at = read_compact_count(content, at, 4)
     adding_replicas = []
-    for _ in range(count):
+    for _nth in range(count):
         adding_replicas.append(read_i32_be(content, at))
         at += 4
     leader = read_i32_be(content, at)
@@ -121,7 +121,7 @@ def _decode_partition_record(content: bytes, at: i64, version: i64) -> tuple[Par
     if version >= 1:
         count, at = read_compact_count(content, at, 16)
         directories = []
-        for _ in range(count):
+        for _nth in range(count):
             directories_item, at = read_uuid(content, at)
             directories.append(directories_item)
     else:
@@ -132,7 +132,7 @@ def _decode_partition_record(content: bytes, at: i64, version: i64) -> tuple[Par
         at += 1
     else:
         tags, at = read_uvarint(content, at)
-        for _ in range(tags):
+        for _nth in range(tags):
             tag, at = read_uvarint(content, at)
             size, at = read_uvarint(content, at)
             end = tag_end(content, at, size)
@@ -147,7 +147,7 @@ def _decode_partition_record(content: bytes, at: i64, version: i64) -> tuple[Par
                     eligible_leader_replicas = None
                 else:
                     eligible_leader_replicas = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         eligible_leader_replicas.append(read_i32_be(content, at))
                         at += 4
                 if at != end:
@@ -158,7 +158,7 @@ def _decode_partition_record(content: bytes, at: i64, version: i64) -> tuple[Par
                     last_known_elr = None
                 else:
                     last_known_elr = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         last_known_elr.append(read_i32_be(content, at))
                         at += 4
                 if at != end:

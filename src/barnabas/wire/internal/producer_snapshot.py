@@ -117,7 +117,7 @@ def _decode_producer_snapshot(content: bytes, at: i64, version: i64) -> tuple[Pr
     at += 4
     count, at = read_count(content, at, 46)
     producer_entries = []
-    for _ in range(count):
+    for _nth in range(count):
         producer_entries_item, at = _decode_producer_entry(content, at, version)
         producer_entries.append(producer_entries_item)
     return ProducerSnapshot(crc, producer_entries), at

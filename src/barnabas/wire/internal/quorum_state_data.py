@@ -110,7 +110,7 @@ def _decode_quorum_state_data(content: bytes, at: i64, version: i64) -> tuple[Qu
             current_voters = None
         else:
             current_voters = []
-            for _ in range(count):
+            for _nth in range(count):
                 current_voters_item, at = _decode_voter(content, at, version)
                 current_voters.append(current_voters_item)
     else:

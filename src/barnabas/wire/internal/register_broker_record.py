@@ -185,12 +185,12 @@ def _decode_register_broker_record(content: bytes, at: i64, version: i64) -> tup
     at += 8
     count, at = read_compact_count(content, at, 6)
     end_points = []
-    for _ in range(count):
+    for _nth in range(count):
         end_points_item, at = _decode_broker_endpoint(content, at, version)
         end_points.append(end_points_item)
     count, at = read_compact_count(content, at, 5)
     features = []
-    for _ in range(count):
+    for _nth in range(count):
         features_item, at = _decode_broker_feature(content, at, version)
         features.append(features_item)
     rack, at = read_compact_nullable_string(content, at)
@@ -207,14 +207,14 @@ def _decode_register_broker_record(content: bytes, at: i64, version: i64) -> tup
         at += 1
     else:
         tags, at = read_uvarint(content, at)
-        for _ in range(tags):
+        for _nth in range(tags):
             tag, at = read_uvarint(content, at)
             size, at = read_uvarint(content, at)
             end = tag_end(content, at, size)
             if tag == 0 and version >= 3:
                 count, at = read_compact_count(content, at, 16)
                 log_dirs = []
-                for _ in range(count):
+                for _nth in range(count):
                     log_dirs_item, at = read_uuid(content, at)
                     log_dirs.append(log_dirs_item)
                 if at != end:
@@ -225,7 +225,7 @@ def _decode_register_broker_record(content: bytes, at: i64, version: i64) -> tup
                     cordoned_log_dirs = None
                 else:
                     cordoned_log_dirs = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         cordoned_log_dirs_item, at = read_uuid(content, at)
                         cordoned_log_dirs.append(cordoned_log_dirs_item)
                 if at != end:

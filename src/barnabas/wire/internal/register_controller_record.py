@@ -147,12 +147,12 @@ def _decode_register_controller_record(
     at += 1
     count, at = read_compact_count(content, at, 6)
     end_points = []
-    for _ in range(count):
+    for _nth in range(count):
         end_points_item, at = _decode_controller_endpoint(content, at, version)
         end_points.append(end_points_item)
     count, at = read_compact_count(content, at, 5)
     features = []
-    for _ in range(count):
+    for _nth in range(count):
         features_item, at = _decode_controller_feature(content, at, version)
         features.append(features_item)
     if content[at] == 0:

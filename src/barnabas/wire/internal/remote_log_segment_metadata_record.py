@@ -208,7 +208,7 @@ def _decode_remote_log_segment_metadata_record(
     at += 8
     count, at = read_compact_count(content, at, 12)
     segment_leader_epochs = []
-    for _ in range(count):
+    for _nth in range(count):
         segment_leader_epochs_item, at = _decode_segment_leader_epoch_entry(content, at, version)
         segment_leader_epochs.append(segment_leader_epochs_item)
     segment_size_in_bytes = read_i32_be(content, at)
@@ -221,7 +221,7 @@ def _decode_remote_log_segment_metadata_record(
         at += 1
     else:
         tags, at = read_uvarint(content, at)
-        for _ in range(tags):
+        for _nth in range(tags):
             tag, at = read_uvarint(content, at)
             size, at = read_uvarint(content, at)
             end = tag_end(content, at, size)

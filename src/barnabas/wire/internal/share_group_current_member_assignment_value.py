@@ -69,7 +69,7 @@ def _decode_topic_partitions(content: bytes, at: i64, version: i64) -> tuple[Top
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -99,7 +99,7 @@ def _decode_share_group_current_member_assignment_value(
     at += 1
     count, at = read_compact_count(content, at, 17)
     assigned_partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         assigned_partitions_item, at = _decode_topic_partitions(content, at, version)
         assigned_partitions.append(assigned_partitions_item)
     if content[at] == 0:

@@ -56,7 +56,7 @@ def _decode_share_group_member_metadata_value(
     client_host, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 1)
     subscribed_topic_names = []
-    for _ in range(count):
+    for _nth in range(count):
         subscribed_topic_names_item, at = read_compact_string(content, at)
         subscribed_topic_names.append(subscribed_topic_names_item)
     if content[at] == 0:

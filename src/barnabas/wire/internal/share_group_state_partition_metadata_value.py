@@ -85,7 +85,7 @@ def _decode_topic_partitions_info(content: bytes, at: i64, version: i64) -> tupl
     topic_name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -129,17 +129,17 @@ def _decode_share_group_state_partition_metadata_value(
     deleting_topics: list[TopicInfo]
     count, at = read_compact_count(content, at, 18)
     initializing_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         initializing_topics_item, at = _decode_topic_partitions_info(content, at, version)
         initializing_topics.append(initializing_topics_item)
     count, at = read_compact_count(content, at, 18)
     initialized_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         initialized_topics_item, at = _decode_topic_partitions_info(content, at, version)
         initialized_topics.append(initialized_topics_item)
     count, at = read_compact_count(content, at, 17)
     deleting_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         deleting_topics_item, at = _decode_topic_info(content, at, version)
         deleting_topics.append(deleting_topics_item)
     if content[at] == 0:

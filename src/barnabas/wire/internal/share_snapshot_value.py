@@ -131,14 +131,14 @@ def _decode_share_snapshot_value(content: bytes, at: i64, version: i64) -> tuple
     at += 8
     count, at = read_compact_count(content, at, 19)
     state_batches = []
-    for _ in range(count):
+    for _nth in range(count):
         state_batches_item, at = _decode_state_batch(content, at, version)
         state_batches.append(state_batches_item)
     if content[at] == 0:
         at += 1
     else:
         tags, at = read_uvarint(content, at)
-        for _ in range(tags):
+        for _nth in range(tags):
             tag, at = read_uvarint(content, at)
             size, at = read_uvarint(content, at)
             end = tag_end(content, at, size)

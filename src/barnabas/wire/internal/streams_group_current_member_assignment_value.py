@@ -98,7 +98,7 @@ def _decode_task_ids(content: bytes, at: i64, version: i64) -> tuple[TaskIds, i6
     subtopology_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     assignment_epochs = []
@@ -106,7 +106,7 @@ def _decode_task_ids(content: bytes, at: i64, version: i64) -> tuple[TaskIds, i6
         at += 1
     else:
         tags, at = read_uvarint(content, at)
-        for _ in range(tags):
+        for _nth in range(tags):
             tag, at = read_uvarint(content, at)
             size, at = read_uvarint(content, at)
             end = tag_end(content, at, size)
@@ -116,7 +116,7 @@ def _decode_task_ids(content: bytes, at: i64, version: i64) -> tuple[TaskIds, i6
                     assignment_epochs = None
                 else:
                     assignment_epochs = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         assignment_epochs.append(read_i32_be(content, at))
                         at += 4
                 if at != end:
@@ -162,32 +162,32 @@ def _decode_streams_group_current_member_assignment_value(
     at += 1
     count, at = read_compact_count(content, at, 2)
     active_tasks = []
-    for _ in range(count):
+    for _nth in range(count):
         active_tasks_item, at = _decode_task_ids(content, at, version)
         active_tasks.append(active_tasks_item)
     count, at = read_compact_count(content, at, 2)
     standby_tasks = []
-    for _ in range(count):
+    for _nth in range(count):
         standby_tasks_item, at = _decode_task_ids(content, at, version)
         standby_tasks.append(standby_tasks_item)
     count, at = read_compact_count(content, at, 2)
     warmup_tasks = []
-    for _ in range(count):
+    for _nth in range(count):
         warmup_tasks_item, at = _decode_task_ids(content, at, version)
         warmup_tasks.append(warmup_tasks_item)
     count, at = read_compact_count(content, at, 2)
     active_tasks_pending_revocation = []
-    for _ in range(count):
+    for _nth in range(count):
         active_tasks_pending_revocation_item, at = _decode_task_ids(content, at, version)
         active_tasks_pending_revocation.append(active_tasks_pending_revocation_item)
     count, at = read_compact_count(content, at, 2)
     standby_tasks_pending_revocation = []
-    for _ in range(count):
+    for _nth in range(count):
         standby_tasks_pending_revocation_item, at = _decode_task_ids(content, at, version)
         standby_tasks_pending_revocation.append(standby_tasks_pending_revocation_item)
     count, at = read_compact_count(content, at, 2)
     warmup_tasks_pending_revocation = []
-    for _ in range(count):
+    for _nth in range(count):
         warmup_tasks_pending_revocation_item, at = _decode_task_ids(content, at, version)
         warmup_tasks_pending_revocation.append(warmup_tasks_pending_revocation_item)
     if content[at] == 0:

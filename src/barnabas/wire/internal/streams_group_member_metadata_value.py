@@ -151,7 +151,7 @@ def _decode_streams_group_member_metadata_value(
         user_endpoint, at = _decode_endpoint(content, at, version)
     count, at = read_compact_count(content, at, 2)
     client_tags = []
-    for _ in range(count):
+    for _nth in range(count):
         client_tags_item, at = _decode_key_value(content, at, version)
         client_tags.append(client_tags_item)
     if content[at] == 0:

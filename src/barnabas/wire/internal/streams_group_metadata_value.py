@@ -95,7 +95,7 @@ def _decode_streams_group_metadata_value(
         at += 1
     else:
         tags, at = read_uvarint(content, at)
-        for _ in range(tags):
+        for _nth in range(tags):
             tag, at = read_uvarint(content, at)
             size, at = read_uvarint(content, at)
             end = tag_end(content, at, size)
@@ -110,7 +110,7 @@ def _decode_streams_group_metadata_value(
                     last_assignment_configs = None
                 else:
                     last_assignment_configs = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         last_assignment_configs_item, at = _decode_last_assignment_config(
                             content, at, version
                         )

@@ -62,7 +62,7 @@ def _decode_task_ids(content: bytes, at: i64, version: i64) -> tuple[TaskIds, i6
     subtopology_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -88,17 +88,17 @@ def _decode_streams_group_target_assignment_member_value(
     warmup_tasks: list[TaskIds]
     count, at = read_compact_count(content, at, 2)
     active_tasks = []
-    for _ in range(count):
+    for _nth in range(count):
         active_tasks_item, at = _decode_task_ids(content, at, version)
         active_tasks.append(active_tasks_item)
     count, at = read_compact_count(content, at, 2)
     standby_tasks = []
-    for _ in range(count):
+    for _nth in range(count):
         standby_tasks_item, at = _decode_task_ids(content, at, version)
         standby_tasks.append(standby_tasks_item)
     count, at = read_compact_count(content, at, 2)
     warmup_tasks = []
-    for _ in range(count):
+    for _nth in range(count):
         warmup_tasks_item, at = _decode_task_ids(content, at, version)
         warmup_tasks.append(warmup_tasks_item)
     if content[at] == 0:

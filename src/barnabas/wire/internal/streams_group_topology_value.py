@@ -152,7 +152,7 @@ def _decode_topic_info(content: bytes, at: i64, version: i64) -> tuple[TopicInfo
     at += 2
     count, at = read_compact_count(content, at, 2)
     topic_configs = []
-    for _ in range(count):
+    for _nth in range(count):
         topic_configs_item, at = _decode_topic_config(content, at, version)
         topic_configs.append(topic_configs_item)
     if content[at] == 0:
@@ -178,17 +178,17 @@ def _decode_copartition_group(content: bytes, at: i64, version: i64) -> tuple[Co
     repartition_source_topics: list[int]
     count, at = read_compact_count(content, at, 2)
     source_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         source_topics.append(read_i16_be(content, at))
         at += 2
     count, at = read_compact_count(content, at, 2)
     source_topic_regex = []
-    for _ in range(count):
+    for _nth in range(count):
         source_topic_regex.append(read_i16_be(content, at))
         at += 2
     count, at = read_compact_count(content, at, 2)
     repartition_source_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         repartition_source_topics.append(read_i16_be(content, at))
         at += 2
     if content[at] == 0:
@@ -221,32 +221,32 @@ def _decode_subtopology(content: bytes, at: i64, version: i64) -> tuple[Subtopol
     subtopology_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 1)
     source_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         source_topics_item, at = read_compact_string(content, at)
         source_topics.append(source_topics_item)
     count, at = read_compact_count(content, at, 1)
     source_topic_regex = []
-    for _ in range(count):
+    for _nth in range(count):
         source_topic_regex_item, at = read_compact_string(content, at)
         source_topic_regex.append(source_topic_regex_item)
     count, at = read_compact_count(content, at, 8)
     state_changelog_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         state_changelog_topics_item, at = _decode_topic_info(content, at, version)
         state_changelog_topics.append(state_changelog_topics_item)
     count, at = read_compact_count(content, at, 1)
     repartition_sink_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         repartition_sink_topics_item, at = read_compact_string(content, at)
         repartition_sink_topics.append(repartition_sink_topics_item)
     count, at = read_compact_count(content, at, 8)
     repartition_source_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         repartition_source_topics_item, at = _decode_topic_info(content, at, version)
         repartition_source_topics.append(repartition_source_topics_item)
     count, at = read_compact_count(content, at, 3)
     copartition_groups = []
-    for _ in range(count):
+    for _nth in range(count):
         copartition_groups_item, at = _decode_copartition_group(content, at, version)
         copartition_groups.append(copartition_groups_item)
     if content[at] == 0:
@@ -295,7 +295,7 @@ def _decode_streams_group_topology_value(
     at += 4
     count, at = read_compact_count(content, at, 7)
     subtopologies = []
-    for _ in range(count):
+    for _nth in range(count):
         subtopologies_item, at = _decode_subtopology(content, at, version)
         subtopologies.append(subtopologies_item)
     if content[at] == 0:

@@ -107,7 +107,7 @@ def _decode_partitions_schema(content: bytes, at: i64, version: i64) -> tuple[Pa
     topic, at = read_compact_string(content, at) if version >= 1 else read_string(content, at)
     count, at = read_compact_count(content, at, 4) if version >= 1 else read_count(content, at, 4)
     partition_ids = []
-    for _ in range(count):
+    for _nth in range(count):
         partition_ids.append(read_i32_be(content, at))
         at += 4
     if version >= 1:
@@ -153,7 +153,7 @@ def _decode_transaction_log_value(content: bytes, at: i64, version: i64) -> tupl
         transaction_partitions = None
     else:
         transaction_partitions = []
-        for _ in range(count):
+        for _nth in range(count):
             transaction_partitions_item, at = _decode_partitions_schema(content, at, version)
             transaction_partitions.append(transaction_partitions_item)
     transaction_last_update_timestamp_ms = read_i64_be(content, at)
@@ -166,7 +166,7 @@ def _decode_transaction_log_value(content: bytes, at: i64, version: i64) -> tupl
             at += 1
         else:
             tags, at = read_uvarint(content, at)
-            for _ in range(tags):
+            for _nth in range(tags):
                 tag, at = read_uvarint(content, at)
                 size, at = read_uvarint(content, at)
                 end = tag_end(content, at, size)

@@ -144,7 +144,7 @@ def _decode_voter(content: bytes, at: i64, version: i64) -> tuple[Voter, i64]:
     voter_directory_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 4)
     endpoints = []
-    for _ in range(count):
+    for _nth in range(count):
         endpoints_item, at = _decode_endpoint(content, at, version)
         endpoints.append(endpoints_item)
     k_raft_version_feature, at = _decode_k_raft_version_feature(content, at, version)
@@ -171,7 +171,7 @@ def _decode_voters_record(content: bytes, at: i64, version: i64) -> tuple[Voters
     at += 2
     count, at = read_compact_count(content, at, 22)
     voters = []
-    for _ in range(count):
+    for _nth in range(count):
         voters_item, at = _decode_voter(content, at, version)
         voters.append(voters_item)
     if content[at] == 0:

@@ -177,7 +177,7 @@ def _decode_add_partitions_to_txn_topic(
     name, at = read_compact_string(content, at) if version >= 3 else read_string(content, at)
     count, at = read_compact_count(content, at, 4) if version >= 3 else read_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if version >= 3:
@@ -216,7 +216,7 @@ def _decode_add_partitions_to_txn_transaction(
     at += 1
     count, at = read_compact_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_add_partitions_to_txn_topic(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:
@@ -249,7 +249,7 @@ def _decode_add_partitions_to_txn_request(
     if version >= 4:
         count, at = read_compact_count(content, at, 13)
         transactions = []
-        for _ in range(count):
+        for _nth in range(count):
             transactions_item, at = _decode_add_partitions_to_txn_transaction(content, at, version)
             transactions.append(transactions_item)
     else:
@@ -273,7 +273,7 @@ def _decode_add_partitions_to_txn_request(
     if version <= 3:
         count, at = read_compact_count(content, at, 2) if version >= 3 else read_count(content, at, 2)
         v3_and_below_topics = []
-        for _ in range(count):
+        for _nth in range(count):
             v3_and_below_topics_item, at = _decode_add_partitions_to_txn_topic(content, at, version)
             v3_and_below_topics.append(v3_and_below_topics_item)
     else:
@@ -375,7 +375,7 @@ def _decode_add_partitions_to_txn_topic_result(
     name, at = read_compact_string(content, at) if version >= 3 else read_string(content, at)
     count, at = read_compact_count(content, at, 6) if version >= 3 else read_count(content, at, 6)
     results_by_partition = []
-    for _ in range(count):
+    for _nth in range(count):
         results_by_partition_item, at = _decode_add_partitions_to_txn_partition_result(content, at, version)
         results_by_partition.append(results_by_partition_item)
     if version >= 3:
@@ -410,7 +410,7 @@ def _decode_add_partitions_to_txn_result(
     transactional_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 2)
     topic_results = []
-    for _ in range(count):
+    for _nth in range(count):
         topic_results_item, at = _decode_add_partitions_to_txn_topic_result(content, at, version)
         topic_results.append(topic_results_item)
     if content[at] == 0:
@@ -445,7 +445,7 @@ def _decode_add_partitions_to_txn_response(
     if version >= 4:
         count, at = read_compact_count(content, at, 2)
         results_by_transaction = []
-        for _ in range(count):
+        for _nth in range(count):
             results_by_transaction_item, at = _decode_add_partitions_to_txn_result(content, at, version)
             results_by_transaction.append(results_by_transaction_item)
     else:
@@ -453,7 +453,7 @@ def _decode_add_partitions_to_txn_response(
     if version <= 3:
         count, at = read_compact_count(content, at, 2) if version >= 3 else read_count(content, at, 2)
         results_by_topic_v3_and_below = []
-        for _ in range(count):
+        for _nth in range(count):
             results_by_topic_v3_and_below_item, at = _decode_add_partitions_to_txn_topic_result(
                 content, at, version
             )

@@ -126,7 +126,7 @@ def _decode_add_raft_voter_request(content: bytes, at: i64, version: i64) -> tup
     voter_directory_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 4)
     listeners = []
-    for _ in range(count):
+    for _nth in range(count):
         listeners_item, at = _decode_listener(content, at, version)
         listeners.append(listeners_item)
     if version >= 1:

@@ -210,12 +210,12 @@ def _decode_entry_data(content: bytes, at: i64, version: i64) -> tuple[EntryData
     ops: list[OpData]
     count, at = read_compact_count(content, at, 2) if version >= 1 else read_count(content, at, 2)
     entity = []
-    for _ in range(count):
+    for _nth in range(count):
         entity_item, at = _decode_entity_data(content, at, version)
         entity.append(entity_item)
     count, at = read_compact_count(content, at, 10) if version >= 1 else read_count(content, at, 10)
     ops = []
-    for _ in range(count):
+    for _nth in range(count):
         ops_item, at = _decode_op_data(content, at, version)
         ops.append(ops_item)
     if version >= 1:
@@ -249,7 +249,7 @@ def _decode_alter_client_quotas_request(
     entries: list[EntryData]
     count, at = read_compact_count(content, at, 2) if version >= 1 else read_count(content, at, 2)
     entries = []
-    for _ in range(count):
+    for _nth in range(count):
         entries_item, at = _decode_entry_data(content, at, version)
         entries.append(entries_item)
     validate_only = content[at] != 0
@@ -326,7 +326,7 @@ def _decode_response_entry_data(content: bytes, at: i64, version: i64) -> tuple[
     )
     count, at = read_compact_count(content, at, 2) if version >= 1 else read_count(content, at, 2)
     entity = []
-    for _ in range(count):
+    for _nth in range(count):
         entity_item, at = _decode_response_entity_data(content, at, version)
         entity.append(entity_item)
     if version >= 1:
@@ -361,7 +361,7 @@ def _decode_alter_client_quotas_response(
     at += 4
     count, at = read_compact_count(content, at, 4) if version >= 1 else read_count(content, at, 4)
     entries = []
-    for _ in range(count):
+    for _nth in range(count):
         entries_item, at = _decode_response_entry_data(content, at, version)
         entries.append(entries_item)
     if version >= 1:

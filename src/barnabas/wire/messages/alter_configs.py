@@ -153,7 +153,7 @@ def _decode_alter_configs_resource(content: bytes, at: i64, version: i64) -> tup
     resource_name, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     count, at = read_compact_count(content, at, 2) if version >= 2 else read_count(content, at, 2)
     configs = []
-    for _ in range(count):
+    for _nth in range(count):
         configs_item, at = _decode_alterable_config(content, at, version)
         configs.append(configs_item)
     if version >= 2:
@@ -184,7 +184,7 @@ def _decode_alter_configs_request(content: bytes, at: i64, version: i64) -> tupl
     resources: list[AlterConfigsResource]
     count, at = read_compact_count(content, at, 3) if version >= 2 else read_count(content, at, 3)
     resources = []
-    for _ in range(count):
+    for _nth in range(count):
         resources_item, at = _decode_alter_configs_resource(content, at, version)
         resources.append(resources_item)
     validate_only = content[at] != 0
@@ -267,7 +267,7 @@ def _decode_alter_configs_response(content: bytes, at: i64, version: i64) -> tup
     at += 4
     count, at = read_compact_count(content, at, 5) if version >= 2 else read_count(content, at, 5)
     responses = []
-    for _ in range(count):
+    for _nth in range(count):
         responses_item, at = _decode_alter_configs_resource_response(content, at, version)
         responses.append(responses_item)
     if version >= 2:

@@ -205,7 +205,7 @@ def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[Parti
     if version <= 2:
         count, at = read_compact_count(content, at, 4)
         new_isr = []
-        for _ in range(count):
+        for _nth in range(count):
             new_isr.append(read_i32_be(content, at))
             at += 4
     else:
@@ -213,7 +213,7 @@ def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[Parti
     if version >= 3:
         count, at = read_compact_count(content, at, 12)
         new_isr_with_epochs = []
-        for _ in range(count):
+        for _nth in range(count):
             new_isr_with_epochs_item, at = _decode_broker_state(content, at, version)
             new_isr_with_epochs.append(new_isr_with_epochs_item)
     else:
@@ -257,7 +257,7 @@ def _decode_topic_data(content: bytes, at: i64, version: i64) -> tuple[TopicData
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 13)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_data(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -285,7 +285,7 @@ def _decode_alter_partition_request(
     at += 8
     count, at = read_compact_count(content, at, 17)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_topic_data(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:
@@ -333,7 +333,7 @@ def _decode_response_partition_data(
     at += 4
     count, at = read_compact_count(content, at, 4)
     isr = []
-    for _ in range(count):
+    for _nth in range(count):
         isr.append(read_i32_be(content, at))
         at += 4
     leader_recovery_state = read_i8(content, at)
@@ -368,7 +368,7 @@ def _decode_response_topic_data(content: bytes, at: i64, version: i64) -> tuple[
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 20)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_response_partition_data(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -396,7 +396,7 @@ def _decode_alter_partition_response(
     at += 2
     count, at = read_compact_count(content, at, 17)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_response_topic_data(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:

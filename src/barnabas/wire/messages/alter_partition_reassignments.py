@@ -145,7 +145,7 @@ def _decode_reassignable_partition(
         replicas = None
     else:
         replicas = []
-        for _ in range(count):
+        for _nth in range(count):
             replicas.append(read_i32_be(content, at))
             at += 4
     if content[at] == 0:
@@ -171,7 +171,7 @@ def _decode_reassignable_topic(content: bytes, at: i64, version: i64) -> tuple[R
     name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 5)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_reassignable_partition(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -202,7 +202,7 @@ def _decode_alter_partition_reassignments_request(
         allow_replication_factor_change = True
     count, at = read_compact_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_reassignable_topic(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:
@@ -273,7 +273,7 @@ def _decode_reassignable_topic_response(
     name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 7)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_reassignable_partition_response(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -310,7 +310,7 @@ def _decode_alter_partition_reassignments_response(
     error_message, at = read_compact_nullable_string(content, at)
     count, at = read_compact_count(content, at, 2)
     responses = []
-    for _ in range(count):
+    for _nth in range(count):
         responses_item, at = _decode_reassignable_topic_response(content, at, version)
         responses.append(responses_item)
     if content[at] == 0:

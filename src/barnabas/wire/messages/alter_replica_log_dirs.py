@@ -123,7 +123,7 @@ def _decode_alter_replica_log_dir_topic(
     name, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     count, at = read_compact_count(content, at, 4) if version >= 2 else read_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if version >= 2:
@@ -154,7 +154,7 @@ def _decode_alter_replica_log_dir(content: bytes, at: i64, version: i64) -> tupl
     path, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     count, at = read_compact_count(content, at, 2) if version >= 2 else read_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_alter_replica_log_dir_topic(content, at, version)
         topics.append(topics_item)
     if version >= 2:
@@ -186,7 +186,7 @@ def _decode_alter_replica_log_dirs_request(
     dirs: list[AlterReplicaLogDir]
     count, at = read_compact_count(content, at, 2) if version >= 2 else read_count(content, at, 2)
     dirs = []
-    for _ in range(count):
+    for _nth in range(count):
         dirs_item, at = _decode_alter_replica_log_dir(content, at, version)
         dirs.append(dirs_item)
     if version >= 2:
@@ -256,7 +256,7 @@ def _decode_alter_replica_log_dir_topic_result(
     topic_name, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     count, at = read_compact_count(content, at, 6) if version >= 2 else read_count(content, at, 6)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_alter_replica_log_dir_partition_result(content, at, version)
         partitions.append(partitions_item)
     if version >= 2:
@@ -292,7 +292,7 @@ def _decode_alter_replica_log_dirs_response(
     at += 4
     count, at = read_compact_count(content, at, 2) if version >= 2 else read_count(content, at, 2)
     results = []
-    for _ in range(count):
+    for _nth in range(count):
         results_item, at = _decode_alter_replica_log_dir_topic_result(content, at, version)
         results.append(results_item)
     if version >= 2:

@@ -170,7 +170,7 @@ def _decode_alter_share_group_offsets_request_topic(
     topic_name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 12)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_alter_share_group_offsets_request_partition(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -197,7 +197,7 @@ def _decode_alter_share_group_offsets_request(
     group_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_alter_share_group_offsets_request_topic(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:
@@ -266,7 +266,7 @@ def _decode_alter_share_group_offsets_response_topic(
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 7)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_alter_share_group_offsets_response_partition(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -299,7 +299,7 @@ def _decode_alter_share_group_offsets_response(
     error_message, at = read_compact_nullable_string(content, at)
     count, at = read_compact_count(content, at, 18)
     responses = []
-    for _ in range(count):
+    for _nth in range(count):
         responses_item, at = _decode_alter_share_group_offsets_response_topic(content, at, version)
         responses.append(responses_item)
     if content[at] == 0:

@@ -171,12 +171,12 @@ def _decode_alter_user_scram_credentials_request(
     upsertions: list[ScramCredentialUpsertion]
     count, at = read_compact_count(content, at, 2)
     deletions = []
-    for _ in range(count):
+    for _nth in range(count):
         deletions_item, at = _decode_scram_credential_deletion(content, at, version)
         deletions.append(deletions_item)
     count, at = read_compact_count(content, at, 8)
     upsertions = []
-    for _ in range(count):
+    for _nth in range(count):
         upsertions_item, at = _decode_scram_credential_upsertion(content, at, version)
         upsertions.append(upsertions_item)
     if content[at] == 0:
@@ -245,7 +245,7 @@ def _decode_alter_user_scram_credentials_response(
     at += 4
     count, at = read_compact_count(content, at, 4)
     results = []
-    for _ in range(count):
+    for _nth in range(count):
         results_item, at = _decode_alter_user_scram_credentials_result(content, at, version)
         results.append(results_item)
     if content[at] == 0:

@@ -250,7 +250,7 @@ def _decode_api_versions_response(content: bytes, at: i64, version: i64) -> tupl
     at += 2
     count, at = read_compact_count(content, at, 6) if version >= 3 else read_count(content, at, 6)
     api_keys = []
-    for _ in range(count):
+    for _nth in range(count):
         api_keys_item, at = _decode_api_version(content, at, version)
         api_keys.append(api_keys_item)
     if version >= 1:
@@ -267,14 +267,14 @@ def _decode_api_versions_response(content: bytes, at: i64, version: i64) -> tupl
             at += 1
         else:
             tags, at = read_uvarint(content, at)
-            for _ in range(tags):
+            for _nth in range(tags):
                 tag, at = read_uvarint(content, at)
                 size, at = read_uvarint(content, at)
                 end = tag_end(content, at, size)
                 if tag == 0:
                     count, at = read_compact_count(content, at, 5)
                     supported_features = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         supported_features_item, at = _decode_supported_feature_key(content, at, version)
                         supported_features.append(supported_features_item)
                     if at != end:
@@ -287,7 +287,7 @@ def _decode_api_versions_response(content: bytes, at: i64, version: i64) -> tupl
                 elif tag == 2:
                     count, at = read_compact_count(content, at, 5)
                     finalized_features = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         finalized_features_item, at = _decode_finalized_feature_key(content, at, version)
                         finalized_features.append(finalized_features_item)
                     if at != end:

@@ -179,7 +179,7 @@ def _decode_topic_data(content: bytes, at: i64, version: i64) -> tuple[TopicData
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_data(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -203,7 +203,7 @@ def _decode_directory_data(content: bytes, at: i64, version: i64) -> tuple[Direc
     id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 17)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_topic_data(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:
@@ -231,7 +231,7 @@ def _decode_assign_replicas_to_dirs_request(
     at += 8
     count, at = read_compact_count(content, at, 17)
     directories = []
-    for _ in range(count):
+    for _nth in range(count):
         directories_item, at = _decode_directory_data(content, at, version)
         directories.append(directories_item)
     if content[at] == 0:
@@ -293,7 +293,7 @@ def _decode_response_topic_data(content: bytes, at: i64, version: i64) -> tuple[
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 6)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_response_partition_data(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -319,7 +319,7 @@ def _decode_response_directory_data(
     id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 17)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_response_topic_data(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:
@@ -347,7 +347,7 @@ def _decode_assign_replicas_to_dirs_response(
     at += 2
     count, at = read_compact_count(content, at, 17)
     directories = []
-    for _ in range(count):
+    for _nth in range(count):
         directories_item, at = _decode_response_directory_data(content, at, version)
         directories.append(directories_item)
     if content[at] == 0:

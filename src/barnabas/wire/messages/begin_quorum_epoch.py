@@ -225,7 +225,7 @@ def _decode_topic_data(content: bytes, at: i64, version: i64) -> tuple[TopicData
     topic_name, at = read_compact_string(content, at) if version >= 1 else read_string(content, at)
     count, at = read_compact_count(content, at, 12) if version >= 1 else read_count(content, at, 12)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_data(content, at, version)
         partitions.append(partitions_item)
     if version >= 1:
@@ -286,13 +286,13 @@ def _decode_begin_quorum_epoch_request(
         voter_id = -1
     count, at = read_compact_count(content, at, 2) if version >= 1 else read_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_topic_data(content, at, version)
         topics.append(topics_item)
     if version >= 1:
         count, at = read_compact_count(content, at, 4)
         leader_endpoints = []
-        for _ in range(count):
+        for _nth in range(count):
             leader_endpoints_item, at = _decode_leader_endpoint(content, at, version)
             leader_endpoints.append(leader_endpoints_item)
     else:
@@ -374,7 +374,7 @@ def _decode_response_topic_data(content: bytes, at: i64, version: i64) -> tuple[
     topic_name, at = read_compact_string(content, at) if version >= 1 else read_string(content, at)
     count, at = read_compact_count(content, at, 14) if version >= 1 else read_count(content, at, 14)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_response_partition_data(content, at, version)
         partitions.append(partitions_item)
     if version >= 1:
@@ -429,7 +429,7 @@ def _decode_begin_quorum_epoch_response(
     at += 2
     count, at = read_compact_count(content, at, 2) if version >= 1 else read_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_response_topic_data(content, at, version)
         topics.append(topics_item)
     node_endpoints = []
@@ -438,14 +438,14 @@ def _decode_begin_quorum_epoch_response(
             at += 1
         else:
             tags, at = read_uvarint(content, at)
-            for _ in range(tags):
+            for _nth in range(tags):
                 tag, at = read_uvarint(content, at)
                 size, at = read_uvarint(content, at)
                 end = tag_end(content, at, size)
                 if tag == 0:
                     count, at = read_compact_count(content, at, 7)
                     node_endpoints = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         node_endpoints_item, at = _decode_node_endpoint(content, at, version)
                         node_endpoints.append(node_endpoints_item)
                     if at != end:

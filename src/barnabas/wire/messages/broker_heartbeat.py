@@ -113,14 +113,14 @@ def _decode_broker_heartbeat_request(
         at += 1
     else:
         tags, at = read_uvarint(content, at)
-        for _ in range(tags):
+        for _nth in range(tags):
             tag, at = read_uvarint(content, at)
             size, at = read_uvarint(content, at)
             end = tag_end(content, at, size)
             if tag == 0 and version >= 1:
                 count, at = read_compact_count(content, at, 16)
                 offline_log_dirs = []
-                for _ in range(count):
+                for _nth in range(count):
                     offline_log_dirs_item, at = read_uuid(content, at)
                     offline_log_dirs.append(offline_log_dirs_item)
                 if at != end:
@@ -131,7 +131,7 @@ def _decode_broker_heartbeat_request(
                     cordoned_log_dirs = None
                 else:
                     cordoned_log_dirs = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         cordoned_log_dirs_item, at = read_uuid(content, at)
                         cordoned_log_dirs.append(cordoned_log_dirs_item)
                 if at != end:

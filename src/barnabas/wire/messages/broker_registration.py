@@ -190,12 +190,12 @@ def _decode_broker_registration_request(
     incarnation_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 6)
     listeners = []
-    for _ in range(count):
+    for _nth in range(count):
         listeners_item, at = _decode_listener(content, at, version)
         listeners.append(listeners_item)
     count, at = read_compact_count(content, at, 5)
     features = []
-    for _ in range(count):
+    for _nth in range(count):
         features_item, at = _decode_feature(content, at, version)
         features.append(features_item)
     rack, at = read_compact_nullable_string(content, at)
@@ -207,7 +207,7 @@ def _decode_broker_registration_request(
     if version >= 2:
         count, at = read_compact_count(content, at, 16)
         log_dirs = []
-        for _ in range(count):
+        for _nth in range(count):
             log_dirs_item, at = read_uuid(content, at)
             log_dirs.append(log_dirs_item)
     else:

@@ -148,7 +148,7 @@ def _decode_topic_partitions(content: bytes, at: i64, version: i64) -> tuple[Top
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -188,7 +188,7 @@ def _decode_consumer_group_heartbeat_request(
         subscribed_topic_names = None
     else:
         subscribed_topic_names = []
-        for _ in range(count):
+        for _nth in range(count):
             subscribed_topic_names_item, at = read_compact_string(content, at)
             subscribed_topic_names.append(subscribed_topic_names_item)
     if version >= 1:
@@ -201,7 +201,7 @@ def _decode_consumer_group_heartbeat_request(
         topic_partitions = None
     else:
         topic_partitions = []
-        for _ in range(count):
+        for _nth in range(count):
             topic_partitions_item, at = _decode_topic_partitions(content, at, version)
             topic_partitions.append(topic_partitions_item)
     if content[at] == 0:
@@ -274,7 +274,7 @@ def _decode_response_topic_partitions(
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -296,7 +296,7 @@ def _decode_assignment(content: bytes, at: i64, version: i64) -> tuple[Assignmen
     topic_partitions: list[ResponseTopicPartitions]
     count, at = read_compact_count(content, at, 17)
     topic_partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         topic_partitions_item, at = _decode_response_topic_partitions(content, at, version)
         topic_partitions.append(topic_partitions_item)
     if content[at] == 0:

@@ -169,12 +169,12 @@ def _decode_controller_registration_request(
     at += 1
     count, at = read_compact_count(content, at, 6)
     listeners = []
-    for _ in range(count):
+    for _nth in range(count):
         listeners_item, at = _decode_listener(content, at, version)
         listeners.append(listeners_item)
     count, at = read_compact_count(content, at, 5)
     features = []
-    for _ in range(count):
+    for _nth in range(count):
         features_item, at = _decode_feature(content, at, version)
         features.append(features_item)
     if content[at] == 0:

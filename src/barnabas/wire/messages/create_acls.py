@@ -151,7 +151,7 @@ def _decode_create_acls_request(content: bytes, at: i64, version: i64) -> tuple[
     creations: list[AclCreation]
     count, at = read_compact_count(content, at, 7) if version >= 2 else read_count(content, at, 7)
     creations = []
-    for _ in range(count):
+    for _nth in range(count):
         creations_item, at = _decode_acl_creation(content, at, version)
         creations.append(creations_item)
     if version >= 2:
@@ -219,7 +219,7 @@ def _decode_create_acls_response(content: bytes, at: i64, version: i64) -> tuple
     at += 4
     count, at = read_compact_count(content, at, 3) if version >= 2 else read_count(content, at, 3)
     results = []
-    for _ in range(count):
+    for _nth in range(count):
         results_item, at = _decode_acl_creation_result(content, at, version)
         results.append(results_item)
     if version >= 2:

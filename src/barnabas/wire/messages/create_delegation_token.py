@@ -161,7 +161,7 @@ def _decode_create_delegation_token_request(
         owner_principal_name = ""
     count, at = read_compact_count(content, at, 2) if version >= 2 else read_count(content, at, 2)
     renewers = []
-    for _ in range(count):
+    for _nth in range(count):
         renewers_item, at = _decode_creatable_renewers(content, at, version)
         renewers.append(renewers_item)
     max_lifetime_ms = read_i64_be(content, at)

@@ -121,7 +121,7 @@ def _decode_create_partitions_assignment(
     broker_ids: list[int]
     count, at = read_compact_count(content, at, 4) if version >= 2 else read_count(content, at, 4)
     broker_ids = []
-    for _ in range(count):
+    for _nth in range(count):
         broker_ids.append(read_i32_be(content, at))
         at += 4
     if version >= 2:
@@ -159,7 +159,7 @@ def _decode_create_partitions_topic(
         assignments = None
     else:
         assignments = []
-        for _ in range(count):
+        for _nth in range(count):
             assignments_item, at = _decode_create_partitions_assignment(content, at, version)
             assignments.append(assignments_item)
     if version >= 2:
@@ -198,7 +198,7 @@ def _decode_create_partitions_request(
     topics: list[CreatePartitionsTopic]
     count, at = read_compact_count(content, at, 6) if version >= 2 else read_count(content, at, 6)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_create_partitions_topic(content, at, version)
         topics.append(topics_item)
     timeout_ms = read_i32_be(content, at)
@@ -283,7 +283,7 @@ def _decode_create_partitions_response(
     at += 4
     count, at = read_compact_count(content, at, 4) if version >= 2 else read_count(content, at, 4)
     results = []
-    for _ in range(count):
+    for _nth in range(count):
         results_item, at = _decode_create_partitions_topic_result(content, at, version)
         results.append(results_item)
     if version >= 2:

@@ -197,7 +197,7 @@ def _decode_creatable_replica_assignment(
     at += 4
     count, at = read_compact_count(content, at, 4) if version >= 5 else read_count(content, at, 4)
     broker_ids = []
-    for _ in range(count):
+    for _nth in range(count):
         broker_ids.append(read_i32_be(content, at))
         at += 4
     if version >= 5:
@@ -259,12 +259,12 @@ def _decode_creatable_topic(content: bytes, at: i64, version: i64) -> tuple[Crea
     at += 2
     count, at = read_compact_count(content, at, 5) if version >= 5 else read_count(content, at, 5)
     assignments = []
-    for _ in range(count):
+    for _nth in range(count):
         assignments_item, at = _decode_creatable_replica_assignment(content, at, version)
         assignments.append(assignments_item)
     count, at = read_compact_count(content, at, 2) if version >= 5 else read_count(content, at, 2)
     configs = []
-    for _ in range(count):
+    for _nth in range(count):
         configs_item, at = _decode_creatable_topic_config(content, at, version)
         configs.append(configs_item)
     if version >= 5:
@@ -302,7 +302,7 @@ def _decode_create_topics_request(content: bytes, at: i64, version: i64) -> tupl
     topics: list[CreatableTopic]
     count, at = read_compact_count(content, at, 9) if version >= 5 else read_count(content, at, 9)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_creatable_topic(content, at, version)
         topics.append(topics_item)
     timeout_ms = read_i32_be(content, at)
@@ -404,7 +404,7 @@ def _decode_creatable_topic_result(content: bytes, at: i64, version: i64) -> tup
             configs = None
         else:
             configs = []
-            for _ in range(count):
+            for _nth in range(count):
                 configs_item, at = _decode_creatable_topic_configs(content, at, version)
                 configs.append(configs_item)
     else:
@@ -414,7 +414,7 @@ def _decode_creatable_topic_result(content: bytes, at: i64, version: i64) -> tup
             at += 1
         else:
             tags, at = read_uvarint(content, at)
-            for _ in range(tags):
+            for _nth in range(tags):
                 tag, at = read_uvarint(content, at)
                 size, at = read_uvarint(content, at)
                 end = tag_end(content, at, size)
@@ -476,7 +476,7 @@ def _decode_create_topics_response(content: bytes, at: i64, version: i64) -> tup
     at += 4
     count, at = read_compact_count(content, at, 4) if version >= 5 else read_count(content, at, 4)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_creatable_topic_result(content, at, version)
         topics.append(topics_item)
     if version >= 5:

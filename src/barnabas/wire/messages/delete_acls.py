@@ -205,7 +205,7 @@ def _decode_delete_acls_request(content: bytes, at: i64, version: i64) -> tuple[
     filters: list[DeleteAclsFilter]
     count, at = read_compact_count(content, at, 7) if version >= 2 else read_count(content, at, 7)
     filters = []
-    for _ in range(count):
+    for _nth in range(count):
         filters_item, at = _decode_delete_acls_filter(content, at, version)
         filters.append(filters_item)
     if version >= 2:
@@ -318,7 +318,7 @@ def _decode_delete_acls_filter_result(
     )
     count, at = read_compact_count(content, at, 10) if version >= 2 else read_count(content, at, 10)
     matching_acls = []
-    for _ in range(count):
+    for _nth in range(count):
         matching_acls_item, at = _decode_delete_acls_matching_acl(content, at, version)
         matching_acls.append(matching_acls_item)
     if version >= 2:
@@ -351,7 +351,7 @@ def _decode_delete_acls_response(content: bytes, at: i64, version: i64) -> tuple
     at += 4
     count, at = read_compact_count(content, at, 4) if version >= 2 else read_count(content, at, 4)
     filter_results = []
-    for _ in range(count):
+    for _nth in range(count):
         filter_results_item, at = _decode_delete_acls_filter_result(content, at, version)
         filter_results.append(filter_results_item)
     if version >= 2:

@@ -73,7 +73,7 @@ def _decode_delete_groups_request(content: bytes, at: i64, version: i64) -> tupl
     groups_names: list[str]
     count, at = read_compact_count(content, at, 1) if version >= 2 else read_count(content, at, 1)
     groups_names = []
-    for _ in range(count):
+    for _nth in range(count):
         groups_names_item, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
         groups_names.append(groups_names_item)
     if version >= 2:
@@ -141,7 +141,7 @@ def _decode_delete_groups_response(content: bytes, at: i64, version: i64) -> tup
     at += 4
     count, at = read_compact_count(content, at, 3) if version >= 2 else read_count(content, at, 3)
     results = []
-    for _ in range(count):
+    for _nth in range(count):
         results_item, at = _decode_deletable_group_result(content, at, version)
         results.append(results_item)
     if version >= 2:

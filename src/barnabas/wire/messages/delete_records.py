@@ -159,7 +159,7 @@ def _decode_delete_records_topic(content: bytes, at: i64, version: i64) -> tuple
     name, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     count, at = read_compact_count(content, at, 12) if version >= 2 else read_count(content, at, 12)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_delete_records_partition(content, at, version)
         partitions.append(partitions_item)
     if version >= 2:
@@ -189,7 +189,7 @@ def _decode_delete_records_request(content: bytes, at: i64, version: i64) -> tup
     topics: list[DeleteRecordsTopic]
     count, at = read_compact_count(content, at, 2) if version >= 2 else read_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_delete_records_topic(content, at, version)
         topics.append(topics_item)
     timeout_ms = read_i32_be(content, at)
@@ -263,7 +263,7 @@ def _decode_delete_records_topic_result(
     name, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     count, at = read_compact_count(content, at, 14) if version >= 2 else read_count(content, at, 14)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_delete_records_partition_result(content, at, version)
         partitions.append(partitions_item)
     if version >= 2:
@@ -297,7 +297,7 @@ def _decode_delete_records_response(
     at += 4
     count, at = read_compact_count(content, at, 2) if version >= 2 else read_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_delete_records_topic_result(content, at, version)
         topics.append(topics_item)
     if version >= 2:

@@ -122,7 +122,7 @@ def _decode_delete_share_group_offsets_request(
     group_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 1)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_delete_share_group_offsets_request_topic(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:
@@ -196,7 +196,7 @@ def _decode_delete_share_group_offsets_response(
     error_message, at = read_compact_nullable_string(content, at)
     count, at = read_compact_count(content, at, 20)
     responses = []
-    for _ in range(count):
+    for _nth in range(count):
         responses_item, at = _decode_delete_share_group_offsets_response_topic(content, at, version)
         responses.append(responses_item)
     if content[at] == 0:

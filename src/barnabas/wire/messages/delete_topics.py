@@ -128,7 +128,7 @@ def _decode_delete_topics_request(content: bytes, at: i64, version: i64) -> tupl
     if version >= 6:
         count, at = read_compact_count(content, at, 17)
         topics = []
-        for _ in range(count):
+        for _nth in range(count):
             topics_item, at = _decode_delete_topic_state(content, at, version)
             topics.append(topics_item)
     else:
@@ -136,7 +136,7 @@ def _decode_delete_topics_request(content: bytes, at: i64, version: i64) -> tupl
     if version <= 5:
         count, at = read_compact_count(content, at, 1) if version >= 4 else read_count(content, at, 1)
         topic_names = []
-        for _ in range(count):
+        for _nth in range(count):
             topic_names_item, at = (
                 read_compact_string(content, at) if version >= 4 else read_string(content, at)
             )
@@ -239,7 +239,7 @@ def _decode_delete_topics_response(content: bytes, at: i64, version: i64) -> tup
     at += 4
     count, at = read_compact_count(content, at, 3) if version >= 4 else read_count(content, at, 3)
     responses = []
-    for _ in range(count):
+    for _nth in range(count):
         responses_item, at = _decode_deletable_topic_result(content, at, version)
         responses.append(responses_item)
     if version >= 4:

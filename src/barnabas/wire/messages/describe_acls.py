@@ -238,7 +238,7 @@ def _decode_describe_acls_resource(content: bytes, at: i64, version: i64) -> tup
     at += 1
     count, at = read_compact_count(content, at, 4) if version >= 2 else read_count(content, at, 4)
     acls = []
-    for _ in range(count):
+    for _nth in range(count):
         acls_item, at = _decode_acl_description(content, at, version)
         acls.append(acls_item)
     if version >= 2:
@@ -278,7 +278,7 @@ def _decode_describe_acls_response(content: bytes, at: i64, version: i64) -> tup
     )
     count, at = read_compact_count(content, at, 4) if version >= 2 else read_count(content, at, 4)
     resources = []
-    for _ in range(count):
+    for _nth in range(count):
         resources_item, at = _decode_describe_acls_resource(content, at, version)
         resources.append(resources_item)
     if version >= 2:

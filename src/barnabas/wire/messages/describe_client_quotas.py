@@ -180,7 +180,7 @@ def _decode_describe_client_quotas_request(
     components: list[ComponentData]
     count, at = read_compact_count(content, at, 3) if version >= 1 else read_count(content, at, 3)
     components = []
-    for _ in range(count):
+    for _nth in range(count):
         components_item, at = _decode_component_data(content, at, version)
         components.append(components_item)
     strict = content[at] != 0
@@ -276,12 +276,12 @@ def _decode_entry_data(content: bytes, at: i64, version: i64) -> tuple[EntryData
     values: list[ValueData]
     count, at = read_compact_count(content, at, 2) if version >= 1 else read_count(content, at, 2)
     entity = []
-    for _ in range(count):
+    for _nth in range(count):
         entity_item, at = _decode_entity_data(content, at, version)
         entity.append(entity_item)
     count, at = read_compact_count(content, at, 9) if version >= 1 else read_count(content, at, 9)
     values = []
-    for _ in range(count):
+    for _nth in range(count):
         values_item, at = _decode_value_data(content, at, version)
         values.append(values_item)
     if version >= 1:
@@ -328,7 +328,7 @@ def _decode_describe_client_quotas_response(
         entries = None
     else:
         entries = []
-        for _ in range(count):
+        for _nth in range(count):
             entries_item, at = _decode_entry_data(content, at, version)
             entries.append(entries_item)
     if version >= 1:

@@ -209,7 +209,7 @@ def _decode_describe_cluster_response(
     at += 4
     count, at = read_compact_count(content, at, 10)
     brokers = []
-    for _ in range(count):
+    for _nth in range(count):
         brokers_item, at = _decode_describe_cluster_broker(content, at, version)
         brokers.append(brokers_item)
     cluster_authorized_operations = read_i32_be(content, at)

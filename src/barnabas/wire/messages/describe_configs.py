@@ -179,7 +179,7 @@ def _decode_describe_configs_resource(
         configuration_keys = None
     else:
         configuration_keys = []
-        for _ in range(count):
+        for _nth in range(count):
             configuration_keys_item, at = (
                 read_compact_string(content, at) if version >= 4 else read_string(content, at)
             )
@@ -223,7 +223,7 @@ def _decode_describe_configs_request_in_steps(
     resources: list[DescribeConfigsResource]
     count, at = read_compact_count(content, at, 3) if version >= 4 else read_count(content, at, 3)
     resources = []
-    for _ in range(count):
+    for _nth in range(count):
         resources_item, at = _decode_describe_configs_resource(content, at, version)
         resources.append(resources_item)
         yield
@@ -330,7 +330,7 @@ def _decode_describe_configs_resource_result(
     at += 1
     count, at = read_compact_count(content, at, 3) if version >= 4 else read_count(content, at, 3)
     synonyms = []
-    for _ in range(count):
+    for _nth in range(count):
         synonyms_item, at = _decode_describe_configs_synonym(content, at, version)
         synonyms.append(synonyms_item)
     if version >= 3:
@@ -400,7 +400,7 @@ def _decode_describe_configs_result(
     resource_name, at = read_compact_string(content, at) if version >= 4 else read_string(content, at)
     count, at = read_compact_count(content, at, 6) if version >= 4 else read_count(content, at, 6)
     configs = []
-    for _ in range(count):
+    for _nth in range(count):
         configs_item, at = _decode_describe_configs_resource_result(content, at, version)
         configs.append(configs_item)
     if version >= 4:
@@ -443,7 +443,7 @@ def _decode_describe_configs_response(
     at += 4
     count, at = read_compact_count(content, at, 6) if version >= 4 else read_count(content, at, 6)
     results = []
-    for _ in range(count):
+    for _nth in range(count):
         results_item, at = _decode_describe_configs_result(content, at, version)
         results.append(results_item)
     if version >= 4:

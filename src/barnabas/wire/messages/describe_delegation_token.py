@@ -181,7 +181,7 @@ def _decode_describe_delegation_token_request(
         owners = None
     else:
         owners = []
-        for _ in range(count):
+        for _nth in range(count):
             owners_item, at = _decode_describe_delegation_token_owner(content, at, version)
             owners.append(owners_item)
     if version >= 2:
@@ -278,7 +278,7 @@ def _decode_described_delegation_token(
     hmac, at = read_compact_bytes(content, at) if version >= 2 else read_bytes(content, at)
     count, at = read_compact_count(content, at, 2) if version >= 2 else read_count(content, at, 2)
     renewers = []
-    for _ in range(count):
+    for _nth in range(count):
         renewers_item, at = _decode_described_delegation_token_renewer(content, at, version)
         renewers.append(renewers_item)
     if version >= 2:
@@ -346,7 +346,7 @@ def _decode_describe_delegation_token_response(
     at += 2
     count, at = read_compact_count(content, at, 29) if version >= 2 else read_count(content, at, 29)
     tokens = []
-    for _ in range(count):
+    for _nth in range(count):
         tokens_item, at = _decode_described_delegation_token(content, at, version)
         tokens.append(tokens_item)
     throttle_time_ms = read_i32_be(content, at)

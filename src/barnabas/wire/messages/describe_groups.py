@@ -131,7 +131,7 @@ def _decode_describe_groups_request(
     groups: list[str]
     count, at = read_compact_count(content, at, 1) if version >= 5 else read_count(content, at, 1)
     groups = []
-    for _ in range(count):
+    for _nth in range(count):
         groups_item, at = read_compact_string(content, at) if version >= 5 else read_string(content, at)
         groups.append(groups_item)
     if version >= 3:
@@ -248,7 +248,7 @@ def _decode_described_group(content: bytes, at: i64, version: i64) -> tuple[Desc
     protocol_data, at = read_compact_string(content, at) if version >= 5 else read_string(content, at)
     count, at = read_compact_count(content, at, 5) if version >= 5 else read_count(content, at, 5)
     members = []
-    for _ in range(count):
+    for _nth in range(count):
         members_item, at = _decode_described_group_member(content, at, version)
         members.append(members_item)
     if version >= 3:
@@ -320,7 +320,7 @@ def _decode_describe_groups_response(
         throttle_time_ms = 0
     count, at = read_compact_count(content, at, 7) if version >= 5 else read_count(content, at, 7)
     groups = []
-    for _ in range(count):
+    for _nth in range(count):
         groups_item, at = _decode_described_group(content, at, version)
         groups.append(groups_item)
     if version >= 5:

@@ -156,7 +156,7 @@ def _decode_describable_log_dir_topic(
     topic, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     count, at = read_compact_count(content, at, 4) if version >= 2 else read_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if version >= 2:
@@ -193,7 +193,7 @@ def _decode_describe_log_dirs_request_in_steps(
         topics = None
     else:
         topics = []
-        for _ in range(count):
+        for _nth in range(count):
             topics_item, at = _decode_describable_log_dir_topic(content, at, version)
             topics.append(topics_item)
             yield
@@ -279,7 +279,7 @@ def _decode_describe_log_dirs_topic(
     name, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     count, at = read_compact_count(content, at, 21) if version >= 2 else read_count(content, at, 21)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_describe_log_dirs_partition(content, at, version)
         partitions.append(partitions_item)
     if version >= 2:
@@ -317,7 +317,7 @@ def _decode_describe_log_dirs_result(
     log_dir, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     count, at = read_compact_count(content, at, 2) if version >= 2 else read_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_describe_log_dirs_topic(content, at, version)
         topics.append(topics_item)
     if version >= 4:
@@ -381,7 +381,7 @@ def _decode_describe_log_dirs_response(
         error_code = 0
     count, at = read_compact_count(content, at, 4) if version >= 2 else read_count(content, at, 4)
     results = []
-    for _ in range(count):
+    for _nth in range(count):
         results_item, at = _decode_describe_log_dirs_result(content, at, version)
         results.append(results_item)
     if version >= 2:

@@ -143,7 +143,7 @@ def _decode_topic_request(content: bytes, at: i64, version: i64) -> tuple[TopicR
     name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
     partition_indexes = []
-    for _ in range(count):
+    for _nth in range(count):
         partition_indexes.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -167,7 +167,7 @@ def _decode_describe_producers_request(
     topics: list[TopicRequest]
     count, at = read_compact_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_topic_request(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:
@@ -246,7 +246,7 @@ def _decode_partition_response(content: bytes, at: i64, version: i64) -> tuple[P
     error_message, at = read_compact_nullable_string(content, at)
     count, at = read_compact_count(content, at, 36)
     active_producers = []
-    for _ in range(count):
+    for _nth in range(count):
         active_producers_item, at = _decode_producer_state(content, at, version)
         active_producers.append(active_producers_item)
     if content[at] == 0:
@@ -271,7 +271,7 @@ def _decode_topic_response(content: bytes, at: i64, version: i64) -> tuple[Topic
     name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 8)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_response(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -297,7 +297,7 @@ def _decode_describe_producers_response(
     at += 4
     count, at = read_compact_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_topic_response(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:

@@ -222,7 +222,7 @@ def _decode_topic_data(content: bytes, at: i64, version: i64) -> tuple[TopicData
     topic_name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_data(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -246,7 +246,7 @@ def _decode_describe_quorum_request(
     topics: list[TopicData]
     count, at = read_compact_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_topic_data(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:
@@ -343,12 +343,12 @@ def _decode_response_partition_data(
     at += 8
     count, at = read_compact_count(content, at, 12)
     current_voters = []
-    for _ in range(count):
+    for _nth in range(count):
         current_voters_item, at = _decode_replica_state(content, at, version)
         current_voters.append(current_voters_item)
     count, at = read_compact_count(content, at, 12)
     observers = []
-    for _ in range(count):
+    for _nth in range(count):
         observers_item, at = _decode_replica_state(content, at, version)
         observers.append(observers_item)
     if content[at] == 0:
@@ -389,7 +389,7 @@ def _decode_response_topic_data(content: bytes, at: i64, version: i64) -> tuple[
     topic_name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 24)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_response_partition_data(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -432,7 +432,7 @@ def _decode_node(content: bytes, at: i64, version: i64) -> tuple[Node, i64]:
     at += 4
     count, at = read_compact_count(content, at, 4)
     listeners = []
-    for _ in range(count):
+    for _nth in range(count):
         listeners_item, at = _decode_listener(content, at, version)
         listeners.append(listeners_item)
     if content[at] == 0:
@@ -464,13 +464,13 @@ def _decode_describe_quorum_response(
         error_message = ""
     count, at = read_compact_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_response_topic_data(content, at, version)
         topics.append(topics_item)
     if version >= 2:
         count, at = read_compact_count(content, at, 5)
         nodes = []
-        for _ in range(count):
+        for _nth in range(count):
             nodes_item, at = _decode_node(content, at, version)
             nodes.append(nodes_item)
     else:

@@ -169,7 +169,7 @@ def _decode_describe_share_group_offsets_request_topic(
     topic_name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -199,7 +199,7 @@ def _decode_describe_share_group_offsets_request_group(
         topics = None
     else:
         topics = []
-        for _ in range(count):
+        for _nth in range(count):
             topics_item, at = _decode_describe_share_group_offsets_request_topic(content, at, version)
             topics.append(topics_item)
     if content[at] == 0:
@@ -228,7 +228,7 @@ def _decode_describe_share_group_offsets_request(
     groups: list[DescribeShareGroupOffsetsRequestGroup]
     count, at = read_compact_count(content, at, 2)
     groups = []
-    for _ in range(count):
+    for _nth in range(count):
         groups_item, at = _decode_describe_share_group_offsets_request_group(content, at, version)
         groups.append(groups_item)
     if content[at] == 0:
@@ -311,7 +311,7 @@ def _decode_describe_share_group_offsets_response_topic(
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 19)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_describe_share_group_offsets_response_partition(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -340,7 +340,7 @@ def _decode_describe_share_group_offsets_response_group(
     group_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 18)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_describe_share_group_offsets_response_topic(content, at, version)
         topics.append(topics_item)
     error_code = read_i16_be(content, at)
@@ -373,7 +373,7 @@ def _decode_describe_share_group_offsets_response(
     at += 4
     count, at = read_compact_count(content, at, 5)
     groups = []
-    for _ in range(count):
+    for _nth in range(count):
         groups_item, at = _decode_describe_share_group_offsets_response_group(content, at, version)
         groups.append(groups_item)
     if content[at] == 0:

@@ -211,7 +211,7 @@ def _decode_describe_topic_partitions_request(
     cursor: Cursor | None
     count, at = read_compact_count(content, at, 1)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_topic_request(content, at, version)
         topics.append(topics_item)
     response_partition_limit = read_i32_be(content, at)
@@ -276,12 +276,12 @@ def _decode_describe_topic_partitions_response_partition(
     at += 4
     count, at = read_compact_count(content, at, 4)
     replica_nodes = []
-    for _ in range(count):
+    for _nth in range(count):
         replica_nodes.append(read_i32_be(content, at))
         at += 4
     count, at = read_compact_count(content, at, 4)
     isr_nodes = []
-    for _ in range(count):
+    for _nth in range(count):
         isr_nodes.append(read_i32_be(content, at))
         at += 4
     count, at = read_compact_nullable_count(content, at, 4)
@@ -289,7 +289,7 @@ def _decode_describe_topic_partitions_response_partition(
         eligible_leader_replicas = None
     else:
         eligible_leader_replicas = []
-        for _ in range(count):
+        for _nth in range(count):
             eligible_leader_replicas.append(read_i32_be(content, at))
             at += 4
     count, at = read_compact_nullable_count(content, at, 4)
@@ -297,12 +297,12 @@ def _decode_describe_topic_partitions_response_partition(
         last_known_elr = None
     else:
         last_known_elr = []
-        for _ in range(count):
+        for _nth in range(count):
             last_known_elr.append(read_i32_be(content, at))
             at += 4
     count, at = read_compact_count(content, at, 4)
     offline_replicas = []
-    for _ in range(count):
+    for _nth in range(count):
         offline_replicas.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -367,7 +367,7 @@ def _decode_describe_topic_partitions_response_topic(
     at += 1
     count, at = read_compact_count(content, at, 19)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_describe_topic_partitions_response_partition(content, at, version)
         partitions.append(partitions_item)
     topic_authorized_operations = read_i32_be(content, at)
@@ -421,7 +421,7 @@ def _decode_describe_topic_partitions_response(
     at += 4
     count, at = read_compact_count(content, at, 25)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_describe_topic_partitions_response_topic(content, at, version)
         topics.append(topics_item)
     at += 1

@@ -112,7 +112,7 @@ def _decode_describe_transactions_request(
     transactional_ids: list[str]
     count, at = read_compact_count(content, at, 1)
     transactional_ids = []
-    for _ in range(count):
+    for _nth in range(count):
         transactional_ids_item, at = read_compact_string(content, at)
         transactional_ids.append(transactional_ids_item)
     if content[at] == 0:
@@ -151,7 +151,7 @@ def _decode_topic_data(content: bytes, at: i64, version: i64) -> tuple[TopicData
     topic, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -185,7 +185,7 @@ def _decode_transaction_state(content: bytes, at: i64, version: i64) -> tuple[Tr
     at += 2
     count, at = read_compact_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_topic_data(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:
@@ -226,7 +226,7 @@ def _decode_describe_transactions_response(
     at += 4
     count, at = read_compact_count(content, at, 27)
     transaction_states = []
-    for _ in range(count):
+    for _nth in range(count):
         transaction_states_item, at = _decode_transaction_state(content, at, version)
         transaction_states.append(transaction_states_item)
     if content[at] == 0:

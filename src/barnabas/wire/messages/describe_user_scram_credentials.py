@@ -131,7 +131,7 @@ def _decode_describe_user_scram_credentials_request(
         users = None
     else:
         users = []
-        for _ in range(count):
+        for _nth in range(count):
             users_item, at = _decode_user_name(content, at, version)
             users.append(users_item)
     if content[at] == 0:
@@ -197,7 +197,7 @@ def _decode_describe_user_scram_credentials_result(
     error_message, at = read_compact_nullable_string(content, at)
     count, at = read_compact_count(content, at, 5)
     credential_infos = []
-    for _ in range(count):
+    for _nth in range(count):
         credential_infos_item, at = _decode_credential_info(content, at, version)
         credential_infos.append(credential_infos_item)
     if content[at] == 0:
@@ -231,7 +231,7 @@ def _decode_describe_user_scram_credentials_response(
     error_message, at = read_compact_nullable_string(content, at)
     count, at = read_compact_count(content, at, 5)
     results = []
-    for _ in range(count):
+    for _nth in range(count):
         results_item, at = _decode_describe_user_scram_credentials_result(content, at, version)
         results.append(results_item)
     if content[at] == 0:

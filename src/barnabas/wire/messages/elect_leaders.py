@@ -126,7 +126,7 @@ def _decode_topic_partitions(content: bytes, at: i64, version: i64) -> tuple[Top
     topic, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     count, at = read_compact_count(content, at, 4) if version >= 2 else read_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if version >= 2:
@@ -166,7 +166,7 @@ def _decode_elect_leaders_request(content: bytes, at: i64, version: i64) -> tupl
         topic_partitions = None
     else:
         topic_partitions = []
-        for _ in range(count):
+        for _nth in range(count):
             topic_partitions_item, at = _decode_topic_partitions(content, at, version)
             topic_partitions.append(topic_partitions_item)
     timeout_ms = read_i32_be(content, at)
@@ -251,7 +251,7 @@ def _decode_replica_election_result(
     topic, at = read_compact_string(content, at) if version >= 2 else read_string(content, at)
     count, at = read_compact_count(content, at, 7) if version >= 2 else read_count(content, at, 7)
     partition_result = []
-    for _ in range(count):
+    for _nth in range(count):
         partition_result_item, at = _decode_partition_result(content, at, version)
         partition_result.append(partition_result_item)
     if version >= 2:
@@ -288,7 +288,7 @@ def _decode_elect_leaders_response(content: bytes, at: i64, version: i64) -> tup
         error_code = 0
     count, at = read_compact_count(content, at, 2) if version >= 2 else read_count(content, at, 2)
     replica_election_results = []
-    for _ in range(count):
+    for _nth in range(count):
         replica_election_results_item, at = _decode_replica_election_result(content, at, version)
         replica_election_results.append(replica_election_results_item)
     if version >= 2:

@@ -236,7 +236,7 @@ def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[Parti
     if version <= 0:
         count, at = read_count(content, at, 4)
         preferred_successors = []
-        for _ in range(count):
+        for _nth in range(count):
             preferred_successors.append(read_i32_be(content, at))
             at += 4
     else:
@@ -244,7 +244,7 @@ def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[Parti
     if version >= 1:
         count, at = read_compact_count(content, at, 20)
         preferred_candidates = []
-        for _ in range(count):
+        for _nth in range(count):
             preferred_candidates_item, at = _decode_replica_info(content, at, version)
             preferred_candidates.append(preferred_candidates_item)
     else:
@@ -280,7 +280,7 @@ def _decode_topic_data(content: bytes, at: i64, version: i64) -> tuple[TopicData
     topic_name, at = read_compact_string(content, at) if version >= 1 else read_string(content, at)
     count, at = read_compact_count(content, at, 12) if version >= 1 else read_count(content, at, 12)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_data(content, at, version)
         partitions.append(partitions_item)
     if version >= 1:
@@ -336,13 +336,13 @@ def _decode_end_quorum_epoch_request(
     )
     count, at = read_compact_count(content, at, 2) if version >= 1 else read_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_topic_data(content, at, version)
         topics.append(topics_item)
     if version >= 1:
         count, at = read_compact_count(content, at, 4)
         leader_endpoints = []
-        for _ in range(count):
+        for _nth in range(count):
             leader_endpoints_item, at = _decode_leader_endpoint(content, at, version)
             leader_endpoints.append(leader_endpoints_item)
     else:
@@ -422,7 +422,7 @@ def _decode_response_topic_data(content: bytes, at: i64, version: i64) -> tuple[
     topic_name, at = read_compact_string(content, at) if version >= 1 else read_string(content, at)
     count, at = read_compact_count(content, at, 14) if version >= 1 else read_count(content, at, 14)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_response_partition_data(content, at, version)
         partitions.append(partitions_item)
     if version >= 1:
@@ -477,7 +477,7 @@ def _decode_end_quorum_epoch_response(
     at += 2
     count, at = read_compact_count(content, at, 2) if version >= 1 else read_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_response_topic_data(content, at, version)
         topics.append(topics_item)
     node_endpoints = []
@@ -486,14 +486,14 @@ def _decode_end_quorum_epoch_response(
             at += 1
         else:
             tags, at = read_uvarint(content, at)
-            for _ in range(tags):
+            for _nth in range(tags):
                 tag, at = read_uvarint(content, at)
                 size, at = read_uvarint(content, at)
                 end = tag_end(content, at, size)
                 if tag == 0:
                     count, at = read_compact_count(content, at, 7)
                     node_endpoints = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         node_endpoints_item, at = _decode_node_endpoint(content, at, version)
                         node_endpoints.append(node_endpoints_item)
                     if at != end:

@@ -401,7 +401,7 @@ def _decode_fetch_partition(content: bytes, at: i64, version: i64) -> tuple[Fetc
             at += 1
         else:
             tags, at = read_uvarint(content, at)
-            for _ in range(tags):
+            for _nth in range(tags):
                 tag, at = read_uvarint(content, at)
                 size, at = read_uvarint(content, at)
                 end = tag_end(content, at, size)
@@ -469,7 +469,7 @@ def _decode_fetch_topic(content: bytes, at: i64, version: i64) -> tuple[FetchTop
         topic_id = ZERO_UUID
     count, at = read_compact_count(content, at, 16) if version >= 12 else read_count(content, at, 16)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_fetch_partition(content, at, version)
         partitions.append(partitions_item)
     if version >= 12:
@@ -511,7 +511,7 @@ def _decode_forgotten_topic(content: bytes, at: i64, version: i64) -> tuple[Forg
         topic_id = ZERO_UUID
     count, at = read_compact_count(content, at, 4) if version >= 12 else read_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if version >= 12:
@@ -572,13 +572,13 @@ def _decode_fetch_request(content: bytes, at: i64, version: i64) -> tuple[FetchR
         session_epoch = -1
     count, at = read_compact_count(content, at, 1) if version >= 12 else read_count(content, at, 1)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_fetch_topic(content, at, version)
         topics.append(topics_item)
     if version >= 7:
         count, at = read_compact_count(content, at, 1) if version >= 12 else read_count(content, at, 1)
         forgotten_topics_data = []
-        for _ in range(count):
+        for _nth in range(count):
             forgotten_topics_data_item, at = _decode_forgotten_topic(content, at, version)
             forgotten_topics_data.append(forgotten_topics_data_item)
     else:
@@ -592,7 +592,7 @@ def _decode_fetch_request(content: bytes, at: i64, version: i64) -> tuple[FetchR
             at += 1
         else:
             tags, at = read_uvarint(content, at)
-            for _ in range(tags):
+            for _nth in range(tags):
                 tag, at = read_uvarint(content, at)
                 size, at = read_uvarint(content, at)
                 end = tag_end(content, at, size)
@@ -793,7 +793,7 @@ def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[Parti
         aborted_transactions = None
     else:
         aborted_transactions = []
-        for _ in range(count):
+        for _nth in range(count):
             aborted_transactions_item, at = _decode_aborted_transaction(content, at, version)
             aborted_transactions.append(aborted_transactions_item)
     if version >= 11:
@@ -807,7 +807,7 @@ def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[Parti
             at += 1
         else:
             tags, at = read_uvarint(content, at)
-            for _ in range(tags):
+            for _nth in range(tags):
                 tag, at = read_uvarint(content, at)
                 size, at = read_uvarint(content, at)
                 end = tag_end(content, at, size)
@@ -909,7 +909,7 @@ def _decode_fetchable_topic_response(
         topic_id = ZERO_UUID
     count, at = read_compact_count(content, at, 24) if version >= 12 else read_count(content, at, 24)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_data(content, at, version)
         partitions.append(partitions_item)
     if version >= 12:
@@ -980,7 +980,7 @@ def _decode_fetch_response(content: bytes, at: i64, version: i64) -> tuple[Fetch
         session_id = 0
     count, at = read_compact_count(content, at, 1) if version >= 12 else read_count(content, at, 1)
     responses = []
-    for _ in range(count):
+    for _nth in range(count):
         responses_item, at = _decode_fetchable_topic_response(content, at, version)
         responses.append(responses_item)
     node_endpoints = []
@@ -989,14 +989,14 @@ def _decode_fetch_response(content: bytes, at: i64, version: i64) -> tuple[Fetch
             at += 1
         else:
             tags, at = read_uvarint(content, at)
-            for _ in range(tags):
+            for _nth in range(tags):
                 tag, at = read_uvarint(content, at)
                 size, at = read_uvarint(content, at)
                 end = tag_end(content, at, size)
                 if tag == 0 and version >= 16:
                     count, at = read_compact_count(content, at, 10)
                     node_endpoints = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         node_endpoints_item, at = _decode_node_endpoint(content, at, version)
                         node_endpoints.append(node_endpoints_item)
                     if at != end:

@@ -271,7 +271,7 @@ def _decode_partition_snapshot(content: bytes, at: i64, version: i64) -> tuple[P
         at += 1
     else:
         tags, at = read_uvarint(content, at)
-        for _ in range(tags):
+        for _nth in range(tags):
             tag, at = read_uvarint(content, at)
             size, at = read_uvarint(content, at)
             end = tag_end(content, at, size)
@@ -303,7 +303,7 @@ def _decode_topic_snapshot(content: bytes, at: i64, version: i64) -> tuple[Topic
     name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 17)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_snapshot(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -331,14 +331,14 @@ def _decode_fetch_snapshot_request(content: bytes, at: i64, version: i64) -> tup
     at += 4
     count, at = read_compact_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_topic_snapshot(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:
         at += 1
     else:
         tags, at = read_uvarint(content, at)
-        for _ in range(tags):
+        for _nth in range(tags):
             tag, at = read_uvarint(content, at)
             size, at = read_uvarint(content, at)
             end = tag_end(content, at, size)
@@ -437,7 +437,7 @@ def _decode_response_partition_snapshot(
         at += 1
     else:
         tags, at = read_uvarint(content, at)
-        for _ in range(tags):
+        for _nth in range(tags):
             tag, at = read_uvarint(content, at)
             size, at = read_uvarint(content, at)
             end = tag_end(content, at, size)
@@ -479,7 +479,7 @@ def _decode_response_topic_snapshot(
     name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 24)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_response_partition_snapshot(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -530,7 +530,7 @@ def _decode_fetch_snapshot_response(
     at += 2
     count, at = read_compact_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_response_topic_snapshot(content, at, version)
         topics.append(topics_item)
     node_endpoints = []
@@ -538,14 +538,14 @@ def _decode_fetch_snapshot_response(
         at += 1
     else:
         tags, at = read_uvarint(content, at)
-        for _ in range(tags):
+        for _nth in range(tags):
             tag, at = read_uvarint(content, at)
             size, at = read_uvarint(content, at)
             end = tag_end(content, at, size)
             if tag == 0 and version >= 1:
                 count, at = read_compact_count(content, at, 7)
                 node_endpoints = []
-                for _ in range(count):
+                for _nth in range(count):
                     node_endpoints_item, at = _decode_node_endpoint(content, at, version)
                     node_endpoints.append(node_endpoints_item)
                 if at != end:

@@ -122,7 +122,7 @@ def _decode_find_coordinator_request(
     if version >= 4:
         count, at = read_compact_count(content, at, 1)
         coordinator_keys = []
-        for _ in range(count):
+        for _nth in range(count):
             coordinator_keys_item, at = read_compact_string(content, at)
             coordinator_keys.append(coordinator_keys_item)
     else:
@@ -238,7 +238,7 @@ def _decode_find_coordinator_response(
     if version >= 4:
         count, at = read_compact_count(content, at, 13)
         coordinators = []
-        for _ in range(count):
+        for _nth in range(count):
             coordinators_item, at = _decode_coordinator(content, at, version)
             coordinators.append(coordinators_item)
     else:

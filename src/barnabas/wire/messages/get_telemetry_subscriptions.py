@@ -127,7 +127,7 @@ def _decode_get_telemetry_subscriptions_response(
     at += 4
     count, at = read_compact_count(content, at, 1)
     accepted_compression_types = []
-    for _ in range(count):
+    for _nth in range(count):
         accepted_compression_types.append(read_i8(content, at))
         at += 1
     push_interval_ms = read_i32_be(content, at)
@@ -138,7 +138,7 @@ def _decode_get_telemetry_subscriptions_response(
     at += 1
     count, at = read_compact_count(content, at, 1)
     requested_metrics = []
-    for _ in range(count):
+    for _nth in range(count):
         requested_metrics_item, at = read_compact_string(content, at)
         requested_metrics.append(requested_metrics_item)
     if content[at] == 0:

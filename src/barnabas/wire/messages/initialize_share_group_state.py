@@ -157,7 +157,7 @@ def _decode_initialize_state_data(content: bytes, at: i64, version: i64) -> tupl
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 16)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_data(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -182,7 +182,7 @@ def _decode_initialize_share_group_state_request(
     group_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 17)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_initialize_state_data(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:
@@ -246,7 +246,7 @@ def _decode_initialize_state_result(
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 7)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_result(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -270,7 +270,7 @@ def _decode_initialize_share_group_state_response(
     results: list[InitializeStateResult]
     count, at = read_compact_count(content, at, 17)
     results = []
-    for _ in range(count):
+    for _nth in range(count):
         results_item, at = _decode_initialize_state_result(content, at, version)
         results.append(results_item)
     if content[at] == 0:

@@ -186,7 +186,7 @@ def _decode_join_group_request(content: bytes, at: i64, version: i64) -> tuple[J
     protocol_type, at = read_compact_string(content, at) if version >= 6 else read_string(content, at)
     count, at = read_compact_count(content, at, 2) if version >= 6 else read_count(content, at, 2)
     protocols = []
-    for _ in range(count):
+    for _nth in range(count):
         protocols_item, at = _decode_join_group_request_protocol(content, at, version)
         protocols.append(protocols_item)
     if version >= 8:
@@ -329,7 +329,7 @@ def _decode_join_group_response(content: bytes, at: i64, version: i64) -> tuple[
     member_id, at = read_compact_string(content, at) if version >= 6 else read_string(content, at)
     count, at = read_compact_count(content, at, 2) if version >= 6 else read_count(content, at, 2)
     members = []
-    for _ in range(count):
+    for _nth in range(count):
         members_item, at = _decode_join_group_response_member(content, at, version)
         members.append(members_item)
     if version >= 6:

@@ -148,7 +148,7 @@ def _decode_leave_group_request(content: bytes, at: i64, version: i64) -> tuple[
     if version >= 3:
         count, at = read_compact_count(content, at, 2) if version >= 4 else read_count(content, at, 2)
         members = []
-        for _ in range(count):
+        for _nth in range(count):
             members_item, at = _decode_member_identity(content, at, version)
             members.append(members_item)
     else:
@@ -240,7 +240,7 @@ def _decode_leave_group_response(content: bytes, at: i64, version: i64) -> tuple
     if version >= 3:
         count, at = read_compact_count(content, at, 4) if version >= 4 else read_count(content, at, 4)
         members = []
-        for _ in range(count):
+        for _nth in range(count):
             members_item, at = _decode_member_response(content, at, version)
             members.append(members_item)
     else:

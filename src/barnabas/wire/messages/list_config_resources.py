@@ -77,7 +77,7 @@ def _decode_list_config_resources_request(
     if version >= 1:
         count, at = read_compact_count(content, at, 1)
         resource_types = []
-        for _ in range(count):
+        for _nth in range(count):
             resource_types.append(read_i8(content, at))
             at += 1
     else:
@@ -147,7 +147,7 @@ def _decode_list_config_resources_response(
     at += 2
     count, at = read_compact_count(content, at, 1)
     config_resources = []
-    for _ in range(count):
+    for _nth in range(count):
         config_resources_item, at = _decode_config_resource(content, at, version)
         config_resources.append(config_resources_item)
     if content[at] == 0:

@@ -89,7 +89,7 @@ def _decode_list_groups_request(content: bytes, at: i64, version: i64) -> tuple[
     if version >= 4:
         count, at = read_compact_count(content, at, 1)
         states_filter = []
-        for _ in range(count):
+        for _nth in range(count):
             states_filter_item, at = read_compact_string(content, at)
             states_filter.append(states_filter_item)
     else:
@@ -97,7 +97,7 @@ def _decode_list_groups_request(content: bytes, at: i64, version: i64) -> tuple[
     if version >= 5:
         count, at = read_compact_count(content, at, 1)
         types_filter = []
-        for _ in range(count):
+        for _nth in range(count):
             types_filter_item, at = read_compact_string(content, at)
             types_filter.append(types_filter_item)
     else:
@@ -189,7 +189,7 @@ def _decode_list_groups_response(content: bytes, at: i64, version: i64) -> tuple
     at += 2
     count, at = read_compact_count(content, at, 2) if version >= 3 else read_count(content, at, 2)
     groups = []
-    for _ in range(count):
+    for _nth in range(count):
         groups_item, at = _decode_listed_group(content, at, version)
         groups.append(groups_item)
     if version >= 3:

@@ -183,7 +183,7 @@ def _decode_list_offsets_topic(content: bytes, at: i64, version: i64) -> tuple[L
     name, at = read_compact_string(content, at) if version >= 6 else read_string(content, at)
     count, at = read_compact_count(content, at, 12) if version >= 6 else read_count(content, at, 12)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_list_offsets_partition(content, at, version)
         partitions.append(partitions_item)
     if version >= 6:
@@ -222,7 +222,7 @@ def _decode_list_offsets_request_in_steps(
         isolation_level = 0
     count, at = read_compact_count(content, at, 2) if version >= 6 else read_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_list_offsets_topic(content, at, version)
         topics.append(topics_item)
         yield
@@ -325,7 +325,7 @@ def _decode_list_offsets_topic_response(
     name, at = read_compact_string(content, at) if version >= 6 else read_string(content, at)
     count, at = read_compact_count(content, at, 22) if version >= 6 else read_count(content, at, 22)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_list_offsets_partition_response(content, at, version)
         partitions.append(partitions_item)
     if version >= 6:
@@ -363,7 +363,7 @@ def _decode_list_offsets_response(content: bytes, at: i64, version: i64) -> tupl
         throttle_time_ms = 0
     count, at = read_compact_count(content, at, 2) if version >= 6 else read_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_list_offsets_topic_response(content, at, version)
         topics.append(topics_item)
     if version >= 6:

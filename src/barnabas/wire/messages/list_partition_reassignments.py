@@ -122,7 +122,7 @@ def _decode_list_partition_reassignments_topics(
     name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
     partition_indexes = []
-    for _ in range(count):
+    for _nth in range(count):
         partition_indexes.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -153,7 +153,7 @@ def _decode_list_partition_reassignments_request(
         topics = None
     else:
         topics = []
-        for _ in range(count):
+        for _nth in range(count):
             topics_item, at = _decode_list_partition_reassignments_topics(content, at, version)
             topics.append(topics_item)
     if content[at] == 0:
@@ -201,17 +201,17 @@ def _decode_ongoing_partition_reassignment(
     at += 4
     count, at = read_compact_count(content, at, 4)
     replicas = []
-    for _ in range(count):
+    for _nth in range(count):
         replicas.append(read_i32_be(content, at))
         at += 4
     count, at = read_compact_count(content, at, 4)
     adding_replicas = []
-    for _ in range(count):
+    for _nth in range(count):
         adding_replicas.append(read_i32_be(content, at))
         at += 4
     count, at = read_compact_count(content, at, 4)
     removing_replicas = []
-    for _ in range(count):
+    for _nth in range(count):
         removing_replicas.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -244,7 +244,7 @@ def _decode_ongoing_topic_reassignment(
     name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 7)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_ongoing_partition_reassignment(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -274,7 +274,7 @@ def _decode_list_partition_reassignments_response(
     error_message, at = read_compact_nullable_string(content, at)
     count, at = read_compact_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_ongoing_topic_reassignment(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:

@@ -102,12 +102,12 @@ def _decode_list_transactions_request(
     transactional_id_pattern: str | None
     count, at = read_compact_count(content, at, 1)
     state_filters = []
-    for _ in range(count):
+    for _nth in range(count):
         state_filters_item, at = read_compact_string(content, at)
         state_filters.append(state_filters_item)
     count, at = read_compact_count(content, at, 8)
     producer_id_filters = []
-    for _ in range(count):
+    for _nth in range(count):
         producer_id_filters.append(read_i64_be(content, at))
         at += 8
     if version >= 1:
@@ -191,12 +191,12 @@ def _decode_list_transactions_response(
     at += 2
     count, at = read_compact_count(content, at, 1)
     unknown_state_filters = []
-    for _ in range(count):
+    for _nth in range(count):
         unknown_state_filters_item, at = read_compact_string(content, at)
         unknown_state_filters.append(unknown_state_filters_item)
     count, at = read_compact_count(content, at, 10)
     transaction_states = []
-    for _ in range(count):
+    for _nth in range(count):
         transaction_states_item, at = _decode_transaction_state(content, at, version)
         transaction_states.append(transaction_states_item)
     if content[at] == 0:

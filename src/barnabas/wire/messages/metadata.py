@@ -230,7 +230,7 @@ def _decode_metadata_request_in_steps(
         topics = None
     else:
         topics = []
-        for _ in range(count):
+        for _nth in range(count):
             topics_item, at = _decode_metadata_request_topic(content, at, version)
             topics.append(topics_item)
             yield
@@ -373,18 +373,18 @@ def _decode_metadata_response_partition(
         leader_epoch = -1
     count, at = read_compact_count(content, at, 4) if version >= 9 else read_count(content, at, 4)
     replica_nodes = []
-    for _ in range(count):
+    for _nth in range(count):
         replica_nodes.append(read_i32_be(content, at))
         at += 4
     count, at = read_compact_count(content, at, 4) if version >= 9 else read_count(content, at, 4)
     isr_nodes = []
-    for _ in range(count):
+    for _nth in range(count):
         isr_nodes.append(read_i32_be(content, at))
         at += 4
     if version >= 5:
         count, at = read_compact_count(content, at, 4) if version >= 9 else read_count(content, at, 4)
         offline_replicas = []
-        for _ in range(count):
+        for _nth in range(count):
             offline_replicas.append(read_i32_be(content, at))
             at += 4
     else:
@@ -454,7 +454,7 @@ def _decode_metadata_response_topic(
         is_internal = False
     count, at = read_compact_count(content, at, 12) if version >= 9 else read_count(content, at, 12)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_metadata_response_partition(content, at, version)
         partitions.append(partitions_item)
     if version >= 8:
@@ -512,7 +512,7 @@ def _decode_metadata_response(content: bytes, at: i64, version: i64) -> tuple[Me
         throttle_time_ms = 0
     count, at = read_compact_count(content, at, 9) if version >= 9 else read_count(content, at, 9)
     brokers = []
-    for _ in range(count):
+    for _nth in range(count):
         brokers_item, at = _decode_metadata_response_broker(content, at, version)
         brokers.append(brokers_item)
     if version >= 2:
@@ -528,7 +528,7 @@ def _decode_metadata_response(content: bytes, at: i64, version: i64) -> tuple[Me
         controller_id = -1
     count, at = read_compact_count(content, at, 4) if version >= 9 else read_count(content, at, 4)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_metadata_response_topic(content, at, version)
         topics.append(topics_item)
     if 8 <= version <= 10:

@@ -214,7 +214,7 @@ def _decode_offset_commit_request_topic(
         topic_id = ZERO_UUID
     count, at = read_compact_count(content, at, 13) if version >= 8 else read_count(content, at, 13)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_offset_commit_request_partition(content, at, version)
         partitions.append(partitions_item)
     if version >= 8:
@@ -263,7 +263,7 @@ def _decode_offset_commit_request(content: bytes, at: i64, version: i64) -> tupl
         retention_time_ms = -1
     count, at = read_compact_count(content, at, 1) if version >= 8 else read_count(content, at, 1)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_offset_commit_request_topic(content, at, version)
         topics.append(topics_item)
     if version >= 8:
@@ -359,7 +359,7 @@ def _decode_offset_commit_response_topic(
         topic_id = ZERO_UUID
     count, at = read_compact_count(content, at, 6) if version >= 8 else read_count(content, at, 6)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_offset_commit_response_partition(content, at, version)
         partitions.append(partitions_item)
     if version >= 8:
@@ -399,7 +399,7 @@ def _decode_offset_commit_response(content: bytes, at: i64, version: i64) -> tup
         throttle_time_ms = 0
     count, at = read_compact_count(content, at, 1) if version >= 8 else read_count(content, at, 1)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_offset_commit_response_topic(content, at, version)
         topics.append(topics_item)
     if version >= 8:

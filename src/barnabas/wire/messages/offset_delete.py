@@ -128,7 +128,7 @@ def _decode_offset_delete_request_topic(
     name, at = read_string(content, at)
     count, at = read_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_offset_delete_request_partition(content, at, version)
         partitions.append(partitions_item)
     return OffsetDeleteRequestTopic(name, partitions), at
@@ -146,7 +146,7 @@ def _decode_offset_delete_request(content: bytes, at: i64, version: i64) -> tupl
     group_id, at = read_string(content, at)
     count, at = read_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_offset_delete_request_topic(content, at, version)
         topics.append(topics_item)
     return OffsetDeleteRequest(group_id, topics), at
@@ -198,7 +198,7 @@ def _decode_offset_delete_response_topic(
     name, at = read_string(content, at)
     count, at = read_count(content, at, 6)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_offset_delete_response_partition(content, at, version)
         partitions.append(partitions_item)
     return OffsetDeleteResponseTopic(name, partitions), at
@@ -221,7 +221,7 @@ def _decode_offset_delete_response(content: bytes, at: i64, version: i64) -> tup
     at += 4
     count, at = read_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_offset_delete_response_topic(content, at, version)
         topics.append(topics_item)
     return OffsetDeleteResponse(error_code, throttle_time_ms, topics), at

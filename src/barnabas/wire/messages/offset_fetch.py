@@ -250,7 +250,7 @@ def _decode_offset_fetch_request_topic(
     name, at = read_compact_string(content, at) if version >= 6 else read_string(content, at)
     count, at = read_compact_count(content, at, 4) if version >= 6 else read_count(content, at, 4)
     partition_indexes = []
-    for _ in range(count):
+    for _nth in range(count):
         partition_indexes.append(read_i32_be(content, at))
         at += 4
     if version >= 6:
@@ -291,7 +291,7 @@ def _decode_offset_fetch_request_topics(
         topic_id = ZERO_UUID
     count, at = read_compact_count(content, at, 4)
     partition_indexes = []
-    for _ in range(count):
+    for _nth in range(count):
         partition_indexes.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -332,7 +332,7 @@ def _decode_offset_fetch_request_group(
         topics = None
     else:
         topics = []
-        for _ in range(count):
+        for _nth in range(count):
             topics_item, at = _decode_offset_fetch_request_topics(content, at, version)
             topics.append(topics_item)
     if content[at] == 0:
@@ -378,7 +378,7 @@ def _decode_offset_fetch_request(content: bytes, at: i64, version: i64) -> tuple
             topics = None
         else:
             topics = []
-            for _ in range(count):
+            for _nth in range(count):
                 topics_item, at = _decode_offset_fetch_request_topic(content, at, version)
                 topics.append(topics_item)
     else:
@@ -386,7 +386,7 @@ def _decode_offset_fetch_request(content: bytes, at: i64, version: i64) -> tuple
     if version >= 8:
         count, at = read_compact_count(content, at, 2)
         groups = []
-        for _ in range(count):
+        for _nth in range(count):
             groups_item, at = _decode_offset_fetch_request_group(content, at, version)
             groups.append(groups_item)
     else:
@@ -509,7 +509,7 @@ def _decode_offset_fetch_response_topic(
     name, at = read_compact_string(content, at) if version >= 6 else read_string(content, at)
     count, at = read_compact_count(content, at, 15) if version >= 6 else read_count(content, at, 15)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_offset_fetch_response_partition(content, at, version)
         partitions.append(partitions_item)
     if version >= 6:
@@ -583,7 +583,7 @@ def _decode_offset_fetch_response_topics(
         topic_id = ZERO_UUID
     count, at = read_compact_count(content, at, 19)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_offset_fetch_response_partitions(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -613,7 +613,7 @@ def _decode_offset_fetch_response_group(
     group_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 1)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_offset_fetch_response_topics(content, at, version)
         topics.append(topics_item)
     error_code = read_i16_be(content, at)
@@ -645,7 +645,7 @@ def _decode_offset_fetch_response(content: bytes, at: i64, version: i64) -> tupl
     if version <= 7:
         count, at = read_compact_count(content, at, 2) if version >= 6 else read_count(content, at, 2)
         topics = []
-        for _ in range(count):
+        for _nth in range(count):
             topics_item, at = _decode_offset_fetch_response_topic(content, at, version)
             topics.append(topics_item)
     else:
@@ -658,7 +658,7 @@ def _decode_offset_fetch_response(content: bytes, at: i64, version: i64) -> tupl
     if version >= 8:
         count, at = read_compact_count(content, at, 4)
         groups = []
-        for _ in range(count):
+        for _nth in range(count):
             groups_item, at = _decode_offset_fetch_response_group(content, at, version)
             groups.append(groups_item)
     else:

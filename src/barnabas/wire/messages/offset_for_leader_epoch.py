@@ -170,7 +170,7 @@ def _decode_offset_for_leader_topic(
     topic, at = read_compact_string(content, at) if version >= 4 else read_string(content, at)
     count, at = read_compact_count(content, at, 12) if version >= 4 else read_count(content, at, 12)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_offset_for_leader_partition(content, at, version)
         partitions.append(partitions_item)
     if version >= 4:
@@ -207,7 +207,7 @@ def _decode_offset_for_leader_epoch_request(
         replica_id = -2
     count, at = read_compact_count(content, at, 2) if version >= 4 else read_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_offset_for_leader_topic(content, at, version)
         topics.append(topics_item)
     if version >= 4:
@@ -281,7 +281,7 @@ def _decode_offset_for_leader_topic_result(
     topic, at = read_compact_string(content, at) if version >= 4 else read_string(content, at)
     count, at = read_compact_count(content, at, 18) if version >= 4 else read_count(content, at, 18)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_epoch_end_offset(content, at, version)
         partitions.append(partitions_item)
     if version >= 4:
@@ -317,7 +317,7 @@ def _decode_offset_for_leader_epoch_response(
     at += 4
     count, at = read_compact_count(content, at, 2) if version >= 4 else read_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_offset_for_leader_topic_result(content, at, version)
         topics.append(topics_item)
     if version >= 4:

@@ -262,7 +262,7 @@ def _decode_topic_produce_data(content: bytes, at: i64, version: i64) -> tuple[T
         topic_id = ZERO_UUID
     count, at = read_compact_count(content, at, 5) if version >= 9 else read_count(content, at, 5)
     partition_data = []
-    for _ in range(count):
+    for _nth in range(count):
         partition_data_item, at = _decode_partition_produce_data(content, at, version)
         partition_data.append(partition_data_item)
     if version >= 9:
@@ -305,7 +305,7 @@ def _decode_produce_request(content: bytes, at: i64, version: i64) -> tuple[Prod
     at += 4
     count, at = read_compact_count(content, at, 1) if version >= 9 else read_count(content, at, 1)
     topic_data = []
-    for _ in range(count):
+    for _nth in range(count):
         topic_data_item, at = _decode_topic_produce_data(content, at, version)
         topic_data.append(topic_data_item)
     if version >= 9:
@@ -419,7 +419,7 @@ def _decode_partition_produce_response(
     if version >= 8:
         count, at = read_compact_count(content, at, 5) if version >= 9 else read_count(content, at, 5)
         record_errors = []
-        for _ in range(count):
+        for _nth in range(count):
             record_errors_item, at = _decode_batch_index_and_error_message(content, at, version)
             record_errors.append(record_errors_item)
     else:
@@ -436,7 +436,7 @@ def _decode_partition_produce_response(
             at += 1
         else:
             tags, at = read_uvarint(content, at)
-            for _ in range(tags):
+            for _nth in range(tags):
                 tag, at = read_uvarint(content, at)
                 size, at = read_uvarint(content, at)
                 end = tag_end(content, at, size)
@@ -502,7 +502,7 @@ def _decode_topic_produce_response(content: bytes, at: i64, version: i64) -> tup
         topic_id = ZERO_UUID
     count, at = read_compact_count(content, at, 22) if version >= 9 else read_count(content, at, 22)
     partition_responses = []
-    for _ in range(count):
+    for _nth in range(count):
         partition_responses_item, at = _decode_partition_produce_response(content, at, version)
         partition_responses.append(partition_responses_item)
     if version >= 9:
@@ -559,7 +559,7 @@ def _decode_produce_response(content: bytes, at: i64, version: i64) -> tuple[Pro
     node_endpoints: list[NodeEndpoint]
     count, at = read_compact_count(content, at, 1) if version >= 9 else read_count(content, at, 1)
     responses = []
-    for _ in range(count):
+    for _nth in range(count):
         responses_item, at = _decode_topic_produce_response(content, at, version)
         responses.append(responses_item)
     throttle_time_ms = read_i32_be(content, at)
@@ -570,14 +570,14 @@ def _decode_produce_response(content: bytes, at: i64, version: i64) -> tuple[Pro
             at += 1
         else:
             tags, at = read_uvarint(content, at)
-            for _ in range(tags):
+            for _nth in range(tags):
                 tag, at = read_uvarint(content, at)
                 size, at = read_uvarint(content, at)
                 end = tag_end(content, at, size)
                 if tag == 0 and version >= 10:
                     count, at = read_compact_count(content, at, 10)
                     node_endpoints = []
-                    for _ in range(count):
+                    for _nth in range(count):
                         node_endpoints_item, at = _decode_node_endpoint(content, at, version)
                         node_endpoints.append(node_endpoints_item)
                     if at != end:

@@ -183,7 +183,7 @@ def _decode_read_state_data(content: bytes, at: i64, version: i64) -> tuple[Read
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 8)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_data(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -208,7 +208,7 @@ def _decode_read_share_group_state_request(
     group_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 17)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_read_state_data(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:
@@ -281,7 +281,7 @@ def _decode_partition_result(content: bytes, at: i64, version: i64) -> tuple[Par
     at += 8
     count, at = read_compact_count(content, at, 19)
     state_batches = []
-    for _ in range(count):
+    for _nth in range(count):
         state_batches_item, at = _decode_state_batch(content, at, version)
         state_batches.append(state_batches_item)
     if content[at] == 0:
@@ -309,7 +309,7 @@ def _decode_read_state_result(content: bytes, at: i64, version: i64) -> tuple[Re
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 20)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_result(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -333,7 +333,7 @@ def _decode_read_share_group_state_response(
     results: list[ReadStateResult]
     count, at = read_compact_count(content, at, 17)
     results = []
-    for _ in range(count):
+    for _nth in range(count):
         results_item, at = _decode_read_state_result(content, at, version)
         results.append(results_item)
     if content[at] == 0:

@@ -165,7 +165,7 @@ def _decode_read_state_summary_data(
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 8)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_data(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -190,7 +190,7 @@ def _decode_read_share_group_state_summary_request(
     group_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 17)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_read_state_summary_data(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:
@@ -272,7 +272,7 @@ def _decode_read_state_summary_result(
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 23)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_result(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -296,7 +296,7 @@ def _decode_read_share_group_state_summary_response(
     results: list[ReadStateSummaryResult]
     count, at = read_compact_count(content, at, 17)
     results = []
-    for _ in range(count):
+    for _nth in range(count):
         results_item, at = _decode_read_state_summary_result(content, at, version)
         results.append(results_item)
     if content[at] == 0:

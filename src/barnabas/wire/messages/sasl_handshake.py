@@ -74,7 +74,7 @@ def _decode_sasl_handshake_response(
     at += 2
     count, at = read_count(content, at, 1)
     mechanisms = []
-    for _ in range(count):
+    for _nth in range(count):
         mechanisms_item, at = read_string(content, at)
         mechanisms.append(mechanisms_item)
     return SaslHandshakeResponse(error_code, mechanisms), at

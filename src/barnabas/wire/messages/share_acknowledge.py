@@ -221,7 +221,7 @@ def _decode_acknowledgement_batch(content: bytes, at: i64, version: i64) -> tupl
     at += 8
     count, at = read_compact_count(content, at, 1)
     acknowledge_types = []
-    for _ in range(count):
+    for _nth in range(count):
         acknowledge_types.append(read_i8(content, at))
         at += 1
     if content[at] == 0:
@@ -246,7 +246,7 @@ def _decode_acknowledge_partition(content: bytes, at: i64, version: i64) -> tupl
     at += 4
     count, at = read_compact_count(content, at, 17)
     acknowledgement_batches = []
-    for _ in range(count):
+    for _nth in range(count):
         acknowledgement_batches_item, at = _decode_acknowledgement_batch(content, at, version)
         acknowledgement_batches.append(acknowledgement_batches_item)
     if content[at] == 0:
@@ -270,7 +270,7 @@ def _decode_acknowledge_topic(content: bytes, at: i64, version: i64) -> tuple[Ac
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 5)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_acknowledge_partition(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -305,7 +305,7 @@ def _decode_share_acknowledge_request(
         is_renew_ack = False
     count, at = read_compact_count(content, at, 17)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_acknowledge_topic(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:
@@ -393,7 +393,7 @@ def _decode_share_acknowledge_topic_response(
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 8)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_data(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -454,12 +454,12 @@ def _decode_share_acknowledge_response(
         acquisition_lock_timeout_ms = 0
     count, at = read_compact_count(content, at, 17)
     responses = []
-    for _ in range(count):
+    for _nth in range(count):
         responses_item, at = _decode_share_acknowledge_topic_response(content, at, version)
         responses.append(responses_item)
     count, at = read_compact_count(content, at, 10)
     node_endpoints = []
-    for _ in range(count):
+    for _nth in range(count):
         node_endpoints_item, at = _decode_node_endpoint(content, at, version)
         node_endpoints.append(node_endpoints_item)
     if content[at] == 0:

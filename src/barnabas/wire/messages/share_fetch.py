@@ -292,7 +292,7 @@ def _decode_acknowledgement_batch(content: bytes, at: i64, version: i64) -> tupl
     at += 8
     count, at = read_compact_count(content, at, 1)
     acknowledge_types = []
-    for _ in range(count):
+    for _nth in range(count):
         acknowledge_types.append(read_i8(content, at))
         at += 1
     if content[at] == 0:
@@ -317,7 +317,7 @@ def _decode_fetch_partition(content: bytes, at: i64, version: i64) -> tuple[Fetc
     at += 4
     count, at = read_compact_count(content, at, 17)
     acknowledgement_batches = []
-    for _ in range(count):
+    for _nth in range(count):
         acknowledgement_batches_item, at = _decode_acknowledgement_batch(content, at, version)
         acknowledgement_batches.append(acknowledgement_batches_item)
     if content[at] == 0:
@@ -341,7 +341,7 @@ def _decode_fetch_topic(content: bytes, at: i64, version: i64) -> tuple[FetchTop
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 5)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_fetch_partition(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -365,7 +365,7 @@ def _decode_forgotten_topic(content: bytes, at: i64, version: i64) -> tuple[Forg
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -414,12 +414,12 @@ def _decode_share_fetch_request(content: bytes, at: i64, version: i64) -> tuple[
         is_renew_ack = False
     count, at = read_compact_count(content, at, 17)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_fetch_topic(content, at, version)
         topics.append(topics_item)
     count, at = read_compact_count(content, at, 17)
     forgotten_topics_data = []
-    for _ in range(count):
+    for _nth in range(count):
         forgotten_topics_data_item, at = _decode_forgotten_topic(content, at, version)
         forgotten_topics_data.append(forgotten_topics_data_item)
     if content[at] == 0:
@@ -537,7 +537,7 @@ def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[Parti
     records, at = read_compact_records(content, at)
     count, at = read_compact_count(content, at, 18)
     acquired_records = []
-    for _ in range(count):
+    for _nth in range(count):
         acquired_records_item, at = _decode_acquired_records(content, at, version)
         acquired_records.append(acquired_records_item)
     if content[at] == 0:
@@ -582,7 +582,7 @@ def _decode_share_fetchable_topic_response(
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 13)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_data(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -638,12 +638,12 @@ def _decode_share_fetch_response(content: bytes, at: i64, version: i64) -> tuple
     at += 4
     count, at = read_compact_count(content, at, 17)
     responses = []
-    for _ in range(count):
+    for _nth in range(count):
         responses_item, at = _decode_share_fetchable_topic_response(content, at, version)
         responses.append(responses_item)
     count, at = read_compact_count(content, at, 10)
     node_endpoints = []
-    for _ in range(count):
+    for _nth in range(count):
         node_endpoints_item, at = _decode_node_endpoint(content, at, version)
         node_endpoints.append(node_endpoints_item)
     if content[at] == 0:

@@ -159,7 +159,7 @@ def _decode_share_group_describe_request(
     group_ids: list[str]
     count, at = read_compact_count(content, at, 1)
     group_ids = []
-    for _ in range(count):
+    for _nth in range(count):
         group_ids_item, at = read_compact_string(content, at)
         group_ids.append(group_ids_item)
     include_authorized_operations = content[at] != 0
@@ -203,7 +203,7 @@ def _decode_topic_partitions(content: bytes, at: i64, version: i64) -> tuple[Top
     topic_name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -226,7 +226,7 @@ def _decode_assignment(content: bytes, at: i64, version: i64) -> tuple[Assignmen
     topic_partitions: list[TopicPartitions]
     count, at = read_compact_count(content, at, 18)
     topic_partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         topic_partitions_item, at = _decode_topic_partitions(content, at, version)
         topic_partitions.append(topic_partitions_item)
     if content[at] == 0:
@@ -254,7 +254,7 @@ def _decode_member(content: bytes, at: i64, version: i64) -> tuple[Member, i64]:
     client_host, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 1)
     subscribed_topic_names = []
-    for _ in range(count):
+    for _nth in range(count):
         subscribed_topic_names_item, at = read_compact_string(content, at)
         subscribed_topic_names.append(subscribed_topic_names_item)
     assignment, at = _decode_assignment(content, at, version)
@@ -295,7 +295,7 @@ def _decode_described_group(content: bytes, at: i64, version: i64) -> tuple[Desc
     assignor_name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 10)
     members = []
-    for _ in range(count):
+    for _nth in range(count):
         members_item, at = _decode_member(content, at, version)
         members.append(members_item)
     authorized_operations = read_i32_be(content, at)
@@ -340,7 +340,7 @@ def _decode_share_group_describe_response(
     at += 4
     count, at = read_compact_count(content, at, 19)
     groups = []
-    for _ in range(count):
+    for _nth in range(count):
         groups_item, at = _decode_described_group(content, at, version)
         groups.append(groups_item)
     if content[at] == 0:

@@ -308,7 +308,7 @@ def _decode_streams_group_describe_request(
     group_ids: list[str]
     count, at = read_compact_count(content, at, 1)
     group_ids = []
-    for _ in range(count):
+    for _nth in range(count):
         group_ids_item, at = read_compact_string(content, at)
         group_ids.append(group_ids_item)
     include_authorized_operations = content[at] != 0
@@ -370,7 +370,7 @@ def _decode_topic_info(content: bytes, at: i64, version: i64) -> tuple[TopicInfo
     at += 2
     count, at = read_compact_count(content, at, 2)
     topic_configs = []
-    for _ in range(count):
+    for _nth in range(count):
         topic_configs_item, at = _decode_key_value(content, at, version)
         topic_configs.append(topic_configs_item)
     if content[at] == 0:
@@ -398,22 +398,22 @@ def _decode_subtopology(content: bytes, at: i64, version: i64) -> tuple[Subtopol
     subtopology_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 1)
     source_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         source_topics_item, at = read_compact_string(content, at)
         source_topics.append(source_topics_item)
     count, at = read_compact_count(content, at, 1)
     repartition_sink_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         repartition_sink_topics_item, at = read_compact_string(content, at)
         repartition_sink_topics.append(repartition_sink_topics_item)
     count, at = read_compact_count(content, at, 8)
     state_changelog_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         state_changelog_topics_item, at = _decode_topic_info(content, at, version)
         state_changelog_topics.append(state_changelog_topics_item)
     count, at = read_compact_count(content, at, 8)
     repartition_source_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         repartition_source_topics_item, at = _decode_topic_info(content, at, version)
         repartition_source_topics.append(repartition_source_topics_item)
     if content[at] == 0:
@@ -455,7 +455,7 @@ def _decode_topology(content: bytes, at: i64, version: i64) -> tuple[Topology, i
         subtopologies = None
     else:
         subtopologies = []
-        for _ in range(count):
+        for _nth in range(count):
             subtopologies_item, at = _decode_subtopology(content, at, version)
             subtopologies.append(subtopologies_item)
     if content[at] == 0:
@@ -518,7 +518,7 @@ def _decode_task_ids(content: bytes, at: i64, version: i64) -> tuple[TaskIds, i6
     subtopology_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -542,17 +542,17 @@ def _decode_assignment(content: bytes, at: i64, version: i64) -> tuple[Assignmen
     warmup_tasks: list[TaskIds]
     count, at = read_compact_count(content, at, 2)
     active_tasks = []
-    for _ in range(count):
+    for _nth in range(count):
         active_tasks_item, at = _decode_task_ids(content, at, version)
         active_tasks.append(active_tasks_item)
     count, at = read_compact_count(content, at, 2)
     standby_tasks = []
-    for _ in range(count):
+    for _nth in range(count):
         standby_tasks_item, at = _decode_task_ids(content, at, version)
         standby_tasks.append(standby_tasks_item)
     count, at = read_compact_count(content, at, 2)
     warmup_tasks = []
-    for _ in range(count):
+    for _nth in range(count):
         warmup_tasks_item, at = _decode_task_ids(content, at, version)
         warmup_tasks.append(warmup_tasks_item)
     if content[at] == 0:
@@ -599,17 +599,17 @@ def _decode_member(content: bytes, at: i64, version: i64) -> tuple[Member, i64]:
         user_endpoint, at = _decode_endpoint(content, at, version)
     count, at = read_compact_count(content, at, 2)
     client_tags = []
-    for _ in range(count):
+    for _nth in range(count):
         client_tags_item, at = _decode_key_value(content, at, version)
         client_tags.append(client_tags_item)
     count, at = read_compact_count(content, at, 13)
     task_offsets = []
-    for _ in range(count):
+    for _nth in range(count):
         task_offsets_item, at = _decode_task_offset(content, at, version)
         task_offsets.append(task_offsets_item)
     count, at = read_compact_count(content, at, 13)
     task_end_offsets = []
-    for _ in range(count):
+    for _nth in range(count):
         task_end_offsets_item, at = _decode_task_offset(content, at, version)
         task_end_offsets.append(task_end_offsets_item)
     assignment, at = _decode_assignment(content, at, version)
@@ -688,7 +688,7 @@ def _decode_described_group(content: bytes, at: i64, version: i64) -> tuple[Desc
         topology, at = _decode_topology(content, at, version)
     count, at = read_compact_count(content, at, 21)
     members = []
-    for _ in range(count):
+    for _nth in range(count):
         members_item, at = _decode_member(content, at, version)
         members.append(members_item)
     authorized_operations = read_i32_be(content, at)
@@ -737,7 +737,7 @@ def _decode_streams_group_describe_response(
     at += 4
     count, at = read_compact_count(content, at, 19)
     groups = []
-    for _ in range(count):
+    for _nth in range(count):
         groups_item, at = _decode_described_group(content, at, version)
         groups.append(groups_item)
     if content[at] == 0:

@@ -413,7 +413,7 @@ def _decode_topic_info(content: bytes, at: i64, version: i64) -> tuple[TopicInfo
     at += 2
     count, at = read_compact_count(content, at, 2)
     topic_configs = []
-    for _ in range(count):
+    for _nth in range(count):
         topic_configs_item, at = _decode_key_value(content, at, version)
         topic_configs.append(topic_configs_item)
     if content[at] == 0:
@@ -439,17 +439,17 @@ def _decode_copartition_group(content: bytes, at: i64, version: i64) -> tuple[Co
     repartition_source_topics: list[int]
     count, at = read_compact_count(content, at, 2)
     source_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         source_topics.append(read_i16_be(content, at))
         at += 2
     count, at = read_compact_count(content, at, 2)
     source_topic_regex = []
-    for _ in range(count):
+    for _nth in range(count):
         source_topic_regex.append(read_i16_be(content, at))
         at += 2
     count, at = read_compact_count(content, at, 2)
     repartition_source_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         repartition_source_topics.append(read_i16_be(content, at))
         at += 2
     if content[at] == 0:
@@ -482,32 +482,32 @@ def _decode_subtopology(content: bytes, at: i64, version: i64) -> tuple[Subtopol
     subtopology_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 1)
     source_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         source_topics_item, at = read_compact_string(content, at)
         source_topics.append(source_topics_item)
     count, at = read_compact_count(content, at, 1)
     source_topic_regex = []
-    for _ in range(count):
+    for _nth in range(count):
         source_topic_regex_item, at = read_compact_string(content, at)
         source_topic_regex.append(source_topic_regex_item)
     count, at = read_compact_count(content, at, 8)
     state_changelog_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         state_changelog_topics_item, at = _decode_topic_info(content, at, version)
         state_changelog_topics.append(state_changelog_topics_item)
     count, at = read_compact_count(content, at, 1)
     repartition_sink_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         repartition_sink_topics_item, at = read_compact_string(content, at)
         repartition_sink_topics.append(repartition_sink_topics_item)
     count, at = read_compact_count(content, at, 8)
     repartition_source_topics = []
-    for _ in range(count):
+    for _nth in range(count):
         repartition_source_topics_item, at = _decode_topic_info(content, at, version)
         repartition_source_topics.append(repartition_source_topics_item)
     count, at = read_compact_count(content, at, 3)
     copartition_groups = []
-    for _ in range(count):
+    for _nth in range(count):
         copartition_groups_item, at = _decode_copartition_group(content, at, version)
         copartition_groups.append(copartition_groups_item)
     if content[at] == 0:
@@ -554,7 +554,7 @@ def _decode_topology(content: bytes, at: i64, version: i64) -> tuple[Topology, i
     at += 4
     count, at = read_compact_count(content, at, 7)
     subtopologies = []
-    for _ in range(count):
+    for _nth in range(count):
         subtopologies_item, at = _decode_subtopology(content, at, version)
         subtopologies.append(subtopologies_item)
     if content[at] == 0:
@@ -577,7 +577,7 @@ def _decode_task_ids(content: bytes, at: i64, version: i64) -> tuple[TaskIds, i6
     subtopology_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -666,7 +666,7 @@ def _decode_streams_group_heartbeat_request(
         active_tasks = None
     else:
         active_tasks = []
-        for _ in range(count):
+        for _nth in range(count):
             active_tasks_item, at = _decode_task_ids(content, at, version)
             active_tasks.append(active_tasks_item)
     count, at = read_compact_nullable_count(content, at, 2)
@@ -674,7 +674,7 @@ def _decode_streams_group_heartbeat_request(
         standby_tasks = None
     else:
         standby_tasks = []
-        for _ in range(count):
+        for _nth in range(count):
             standby_tasks_item, at = _decode_task_ids(content, at, version)
             standby_tasks.append(standby_tasks_item)
     count, at = read_compact_nullable_count(content, at, 2)
@@ -682,7 +682,7 @@ def _decode_streams_group_heartbeat_request(
         warmup_tasks = None
     else:
         warmup_tasks = []
-        for _ in range(count):
+        for _nth in range(count):
             warmup_tasks_item, at = _decode_task_ids(content, at, version)
             warmup_tasks.append(warmup_tasks_item)
     process_id, at = read_compact_nullable_string(content, at)
@@ -696,7 +696,7 @@ def _decode_streams_group_heartbeat_request(
         client_tags = None
     else:
         client_tags = []
-        for _ in range(count):
+        for _nth in range(count):
             client_tags_item, at = _decode_key_value(content, at, version)
             client_tags.append(client_tags_item)
     count, at = read_compact_nullable_count(content, at, 13)
@@ -704,7 +704,7 @@ def _decode_streams_group_heartbeat_request(
         task_offsets = None
     else:
         task_offsets = []
-        for _ in range(count):
+        for _nth in range(count):
             task_offsets_item, at = _decode_task_offset(content, at, version)
             task_offsets.append(task_offsets_item)
     count, at = read_compact_nullable_count(content, at, 13)
@@ -712,7 +712,7 @@ def _decode_streams_group_heartbeat_request(
         task_end_offsets = None
     else:
         task_end_offsets = []
-        for _ in range(count):
+        for _nth in range(count):
             task_end_offsets_item, at = _decode_task_offset(content, at, version)
             task_end_offsets.append(task_end_offsets_item)
     shutdown_application = content[at] != 0
@@ -840,7 +840,7 @@ def _decode_response_task_ids(content: bytes, at: i64, version: i64) -> tuple[Re
     subtopology_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -880,7 +880,7 @@ def _decode_topic_partition(content: bytes, at: i64, version: i64) -> tuple[Topi
     topic, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -904,12 +904,12 @@ def _decode_endpoint_to_partitions(content: bytes, at: i64, version: i64) -> tup
     user_endpoint, at = _decode_response_endpoint(content, at, version)
     count, at = read_compact_count(content, at, 2)
     active_partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         active_partitions_item, at = _decode_topic_partition(content, at, version)
         active_partitions.append(active_partitions_item)
     count, at = read_compact_count(content, at, 2)
     standby_partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         standby_partitions_item, at = _decode_topic_partition(content, at, version)
         standby_partitions.append(standby_partitions_item)
     if content[at] == 0:
@@ -958,7 +958,7 @@ def _decode_streams_group_heartbeat_response(
         status = None
     else:
         status = []
-        for _ in range(count):
+        for _nth in range(count):
             status_item, at = _decode_status(content, at, version)
             status.append(status_item)
     count, at = read_compact_nullable_count(content, at, 2)
@@ -966,7 +966,7 @@ def _decode_streams_group_heartbeat_response(
         active_tasks = None
     else:
         active_tasks = []
-        for _ in range(count):
+        for _nth in range(count):
             active_tasks_item, at = _decode_response_task_ids(content, at, version)
             active_tasks.append(active_tasks_item)
     count, at = read_compact_nullable_count(content, at, 2)
@@ -974,7 +974,7 @@ def _decode_streams_group_heartbeat_response(
         standby_tasks = None
     else:
         standby_tasks = []
-        for _ in range(count):
+        for _nth in range(count):
             standby_tasks_item, at = _decode_response_task_ids(content, at, version)
             standby_tasks.append(standby_tasks_item)
     count, at = read_compact_nullable_count(content, at, 2)
@@ -982,7 +982,7 @@ def _decode_streams_group_heartbeat_response(
         warmup_tasks = None
     else:
         warmup_tasks = []
-        for _ in range(count):
+        for _nth in range(count):
             warmup_tasks_item, at = _decode_response_task_ids(content, at, version)
             warmup_tasks.append(warmup_tasks_item)
     endpoint_information_epoch = read_i32_be(content, at)
@@ -992,7 +992,7 @@ def _decode_streams_group_heartbeat_response(
         partitions_by_user_endpoint = None
     else:
         partitions_by_user_endpoint = []
-        for _ in range(count):
+        for _nth in range(count):
             partitions_by_user_endpoint_item, at = _decode_endpoint_to_partitions(content, at, version)
             partitions_by_user_endpoint.append(partitions_by_user_endpoint_item)
     if content[at] == 0:

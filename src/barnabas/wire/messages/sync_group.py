@@ -158,7 +158,7 @@ def _decode_sync_group_request(content: bytes, at: i64, version: i64) -> tuple[S
         protocol_name = None
     count, at = read_compact_count(content, at, 2) if version >= 4 else read_count(content, at, 2)
     assignments = []
-    for _ in range(count):
+    for _nth in range(count):
         assignments_item, at = _decode_sync_group_request_assignment(content, at, version)
         assignments.append(assignments_item)
     if version >= 4:

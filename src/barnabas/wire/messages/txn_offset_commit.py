@@ -203,7 +203,7 @@ def _decode_txn_offset_commit_request_topic(
     name, at = read_compact_string(content, at) if version >= 3 else read_string(content, at)
     count, at = read_compact_count(content, at, 13) if version >= 3 else read_count(content, at, 13)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_txn_offset_commit_request_partition(content, at, version)
         partitions.append(partitions_item)
     if version >= 3:
@@ -257,7 +257,7 @@ def _decode_txn_offset_commit_request(
         group_instance_id = None
     count, at = read_compact_count(content, at, 2) if version >= 3 else read_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_txn_offset_commit_request_topic(content, at, version)
         topics.append(topics_item)
     if version >= 3:
@@ -356,7 +356,7 @@ def _decode_txn_offset_commit_response_topic(
     name, at = read_compact_string(content, at) if version >= 3 else read_string(content, at)
     count, at = read_compact_count(content, at, 6) if version >= 3 else read_count(content, at, 6)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_txn_offset_commit_response_partition(content, at, version)
         partitions.append(partitions_item)
     if version >= 3:
@@ -392,7 +392,7 @@ def _decode_txn_offset_commit_response(
     at += 4
     count, at = read_compact_count(content, at, 2) if version >= 3 else read_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_txn_offset_commit_response_topic(content, at, version)
         topics.append(topics_item)
     if version >= 3:

@@ -150,7 +150,7 @@ def _decode_update_features_request(
     at += 4
     count, at = read_compact_count(content, at, 3)
     feature_updates = []
-    for _ in range(count):
+    for _nth in range(count):
         feature_updates_item, at = _decode_feature_update_key(content, at, version)
         feature_updates.append(feature_updates_item)
     if version >= 1:
@@ -227,7 +227,7 @@ def _decode_update_features_response(
     if version <= 1:
         count, at = read_compact_count(content, at, 4)
         results = []
-        for _ in range(count):
+        for _nth in range(count):
             results_item, at = _decode_updatable_feature_result(content, at, version)
             results.append(results_item)
     else:

@@ -189,7 +189,7 @@ def _decode_update_raft_voter_request(
     voter_directory_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 4)
     listeners = []
-    for _ in range(count):
+    for _nth in range(count):
         listeners_item, at = _decode_listener(content, at, version)
         listeners.append(listeners_item)
     k_raft_version_feature, at = _decode_k_raft_version_feature(content, at, version)
@@ -265,7 +265,7 @@ def _decode_update_raft_voter_response(
         at += 1
     else:
         tags, at = read_uvarint(content, at)
-        for _ in range(tags):
+        for _nth in range(tags):
             tag, at = read_uvarint(content, at)
             size, at = read_uvarint(content, at)
             end = tag_end(content, at, size)

@@ -250,7 +250,7 @@ def _decode_topic_data(content: bytes, at: i64, version: i64) -> tuple[TopicData
     topic_name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 24)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_data(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -279,7 +279,7 @@ def _decode_vote_request(content: bytes, at: i64, version: i64) -> tuple[VoteReq
         voter_id = -1
     count, at = read_compact_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_topic_data(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:
@@ -348,7 +348,7 @@ def _decode_response_topic_data(content: bytes, at: i64, version: i64) -> tuple[
     topic_name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 15)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_response_partition_data(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -393,7 +393,7 @@ def _decode_vote_response(content: bytes, at: i64, version: i64) -> tuple[VoteRe
     at += 2
     count, at = read_compact_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_response_topic_data(content, at, version)
         topics.append(topics_item)
     node_endpoints = []
@@ -401,14 +401,14 @@ def _decode_vote_response(content: bytes, at: i64, version: i64) -> tuple[VoteRe
         at += 1
     else:
         tags, at = read_uvarint(content, at)
-        for _ in range(tags):
+        for _nth in range(tags):
             tag, at = read_uvarint(content, at)
             size, at = read_uvarint(content, at)
             end = tag_end(content, at, size)
             if tag == 0 and version >= 1:
                 count, at = read_compact_count(content, at, 7)
                 node_endpoints = []
-                for _ in range(count):
+                for _nth in range(count):
                     node_endpoints_item, at = _decode_node_endpoint(content, at, version)
                     node_endpoints.append(node_endpoints_item)
                 if at != end:

@@ -204,7 +204,7 @@ def _decode_partition_data(content: bytes, at: i64, version: i64) -> tuple[Parti
         delivery_complete_count = -1
     count, at = read_compact_count(content, at, 19)
     state_batches = []
-    for _ in range(count):
+    for _nth in range(count):
         state_batches_item, at = _decode_state_batch(content, at, version)
         state_batches.append(state_batches_item)
     if content[at] == 0:
@@ -235,7 +235,7 @@ def _decode_write_state_data(content: bytes, at: i64, version: i64) -> tuple[Wri
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 21)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_data(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -260,7 +260,7 @@ def _decode_write_share_group_state_request(
     group_id, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 17)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_write_state_data(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:
@@ -322,7 +322,7 @@ def _decode_write_state_result(content: bytes, at: i64, version: i64) -> tuple[W
     topic_id, at = read_uuid(content, at)
     count, at = read_compact_count(content, at, 7)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_partition_result(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -346,7 +346,7 @@ def _decode_write_share_group_state_response(
     results: list[WriteStateResult]
     count, at = read_compact_count(content, at, 17)
     results = []
-    for _ in range(count):
+    for _nth in range(count):
         results_item, at = _decode_write_state_result(content, at, version)
         results.append(results_item)
     if content[at] == 0:

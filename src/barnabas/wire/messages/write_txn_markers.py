@@ -151,7 +151,7 @@ def _decode_writable_txn_marker_topic(
     name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 4)
     partition_indexes = []
-    for _ in range(count):
+    for _nth in range(count):
         partition_indexes.append(read_i32_be(content, at))
         at += 4
     if content[at] == 0:
@@ -179,7 +179,7 @@ def _decode_writable_txn_marker(content: bytes, at: i64, version: i64) -> tuple[
     at += 1
     count, at = read_compact_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_writable_txn_marker_topic(content, at, version)
         topics.append(topics_item)
     coordinator_epoch = read_i32_be(content, at)
@@ -217,7 +217,7 @@ def _decode_write_txn_markers_request(
     markers: list[WritableTxnMarker]
     count, at = read_compact_count(content, at, 16)
     markers = []
-    for _ in range(count):
+    for _nth in range(count):
         markers_item, at = _decode_writable_txn_marker(content, at, version)
         markers.append(markers_item)
     if content[at] == 0:
@@ -278,7 +278,7 @@ def _decode_writable_txn_marker_topic_result(
     name, at = read_compact_string(content, at)
     count, at = read_compact_count(content, at, 6)
     partitions = []
-    for _ in range(count):
+    for _nth in range(count):
         partitions_item, at = _decode_writable_txn_marker_partition_result(content, at, version)
         partitions.append(partitions_item)
     if content[at] == 0:
@@ -306,7 +306,7 @@ def _decode_writable_txn_marker_result(
     at += 8
     count, at = read_compact_count(content, at, 2)
     topics = []
-    for _ in range(count):
+    for _nth in range(count):
         topics_item, at = _decode_writable_txn_marker_topic_result(content, at, version)
         topics.append(topics_item)
     if content[at] == 0:
@@ -330,7 +330,7 @@ def _decode_write_txn_markers_response(
     markers: list[WritableTxnMarkerResult]
     count, at = read_compact_count(content, at, 9)
     markers = []
-    for _ in range(count):
+    for _nth in range(count):
         markers_item, at = _decode_writable_txn_marker_result(content, at, version)
         markers.append(markers_item)
     if content[at] == 0:
