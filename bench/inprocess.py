@@ -23,7 +23,7 @@ from barnabas.adapters.ram_files import RamFiles
 from barnabas.config.effective import BrokerOptions
 from barnabas.node import Node
 from barnabas.partitions.data_folder import DataFolder
-from barnabas.ports import Connection, File, Listening, Piece, Receiver, RingFile, World
+from barnabas.ports import Connection, Done, File, Listening, Piece, Receiver, RingFile, World
 from barnabas.telemetry import Log, Telemetry, silent
 from barnabas.wire.frame import SIZE_BYTES, request_head
 from barnabas.wire.messages import create_topics
@@ -70,6 +70,11 @@ class HandLoop:
     def run_in(self, pool: str, work: Callable[[], object], done: Callable[..., None]) -> None:
         result = work()
         self._soon.append(lambda: done(result, None))
+
+    def write_ring(
+        self, ring: RingFile, position: int, chunks: Sequence[bytes | memoryview], done: Done
+    ) -> None:
+        self.run_in("commit", lambda: ring.write(position, chunks), done)
 
     def from_thread(self, callback: Callable[[], None]) -> None:
         self._soon.append(callback)

@@ -22,7 +22,7 @@ from barnabas.adapters.meta.sqlite import SqliteMetaStore
 from barnabas.config.effective import BrokerOptions
 from barnabas.node import Node
 from barnabas.partitions.data_folder import DATABASE, DataFolder
-from barnabas.ports import Connection, Piece, Pool, Receiver, World
+from barnabas.ports import Connection, Done, Piece, Pool, Receiver, RingFile, World
 from barnabas.process import settle_memory
 from barnabas.telemetry import Log, Telemetry, silent
 from barnabas.wire.frame import request_head
@@ -90,15 +90,16 @@ class TimedLoop:
         due_ms = None if mono_ms is None else mono_ms - self._clock.ahead_ms
         self._inner.wake_at(due_ms, lambda: self.run(callback))
 
-    def run_in(
-        self,
-        pool: Pool,
-        work: Callable[[], object],
-        done: Callable[[object | None, BaseException | None], None],
+    def run_in(self, pool: Pool, work: Callable[[], object], done: Done) -> None:
+        self._inner.run_in(pool, work, self._timed_answer(done))
+
+    def write_ring(
+        self, ring: RingFile, position: int, chunks: Sequence[bytes | memoryview], done: Done
     ) -> None:
-        self._inner.run_in(
-            pool, work, lambda result, error: self.run(Named(done, lambda: done(result, error)))
-        )
+        self._inner.write_ring(ring, position, chunks, self._timed_answer(done))
+
+    def _timed_answer(self, done: Done) -> Done:
+        return lambda result, error: self.run(Named(done, lambda: done(result, error)))
 
     def skip(self, ms: int) -> None:
         """Set the clock forward; what is due by then runs soon."""

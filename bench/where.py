@@ -43,7 +43,7 @@ SYSTEM_CALLS: Final = (
     (r"sendfile", "kernel: file to socket (sendfile)"),
     (r"send", "kernel: send answers"),
     (r"recv", "kernel: receive requests"),
-    (r"p?writev?\d*$|pwrite", "kernel: write the log"),
+    (r"p?writev?\d*$|pwrite|io_submit|io_getevents", "kernel: write the log"),
     (r"p?readv?\d*$|pread", "kernel: read the log and wake-ups"),
     (r"epoll|poll|select", "kernel: wait for sockets"),
     (r"sync", "kernel: sync"),

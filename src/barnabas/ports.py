@@ -60,6 +60,14 @@ class Loop(Protocol):
     def run_in(self, pool: Pool, work: Work, done: Done) -> None:
         """Run work in a named pool's thread; done comes back on the loop."""
 
+    def write_ring(
+        self, ring: "RingFile", position: int, chunks: Sequence[bytes | memoryview], done: Done
+    ) -> None:
+        """What run_in("commit", lambda: ring.write(position, chunks), done) does, without a thread where the system can.
+
+        A ring has one write under way at a time: until done comes nobody else writes it. The chunks stay as they are.
+        """
+
     def from_thread(self, callback: Callable[[], None]) -> None:
         """Run callback on the loop; the only method another thread may call."""
 

@@ -70,6 +70,7 @@ def test_shares_are_of_all_samples() -> None:
         ("__x64_sys_recvfrom", "kernel: receive requests"),
         ("do_writev", "kernel: write the log"),
         ("__x64_sys_pwritev2", "kernel: write the log"),
+        ("__x64_sys_io_submit", "kernel: write the log"),
         ("__x64_sys_preadv2", "kernel: read the log and wake-ups"),
         ("__x64_sys_epoll_pwait", "kernel: wait for sockets"),
         ("__x64_sys_fdatasync", "kernel: sync"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from barnabas.adapters.meta.ram import RamMetaStore
-from barnabas.ports import Compare, Done, Pool, Work, WorldError
+from barnabas.ports import Compare, Done, Pool, RingFile, Work, WorldError
 
 
 class HandLoop:
@@ -21,6 +21,11 @@ class HandLoop:
 
     def run_in(self, pool: Pool, work: Work, done: Done) -> None:
         raise AssertionError("nothing in cluster/ has slow work of its own")
+
+    def write_ring(
+        self, ring: RingFile, position: int, chunks: Sequence[bytes | memoryview], done: Done
+    ) -> None:
+        raise AssertionError("nothing in cluster/ has a journal")
 
     def from_thread(self, callback: Callable[[], None]) -> None:
         self._turns.append(callback)

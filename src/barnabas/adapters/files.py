@@ -160,30 +160,39 @@ class OsRing(OsFile):
     one write is one command to the disk. Such writes want memory on a page of its own: they are gathered in one.
     """
 
-    __slots__ = ("_gathered", "_quick_writes")
+    __slots__ = ("_quick_writes", "gathered")
 
     def __init__(self, path: str, fd: int) -> None:
         super().__init__(path, fd)
         self._quick_writes = 0
         """In a row, up to now."""
-        self._gathered = mmap.mmap(-1, RING_WRITE_BYTES, flags=mmap.MAP_PRIVATE)
+        self.gathered = mmap.mmap(-1, RING_WRITE_BYTES, flags=mmap.MAP_PRIVATE)
 
-    def write(self, position: int, chunks: Sequence[bytes | memoryview]) -> int:
+    def gather(self, chunks: Sequence[bytes | memoryview]) -> int:
+        """One behind the other, in memory that a write may take them from; returns how many bytes."""
         size = sum(map(len, chunks))
-        if size > len(self._gathered):
-            self._gathered = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE)
-        gathered, at = self._gathered, 0
+        if size > len(self.gathered):
+            self.gathered = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE)
+        gathered, at = self.gathered, 0
         for chunk in chunks:
             gathered[at : at + len(chunk)] = chunk
             at += len(chunk)
-        with blame(self.path), memoryview(gathered) as view:
+        return at
+
+    def write(self, position: int, chunks: Sequence[bytes | memoryview]) -> int:
+        size = self.gather(chunks)
+        with blame(self.path), memoryview(self.gathered) as view:
             written = 0
             begun_ns = time.perf_counter_ns()
-            while written < at:
-                written += os.pwritev(self._fd, [view[written:at]], position + written, os.RWF_DSYNC)
-            is_quick = time.perf_counter_ns() - begun_ns < QUICK_NS
+            while written < size:
+                written += os.pwritev(self._fd, [view[written:size]], position + written, os.RWF_DSYNC)
+            self.note_write(begun_ns)
+        return size
+
+    def note_write(self, begun_ns: int) -> None:
+        """One has ended that began then (time.perf_counter_ns)."""
+        is_quick = time.perf_counter_ns() - begun_ns < QUICK_NS
         self._quick_writes = self._quick_writes + 1 if is_quick else 0
-        return at
 
     def is_quick(self) -> bool:
         """One slow write is enough to send the next ones to a thread."""
@@ -212,11 +221,14 @@ class OsFiles:
                 fill(path, size)
                 self.sync_folder(os.path.dirname(path) or ".")
             try:
-                return OsRing(path, os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_DIRECT))
+                ring = OsRing(path, os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_DIRECT))
             except OSError as error:
                 if error.errno == errno.EINVAL:  # a file system without it: tmpfs, some overlays
                     return None
                 raise
+            # What the page cache has of it, each write would have to throw out, and wait for that (direct_writes.py D2).
+            os.posix_fadvise(ring.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            return ring
 
     def open(self, path: str, *, create: bool = False) -> File:
         with blame(path):

@@ -4,12 +4,14 @@ import asyncio
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from barnabas.adapters.direct_writes import DirectWrites
+from barnabas.adapters.files import OsRing
 from barnabas.adapters.vigil import Vigil, pays_here
-from barnabas.ports import Done, Pool, Work
+from barnabas.ports import Done, Pool, RingFile, Work
 
 POOL_THREADS: Final[dict[Pool, int]] = {
     "commit": 4,
@@ -43,6 +45,7 @@ class AsyncLoop:
         self._pools: dict[Pool, ThreadPoolExecutor] = {}
         self._answers: deque[tuple[Done, object | None, BaseException | None]] = deque()
         self._answering = False
+        self._direct_writes = DirectWrites(loop, self._write_by_thread)
 
     def soon(self, callback: Callable[[], None]) -> None:
         self.asyncio.call_soon(callback)
@@ -99,6 +102,19 @@ class AsyncLoop:
                 self._answering = True
                 self._wake()
 
+    def write_ring(
+        self, ring: RingFile, position: int, chunks: Sequence[bytes | memoryview], done: Done
+    ) -> None:
+        if isinstance(ring, OsRing):
+            self._direct_writes.write(ring, position, chunks, done)
+        else:
+            self._write_by_thread(ring, position, chunks, done)
+
+    def _write_by_thread(
+        self, ring: RingFile, position: int, chunks: Sequence[bytes | memoryview], done: Done
+    ) -> None:
+        self.run_in("commit", lambda: ring.write(position, chunks), done)
+
     def from_thread(self, callback: Callable[[], None]) -> None:
         self.asyncio.call_soon_threadsafe(callback)
 
@@ -108,10 +124,11 @@ class AsyncLoop:
             self.asyncio.add_signal_handler(wanted, callback, wanted.name)
 
     def close(self) -> None:
-        """Ends the pools: waits for the work that was given to them and hands out its answers."""
+        """Ends the pools: waits for the work that was given to them, and to the kernel, and hands out its answers."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._direct_writes.close()
         for executor in self._pools.values():
             executor.shutdown(wait=True)
         while self._answers:

@@ -232,11 +232,7 @@ class JournalCommitter(Committer):
             self._landed(lanes, None, written_now(file, position, chunks))
             return
         behind = self._write_late(ring.half, late) if late else None
-        self._loop.run_in(
-            "commit",
-            lambda: file.write(position, chunks),
-            lambda _, error: self._landed(lanes, behind, error),
-        )
+        self._loop.write_ring(file, position, chunks, lambda _, error: self._landed(lanes, behind, error))
         self._write_files(ring.half, lanes)  # while the disk works
 
     def _write_late(self, half: int, lanes: list[Lane]) -> Late:

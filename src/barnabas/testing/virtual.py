@@ -10,12 +10,12 @@ V5  A frozen one (SIGSTOP) runs nothing for a while, its pools neither; then all
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Final
 
 from barnabas.adapters.loop import POOL_THREADS
-from barnabas.ports import Done, Pool, Work
+from barnabas.ports import Done, Pool, RingFile, Work
 
 WALL_START_MS: Final = 1_700_000_000_000
 STEPS_MAX: Final = 10_000_000
@@ -143,6 +143,11 @@ class VirtualLoop:
         found = self._pool(pool)
         found.waiting.append((work, done))
         self._start(found)
+
+    def write_ring(
+        self, ring: RingFile, position: int, chunks: Sequence[bytes | memoryview], done: Done
+    ) -> None:
+        self.run_in("commit", lambda: ring.write(position, chunks), done)
 
     def _pool(self, pool: Pool) -> _Pool:
         found = self._pools.get(pool)

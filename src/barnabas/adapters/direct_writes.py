@@ -1,0 +1,209 @@
+"""Durable writes of a ring for which no thread waits: Linux's native asynchronous I/O, io_submit(2).
+
+The loop gives the kernel one pwrite at a time and goes on; an eventfd that it watches tells of its end. A thread of a pool would
+cost two hand-overs of a core and of the interpreter's lock.
+
+D1  As durable as OsRing.write: O_DIRECT by the file, RWF_DSYNC by the write.
+D2  The loop does not wait: RWF_NOWAIT. A write that would have to, and one that was done in part, is done once more as a whole
+    by a thread: the same bytes at the same place.
+D3  Where the system has none of this, threads write: an older kernel or file system, a sandbox, another processor, a machine
+    whose contexts are used up (fs.aio-max-nr).
+D4  Ring, memory and bytes are kept until the end, whoever lets go of them. The kernel keeps the file open itself.
+D5  Any other failure is told as it is and the write not tried again: an error may be told only once (decision 6).
+Layout (linux/aio_abi.h; both processors are little-endian)
+    iocb      data u64, key u32, rw_flags i32, opcode u16, priority i16, fd u32, memory u64, bytes u64, position i64,
+              reserved u64, flags u32, eventfd u32
+    io_event  data u64, iocb u64, result i64, second result i64
+"""
+
+import asyncio
+import ctypes
+import errno
+import mmap
+import os
+import time
+from collections.abc import Callable, Sequence
+from struct import Struct
+from typing import Final, Protocol, TypeAlias
+
+from barnabas.adapters.files import OsRing, refusal
+from barnabas.ports import Done
+
+CALLS: Final = {"x86_64": (206, 207, 208, 209), "aarch64": (0, 1, 4, 2)}
+"""The numbers of io_setup, io_destroy, io_getevents and io_submit."""
+IOCB: Final = Struct("<QIiHhiQQqQII")
+IOCB_WRITE: Final = Struct("<iQQq")
+"""Of these, what is another one in each write: fd, memory, bytes, position."""
+IOCB_WRITE_AT: Final = 20
+EVENT_BYTES: Final = 32
+EVENT_RESULT: Final = Struct("<q")
+EVENT_RESULT_AT: Final = 16
+IOCB_CMD_PWRITE: Final = 1
+IOCB_FLAG_RESFD: Final = 1
+RWF_DSYNC: Final = 2
+RWF_NOWAIT: Final = 8
+ZERO: Final = ctypes.c_long(0)
+ONE: Final = ctypes.c_long(1)
+NOT_SUPPORTED: Final = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM)
+
+Chunks: TypeAlias = Sequence[bytes | memoryview]
+ByThread: TypeAlias = Callable[[OsRing, int, Chunks, Done], None]
+
+
+class Kernel(Protocol):
+    """Takes one write at a time; its end is told by an eventfd."""
+
+    def submit(self, fd: int, address: int, size: int, position: int) -> int:
+        """0, or the system's number for why not: then nothing is written."""
+
+    def result(self) -> int:
+        """Of the write that has ended: its bytes, or minus the system's number."""
+
+    def close(self) -> None: ...
+
+
+class Aio:
+    """A context of the kernel's. Raises OSError where there is none to be had.
+
+    The interpreter's lock is kept during its calls: they are short, and to get it back is what costs.
+    """
+
+    def __init__(self, eventfd: int) -> None:
+        numbers = CALLS.get(os.uname().machine) if ctypes.sizeof(ctypes.c_void_p) == 8 else None
+        if numbers is None:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        setup, self._destroy, self._getevents, self._submit = map(ctypes.c_long, numbers)
+        self._syscall = ctypes.PyDLL(None, use_errno=True).syscall
+        self._syscall.restype = ctypes.c_long
+        self._iocb = ctypes.create_string_buffer(
+            IOCB.pack(
+                *(0, 0, RWF_DSYNC | RWF_NOWAIT, IOCB_CMD_PWRITE, 0),
+                *(-1, 0, 0, 0),
+                *(0, IOCB_FLAG_RESFD, eventfd),
+            ),
+            IOCB.size,
+        )
+        self._iocbs = (ctypes.c_void_p * 1)(ctypes.addressof(self._iocb))
+        self._event = ctypes.create_string_buffer(EVENT_BYTES)
+        made = ctypes.c_ulong(0)
+        if self._syscall(setup, ONE, ctypes.byref(made)) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        self._context = made
+
+    def submit(self, fd: int, address: int, size: int, position: int) -> int:
+        IOCB_WRITE.pack_into(self._iocb, IOCB_WRITE_AT, fd, address, size, position)
+        taken = self._syscall(self._submit, self._context, ONE, self._iocbs)
+        return 0 if taken == 1 else ctypes.get_errno()
+
+    def result(self) -> int:
+        if self._syscall(self._getevents, self._context, ZERO, ONE, self._event, None) != 1:
+            return -ctypes.get_errno()
+        result: int = EVENT_RESULT.unpack_from(self._event, EVENT_RESULT_AT)[0]
+        return result
+
+    def close(self) -> None:
+        self._syscall(self._destroy, self._context)
+
+
+class UnderWay:
+    """A write that the kernel has (D4)."""
+
+    __slots__ = ("begun_ns", "chunks", "done", "position", "ring", "size")
+
+    def __init__(self, ring: OsRing, position: int, chunks: Chunks, size: int, done: Done) -> None:
+        self.ring = ring
+        self.position = position
+        self.chunks = chunks
+        self.size = size
+        self.done = done
+        self.begun_ns = time.perf_counter_ns()
+
+
+class DirectWrites:
+    """Of one loop, on its thread. by_thread does a write in its own way, as ring.write; new_kernel(eventfd) raises OSError."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        by_thread: ByThread,
+        new_kernel: Callable[[int], Kernel] = Aio,
+    ) -> None:
+        self._loop = loop
+        self._by_thread = by_thread
+        self._new_kernel = new_kernel
+        self._kernel: Kernel | None = None
+        self._eventfd = -1
+        self._given_up = False
+        """D3, or closed."""
+        self._under_way: UnderWay | None = None
+        self._memory: mmap.mmap | None = None
+        """Where the last write was gathered; kept with its address."""
+        self._address = 0
+
+    def write(self, ring: OsRing, position: int, chunks: Chunks, done: Done) -> None:
+        """What Loop.write_ring promises. Of two rings at once one is written by a thread."""
+        if self._given_up or self._under_way is not None or not self._submits(ring, position, chunks, done):
+            self._by_thread(ring, position, chunks, done)
+
+    def _submits(self, ring: OsRing, position: int, chunks: Chunks, done: Done) -> bool:
+        kernel = self._kernel or self._open()
+        if kernel is None:
+            return False
+        size = ring.gather(chunks)
+        memory = ring.gathered
+        if memory is not self._memory:
+            self._memory = memory
+            self._address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        write = UnderWay(ring, position, chunks, size, done)
+        refused = kernel.submit(ring.fileno(), self._address, size, position)
+        if refused:
+            self._given_up = refused in NOT_SUPPORTED
+            return False
+        self._under_way = write
+        return True
+
+    def _open(self) -> Kernel | None:
+        """At the first write: most loops write no ring."""
+        try:
+            self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            try:
+                self._kernel = self._new_kernel(self._eventfd)
+            except OSError:
+                os.close(self._eventfd)
+                raise
+        except OSError:
+            self._given_up = True
+            return None
+        self._loop.add_reader(self._eventfd, self._ended)
+        return self._kernel
+
+    def _ended(self) -> None:
+        try:
+            os.read(self._eventfd, 8)
+        except BlockingIOError:
+            return
+        write, self._under_way = self._under_way, None
+        assert write is not None and self._kernel is not None, "it has told of the end of a write"
+        result = self._kernel.result()
+        if result == write.size:
+            write.ring.note_write(write.begun_ns)
+            write.done(result, None)
+        elif result >= 0 or -result == errno.EAGAIN or -result in NOT_SUPPORTED:
+            self._given_up = self._given_up or -result in NOT_SUPPORTED
+            self._by_thread(write.ring, write.position, write.chunks, write.done)
+        else:
+            write.done(None, refusal(write.ring.path, OSError(-result, os.strerror(-result))))
+
+    def close(self) -> None:
+        """Waits for the write under way and hands out its answer; what comes later is for threads."""
+        self._given_up = True
+        if self._kernel is None:
+            return
+        self._loop.remove_reader(self._eventfd)
+        if self._under_way is not None:
+            os.set_blocking(self._eventfd, True)
+            self._ended()
+        self._kernel.close()
+        self._kernel = None
+        os.close(self._eventfd)
