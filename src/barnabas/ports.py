@@ -114,7 +114,9 @@ class RingFile(File, Protocol):
     """A file whose writes are durable when they return."""
 
     def is_quick(self) -> bool:
-        """Whether writes have lately taken so little time that the loop may wait for one: by its own measure."""
+        """Whether write() has lately taken so little time that the loop may wait for it: by its own measure, and never
+        where Loop.write_ring needs no thread.
+        """
 
 
 class Files(Protocol):

@@ -10,6 +10,7 @@ D3  Where the system has none of this, threads write: an older kernel or file sy
     whose contexts are used up (fs.aio-max-nr).
 D4  Ring, memory and bytes are kept until the end, whoever lets go of them. The kernel keeps the file open itself.
 D5  Any other failure is told as it is and the write not tried again: an error may be told only once (decision 6).
+D6  Such a ring is not called quick: for a write that nobody waits for, the loop need not wait either (docs/decisions/0008).
 Layout (linux/aio_abi.h; both processors are little-endian)
     iocb      data u64, key u32, rw_flags i32, opcode u16, priority i16, fd u32, memory u64, bytes u64, position i64,
               reserved u64, flags u32, eventfd u32
@@ -21,7 +22,6 @@ import ctypes
 import errno
 import mmap
 import os
-import time
 from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Final, Protocol, TypeAlias
@@ -109,7 +109,7 @@ class Aio:
 class UnderWay:
     """A write that the kernel has (D4)."""
 
-    __slots__ = ("begun_ns", "chunks", "done", "position", "ring", "size")
+    __slots__ = ("chunks", "done", "position", "ring", "size")
 
     def __init__(self, ring: OsRing, position: int, chunks: Chunks, size: int, done: Done) -> None:
         self.ring = ring
@@ -117,7 +117,6 @@ class UnderWay:
         self.chunks = chunks
         self.size = size
         self.done = done
-        self.begun_ns = time.perf_counter_ns()
 
 
 class DirectWrites:
@@ -155,12 +154,12 @@ class DirectWrites:
         if memory is not self._memory:
             self._memory = memory
             self._address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-        write = UnderWay(ring, position, chunks, size, done)
         refused = kernel.submit(ring.fileno(), self._address, size, position)
         if refused:
             self._given_up = refused in NOT_SUPPORTED
             return False
-        self._under_way = write
+        self._under_way = UnderWay(ring, position, chunks, size, done)
+        ring.quick_writes = 0  # D6
         return True
 
     def _open(self) -> Kernel | None:
@@ -187,7 +186,6 @@ class DirectWrites:
         assert write is not None and self._kernel is not None, "it has told of the end of a write"
         result = self._kernel.result()
         if result == write.size:
-            write.ring.note_write(write.begun_ns)
             write.done(result, None)
         elif result >= 0 or -result == errno.EAGAIN or -result in NOT_SUPPORTED:
             self._given_up = self._given_up or -result in NOT_SUPPORTED

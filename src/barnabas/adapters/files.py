@@ -160,12 +160,12 @@ class OsRing(OsFile):
     one write is one command to the disk. Such writes want memory on a page of its own: they are gathered in one.
     """
 
-    __slots__ = ("_quick_writes", "gathered")
+    __slots__ = ("gathered", "quick_writes")
 
     def __init__(self, path: str, fd: int) -> None:
         super().__init__(path, fd)
-        self._quick_writes = 0
-        """In a row, up to now."""
+        self.quick_writes = 0
+        """In a row, up to now, for which somebody has waited."""
         self.gathered = mmap.mmap(-1, RING_WRITE_BYTES, flags=mmap.MAP_PRIVATE)
 
     def gather(self, chunks: Sequence[bytes | memoryview]) -> int:
@@ -186,17 +186,13 @@ class OsRing(OsFile):
             begun_ns = time.perf_counter_ns()
             while written < size:
                 written += os.pwritev(self._fd, [view[written:size]], position + written, os.RWF_DSYNC)
-            self.note_write(begun_ns)
+            is_quick = time.perf_counter_ns() - begun_ns < QUICK_NS
+        self.quick_writes = self.quick_writes + 1 if is_quick else 0
         return size
-
-    def note_write(self, begun_ns: int) -> None:
-        """One has ended that began then (time.perf_counter_ns)."""
-        is_quick = time.perf_counter_ns() - begun_ns < QUICK_NS
-        self._quick_writes = self._quick_writes + 1 if is_quick else 0
 
     def is_quick(self) -> bool:
         """One slow write is enough to send the next ones to a thread."""
-        return self._quick_writes >= QUICK_WRITES
+        return self.quick_writes >= QUICK_WRITES
 
 
 def fill(path: str, size: int) -> None:

@@ -1,11 +1,12 @@
 """The committer that syncs by a journal: one durable write a round for all partitions that gathered little (decision 18).
 
 A round takes what the partitions have gathered since the last one began. Those with SMALL_BYTES or less go together into
-one write of the ring, in a thread, while the loop writes their files without a sync, or another thread those that are just
+one write of the ring, done by the system while the loop writes their files without a sync, or a thread those that are just
 being synced; the others get a job of their own: write and sync.
 
 H1  One round is in flight. A partition is in one round or one job at a time, so its batches become durable in order.
-    A round of one batch is written by the loop itself where the disk has been quick lately: two thread hops cost more.
+    Where a thread has to write the ring, the loop itself writes a round of one batch if the disk has been quick lately: two
+    thread hops cost more.
 H2  A partition is told when its bytes are durable in the ring and its readers find them in the file.
 H3  When a half of the ring is full, the files named in it are synced in the background, some at a time (the checkpoint),
     before that half is used again. A round for which there is no room waits for the last of them, if by jobs it would be
