@@ -5,7 +5,7 @@ cost two hand-overs of a core and of the interpreter's lock.
 
 D1  As durable as OsRing.write: O_DIRECT by the file, RWF_DSYNC by the write.
 D2  The loop does not wait: RWF_NOWAIT. A write that would have to, and one that was done in part, is done once more as a whole
-    by a thread: the same bytes at the same place.
+    by a thread: the same bytes at the same place. A megabyte may have to, if its memory is more pieces than the disk takes at once.
 D3  Where the system has none of this, threads write: an older kernel or file system, a sandbox, another processor, a machine
     whose contexts are used up (fs.aio-max-nr).
 D4  Ring, memory and bytes are kept until the end, whoever lets go of them. The kernel keeps the file open itself.
