@@ -38,7 +38,9 @@ class Clock(Protocol):
         """Microseconds since the same start: mono_ms is this, cut to whole milliseconds."""
 
 
-Pool: TypeAlias = Literal["commit", "sync", "checkpoint", "read", "compress", "upkeep", "metadata"]
+Pool: TypeAlias = Literal[
+    "commit", "sync", "checkpoint", "write-back", "read", "compress", "upkeep", "metadata"
+]
 """commit: what somebody waits for on disk; sync: syncs that nobody waits for, of a gigabyte perhaps; checkpoint: those
 before which a half of the journal is not used again; compress: batches of producers that wait for another codec; upkeep:
 compaction, renames and unlinks, one after the other, for which nobody waits.
@@ -102,6 +104,11 @@ class File(Protocol):
 
     def size(self) -> int: ...
     def truncate(self, size: int) -> None: ...
+    def write_back(self, position: int, size: int) -> None:
+        """Begin to bring that range to the disk, where the system has a call for it. A hint: nothing is durable by it, and
+        nothing is raised. It may wait for the disk.
+        """
+
     def sync(self) -> None:
         """Data and size are durable when this returns. Once it has failed, nothing unsynced of this file may be believed:
         open it anew, write it anew.

@@ -56,6 +56,20 @@ def test_what_is_in_memory_is_read_now(files: Files, root: str) -> None:
         assert found == file.read(position, size)
 
 
+def test_to_begin_the_way_to_the_disk_changes_nothing(files: Files, root: str) -> None:
+    """A hint: of any range, also of one that is not there, and of a file that is closed or gone."""
+    file = files.open(f"{root}/a", create=True)
+    content = bytes(range(256)) * 64
+    file.write(0, [content])
+    for position, size in ((0, len(content)), (5000, 1), (0, 0), (1 << 40, 1 << 30)):
+        file.write_back(position, size)
+    assert file.read(0, len(content) + 1) == content and file.size() == len(content)
+    files.unlink(f"{root}/a")
+    file.write_back(0, len(content))
+    file.close()
+    file.write_back(0, len(content))
+
+
 def test_more_chunks_than_one_system_call_takes(files: Files, root: str) -> None:
     file = files.open(f"{root}/a", create=True)
     chunks = [bytes([at % 251]) * (at % 7) for at in range(3000)]

@@ -1,4 +1,6 @@
-"""The committer of the page cache: who writes, the loop or a thread, and that order and failures are the same (C6)."""
+"""The committer of the page cache: who writes, the loop or a thread, that order and failures are the same (C4), and what is sent on
+its way to the disk (C6).
+"""
 
 import errno
 from collections.abc import Sequence
@@ -6,20 +8,12 @@ from collections.abc import Sequence
 import pytest
 
 from barnabas.log.write import Write
-from barnabas.partitions.committer import (
-    IN_THREADS_US,
-    LARGE_BYTES,
-    SLOW_US,
-    CacheCommitter,
-    Committed,
-    Lane,
-    Uncommitted,
-)
+from barnabas.partitions.committer import CACHED_BYTES_MAX, CacheCommitter, Committed, Lane, Uncommitted
 from barnabas.partitions.turn import Turn
 from barnabas.ports import Done, File, Pool, Work, WorldError
 from barnabas.testing.virtual import VirtualLoop, VirtualTime
 
-SMALL_BYTES = LARGE_BYTES - 1
+SIZE = 256 * 1024
 
 
 class Loop(VirtualLoop):
@@ -38,47 +32,34 @@ class Loop(VirtualLoop):
         super().run_in(pool, noted, done)
 
 
-class Clock:
-    """Virtual time, and what the writes took."""
-
-    def __init__(self, time: VirtualTime) -> None:
-        self._time = time
-        self.more_us = 0
-
-    def wall_ms(self) -> int:
-        return self._time.wall_ms()
-
-    def mono_ms(self) -> int:
-        return self.mono_us() // 1000
-
-    def mono_us(self) -> int:
-        return self._time.mono_us() + self.more_us
-
-
-class SlowFile:
-    """Each write takes takes_us; who wrote, and where, is remembered."""
+class Noting:
+    """A file: who wrote, and where, is remembered."""
 
     path = "/t-0/0.log"
 
-    def __init__(self, loop: Loop, clock: Clock) -> None:
+    def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._clock = clock
-        self.takes_us = 0
         self.error: WorldError | None = None
         self.written: list[tuple[str, int]] = []
+        self.sent: list[tuple[int, int]] = []
+        """Position and end of each range."""
 
     def write(self, position: int, chunks: Sequence[bytes | memoryview]) -> int:
-        self._clock.more_us += self.takes_us
         if self.error is not None:
             raise self.error
         self.written.append(("thread" if self._loop.in_thread else "loop", position))
         return sum(map(len, chunks))
 
+    def write_back(self, position: int, size: int) -> None:
+        assert self._loop.in_thread, "it may wait for the disk"
+        assert self.written[-1][1] < position + size, "it is written before"
+        self.sent.append((position, position + size))
+
 
 class Owner(Committed):
     """Of one lane: what the committer said."""
 
-    def __init__(self, stage: "Stage", file: SlowFile) -> None:
+    def __init__(self, stage: "Stage", file: Noting) -> None:
         super().__init__(bytes(16))
         self._stage = stage
         self.file = file
@@ -117,10 +98,10 @@ class Stage:
     def __init__(self) -> None:
         self.time = VirtualTime(5)
         self.loop = Loop(self.time)
-        self.clock = Clock(self.time)
         self.uncommitted = Uncommitted()
-        self.committer = CacheCommitter(Turn(self.loop, self.clock), self.loop, self.clock, self.uncommitted)
-        self.one, self.other = (Owner(self, SlowFile(self.loop, self.clock)) for _ in range(2))
+        turn = Turn(self.loop, self.time)
+        self.committer = CacheCommitter(turn, self.loop, self.uncommitted)
+        self.one, self.other = (Owner(self, Noting(self.loop)) for _ in range(2))
 
     def write(self, owner: Owner, size: int) -> str:
         """A batch, committed; who wrote it."""
@@ -129,62 +110,29 @@ class Stage:
         assert self.uncommitted.bytes == 0
         return owner.file.written[-1][0]
 
-    def be_slow(self) -> None:
-        """The next large writes go to threads."""
-        self.one.file.takes_us = SLOW_US
-        assert self.write(self.one, LARGE_BYTES) == "loop"
-        self.one.file.takes_us = 0
-
-    def wait(self, us: int) -> None:
-        self.clock.more_us += us
-
 
 @pytest.fixture
 def stage() -> Stage:
     return Stage()
 
 
-def test_what_is_quick_is_written_by_the_loop_however_large(stage: Stage) -> None:
-    stage.one.file.takes_us = SLOW_US - 1
-    assert [stage.write(stage.one, 4 * LARGE_BYTES) for _ in range(3)] == ["loop"] * 3
-
-
-def test_after_a_slow_write_large_ones_of_all_partitions_go_to_threads_and_small_ones_do_not(
-    stage: Stage,
-) -> None:
-    stage.be_slow()
-    assert stage.write(stage.one, LARGE_BYTES) == stage.write(stage.other, LARGE_BYTES) == "thread"
-    assert stage.write(stage.one, SMALL_BYTES) == stage.write(stage.other, SMALL_BYTES) == "loop"
-
-
-def test_they_come_back_when_none_has_been_slow_for_a_while(stage: Stage) -> None:
-    stage.be_slow()
-    stage.wait(IN_THREADS_US - SLOW_US)
-    stage.one.file.takes_us = SLOW_US
-    assert stage.write(stage.one, LARGE_BYTES) == "thread"
-    stage.one.file.takes_us = SLOW_US - 1
-    stage.time.settle()
-    stage.wait(IN_THREADS_US - SLOW_US)
-    assert stage.write(stage.one, LARGE_BYTES) == "thread", "the slow one in the thread counted"
-    stage.wait(SLOW_US)
-    assert stage.write(stage.one, LARGE_BYTES) == "loop"
-
-
-def test_a_small_slow_write_sends_nobody_to_threads(stage: Stage) -> None:
-    stage.one.file.takes_us = SLOW_US
-    assert stage.write(stage.one, SMALL_BYTES) == "loop"
-    stage.one.file.takes_us = 0
-    assert stage.write(stage.one, LARGE_BYTES) == "loop"
+def test_the_loop_writes_but_for_a_file_that_is_being_synced(stage: Stage) -> None:
+    assert stage.write(stage.one, SIZE) == "loop"
+    stage.one.lane.syncing = 1
+    assert stage.write(stage.one, SIZE) == "thread" and stage.write(stage.other, SIZE) == "loop"
+    stage.one.lane.syncing = 0
+    assert stage.write(stage.one, SIZE) == "loop"
 
 
 def test_what_comes_while_a_thread_writes_waits_for_it_and_other_partitions_do_not(stage: Stage) -> None:
-    stage.be_slow()
     one, other = stage.one, stage.other
+    stage.write(one, SIZE)
     began = one.position
+    one.lane.syncing = 1
     stage.loop.slow("commit", 1_000)
-    one.take(LARGE_BYTES)
+    one.take(SIZE)
     stage.time.settle()
-    for size in (10, LARGE_BYTES, 10):
+    for size in (10, SIZE, 10):
         one.take(size)
         stage.time.settle()
     other.take(10)
@@ -198,18 +146,52 @@ def test_what_comes_while_a_thread_writes_waits_for_it_and_other_partitions_do_n
 
 
 def test_a_write_that_fails_in_a_thread_is_told_once_and_what_came_behind_it_is_dropped(stage: Stage) -> None:
-    stage.be_slow()
     one = stage.one
+    stage.write(one, SIZE)
+    one.lane.syncing = 1
     told = list(one.told)
     one.file.error = WorldError("the disk is full", errno.ENOSPC)
     stage.loop.slow("commit", 1_000)
-    one.take(LARGE_BYTES)
+    one.take(SIZE)
     stage.time.settle()
-    one.take(LARGE_BYTES)
+    one.take(SIZE)
     stage.time.run_until(lambda: bool(one.failures))
     one.file.error = None
-    one.take(LARGE_BYTES)
+    one.take(SIZE)
     stage.time.run_for(2_000)
     assert one.failures == [one.failures[0]] and one.failures[0].errno == errno.ENOSPC
     assert one.told == told and len(one.file.written) == 1
     assert stage.uncommitted.bytes == 0
+
+
+def test_what_the_page_cache_has_is_sent_to_the_disk_range_by_range(stage: Stage) -> None:
+    one = stage.one
+    sent_upto = 0
+    for number in range(3 * CACHED_BYTES_MAX // SIZE):
+        one.lane.syncing = number % 2  # what a thread writes is sent with the next write of the loop
+        stage.write(one, SIZE)
+        stage.time.run_for(100)
+        if one.position - sent_upto < CACHED_BYTES_MAX or one.lane.syncing:
+            assert [end for _, end in one.file.sent[-1:]] == [sent_upto][: len(one.file.sent)], "not yet"
+        else:
+            assert one.file.sent[-1] == (sent_upto, one.position)
+            sent_upto = one.position
+    assert len(one.file.sent) == 2 and not stage.other.file.sent
+
+
+def test_of_a_new_file_no_more_is_sent_than_it_has(stage: Stage) -> None:
+    one = stage.one
+    stage.write(one, CACHED_BYTES_MAX - SIZE)
+    one.file, one.position = Noting(stage.loop), 0
+    stage.write(one, SIZE)
+    stage.time.run_for(100)
+    assert one.file.sent == [(0, SIZE)]
+
+
+def test_nothing_is_sent_of_what_was_not_written(stage: Stage) -> None:
+    one = stage.one
+    one.file.error = WorldError("the disk is full", errno.ENOSPC)
+    one.take(CACHED_BYTES_MAX)
+    stage.time.run_until(lambda: bool(one.failures))
+    stage.time.run_for(1_000)
+    assert one.file.sent == []

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from barnabas.adapters import cold
+from barnabas.adapters.write_back import write_back
 from barnabas.ports import File, RingFile, WorldError
 
 IOV_MAX: Final = 1024
@@ -130,6 +131,9 @@ class OsFile:
     def truncate(self, size: int) -> None:
         with blame(self.path):
             os.ftruncate(self._fd, size)
+
+    def write_back(self, position: int, size: int) -> None:
+        write_back(self._fd, position, size)
 
     def sync(self) -> None:
         with self._syncing:

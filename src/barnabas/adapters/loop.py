@@ -17,6 +17,7 @@ POOL_THREADS: Final[dict[Pool, int]] = {
     "commit": 4,
     "sync": 2,
     "checkpoint": 8,
+    "write-back": 1,
     "read": 2,
     "compress": 1,
     "upkeep": 1,

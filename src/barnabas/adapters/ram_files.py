@@ -62,6 +62,9 @@ class RamFile:
     def size(self) -> int:
         return self._size
 
+    def write_back(self, position: int, size: int) -> None:
+        return
+
     def truncate(self, size: int) -> None:
         if size > self._size:
             self.write(self._size, [bytes(size - self._size)])

@@ -135,6 +135,10 @@ class NewFile:
     def truncate(self, size: int) -> None:
         self._file().truncate(size)
 
+    def write_back(self, position: int, size: int) -> None:
+        if self._made is not None:
+            self._made.write_back(position, size)
+
     def sync(self) -> None:
         self._file().sync()
 

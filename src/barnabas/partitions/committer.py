@@ -6,8 +6,8 @@ C3  A failed write or sync is said once; what was taken behind it is dropped, an
     partition until it has been re-opened.
 C4  The loop writes no file that is being synced: it would wait for the sync. A pool's thread does.
 C5  A lane's chores (log L2) are done before its writes, by the job in a thread that then writes.
-C6  Large writes of the cache kind go to threads once one of them was slow, until none has been for a while: when the kernel
-    writes gigabytes back, a write to the page cache may wait for the file system's reads (docs/decisions/0010).
+C6  What the cache kind wrote of a partition is sent on its way to the disk each CACHED_BYTES_MAX, by a thread: the kernel begins
+    when gigabytes are there, and who writes at that time waits for it.
 Crash   what was taken and not yet written is lost; nobody was told that it was committed.
 
 Kinds     `CacheCommitter` writes what a partition gathered in one loop turn (Kafka's durability: the page cache),
@@ -23,14 +23,10 @@ from mypy_extensions import i64, mypyc_attr
 
 from barnabas.log.write import Write
 from barnabas.partitions.turn import Turn
-from barnabas.ports import Clock, File, Loop, WorldError
+from barnabas.ports import File, Loop, Work, WorldError
 
-LARGE_BYTES: Final = 256 * 1024
-"""Two thread hops cost as much as the write of so much."""
-SLOW_US: Final = 5_000
-IN_THREADS_US: Final = 10_000_000
-"""Slow ones come twice a second while the kernel writes back, with thousands of quick ones between them: so a time, no count.
-It looks for what is to be written back each 5 seconds."""
+CACHED_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Of a partition. PostgreSQL does the same with what a backend or a checkpoint wrote (backend_flush_after, checkpoint_flush_after)."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -76,6 +72,7 @@ class Lane:
         "behind",
         "busy",
         "bytes",
+        "cached_bytes",
         "chores",
         "entry_head",
         "failed",
@@ -91,6 +88,7 @@ class Lane:
     )
 
     bytes: i64
+    cached_bytes: i64
     flying_bytes: i64
 
     def __init__(self, owner: Committed) -> None:
@@ -100,6 +98,8 @@ class Lane:
         self.flying: list[Write] = []
         """What is in a round of the journal. The two lists take turns: many partitions would need as many new ones a round."""
         self.flying_bytes = 0
+        self.cached_bytes = 0
+        """Written to the page cache since the last of them were sent to the disk (C6)."""
         self.chores: list[Callable[[], None]] = []
         self.path = ""
         """Of the file that was last written to a journal."""
@@ -191,14 +191,11 @@ class Committer:
 class CacheCommitter(Committer):
     """Written to the page cache at the end of the turn, by the loop or a thread; synced at recovery points and flush.*."""
 
-    def __init__(self, turn: Turn, loop: Loop, clock: Clock, uncommitted: Uncommitted) -> None:
+    def __init__(self, turn: Turn, loop: Loop, uncommitted: Uncommitted) -> None:
         self._turn = turn
         self._loop = loop
-        self._clock = clock
         self._uncommitted = uncommitted
         self._dirty: list[Lane] = []
-        self._in_threads_until_us = 0
-        """C6."""
 
     def take(self, lane: Lane, write: Write) -> None:
         lane.writes.append(write)
@@ -218,31 +215,8 @@ class CacheCommitter(Committer):
                 continue  # released() goes on with it
             if (lane.syncing or lane.chores or lane.behind) and not lane.failed:
                 lane.owner.released()  # whose committer waits for syncs by now, when it is behind
-            elif lane.bytes < LARGE_BYTES:
-                self._write(lane)
             else:
-                self._write_large(lane)
-
-    def _write_large(self, lane: Lane) -> None:
-        """C6."""
-        begun_us = self._clock.mono_us()
-        if begun_us < self._in_threads_until_us:
-            self._write_in_thread(lane)
-            return
-        self._write(lane)
-        if self._clock.mono_us() - begun_us >= SLOW_US:
-            self._was_slow()
-
-    def _write_timed(self, writes: list[Write]) -> list[File]:
-        """In a thread."""
-        begun_us = self._clock.mono_us()
-        files = write_runs(writes)
-        if self._clock.mono_us() - begun_us >= SLOW_US:
-            self._loop.from_thread(self._was_slow)
-        return files
-
-    def _was_slow(self) -> None:
-        self._in_threads_until_us = self._clock.mono_us() + IN_THREADS_US
+                self._write(lane)
 
     def _write(self, lane: Lane) -> None:
         writes, size = lane.writes, lane.bytes
@@ -256,6 +230,9 @@ class CacheCommitter(Committer):
             lane.failed = True
             lane.owner.failed(error)
             return
+        send = sending(lane, writes[-1], size)
+        if send is not None:
+            self._loop.run_in("write-back", send, ignored)
         lane.owner.committed(writes[-1].end_offset, size)
 
     def _write_in_thread(self, lane: Lane) -> None:
@@ -268,9 +245,8 @@ class CacheCommitter(Committer):
         lane.busy = True
         writes, size = lane.writes, lane.bytes
         lane.writes, lane.bytes = [], 0
-        # A wait for a sync says nothing of other writes.
-        write = write_runs if lane.syncing else self._write_timed
-        run_job(self._loop, lane, writes, size, self._uncommitted, write, sync=False)
+        lane.cached_bytes += size  # to be sent with those of the next write of the loop
+        run_job(self._loop, lane, writes, size, self._uncommitted, sync=False)
 
     def settle(self, lane: Lane) -> None:
         if not lane.queued:
@@ -279,10 +255,30 @@ class CacheCommitter(Committer):
     def released(self, lane: Lane) -> None:
         if lane.chores or (lane.writes and lane.syncing):
             self._write_in_thread(lane)
-        elif lane.bytes >= LARGE_BYTES:
-            self._write_large(lane)
         elif lane.writes:
             self._write(lane)
+
+
+def sending(lane: Lane, last: Write, size: i64) -> Work | None:
+    """C6. What is to be done in a thread once size bytes more, which end with last, are written; most often nothing. Of what lies
+    in the file before this one, the kernel takes care.
+    """
+    lane.cached_bytes += size
+    if lane.cached_bytes < CACHED_BYTES_MAX:
+        return None
+    end = last.position + last.size
+    begin = end - lane.cached_bytes
+    lane.cached_bytes = 0
+    return range_sender(last.file, begin if begin > 0 else 0, end)
+
+
+def range_sender(file: File, begin: int, end: int) -> Work:
+    """Apart, for a function that has a lambda makes an object for it at every call."""
+    return lambda: file.write_back(begin, end - begin)
+
+
+def ignored(_: object | None, error: BaseException | None) -> None:
+    """Of a hint nobody needs to know what became."""
 
 
 def run_job(
@@ -291,7 +287,6 @@ def run_job(
     writes: list[Write],
     size: int,
     uncommitted: Uncommitted,
-    write: Callable[[list[Write]], list[File]] = write_runs,
     *,
     sync: bool,
 ) -> None:
@@ -309,7 +304,7 @@ def run_job(
     def work() -> object:
         for chore in chores:
             chore()
-        files = write(writes)
+        files = write_runs(writes)
         if sync:
             sync_all([*before, *files])
         return None

@@ -70,7 +70,7 @@ class Partitions:
         self._durable = durable
         self.open_files = OpenFiles(files, open_files_max)
         self.uncommitted = Uncommitted()
-        self._cache = CacheCommitter(turn, loop, clock, self.uncommitted)
+        self._cache = CacheCommitter(turn, loop, self.uncommitted)
         self.journal = Journal(
             files,
             loop,
