@@ -30,8 +30,9 @@ HEADER_BYTES_MIN: Final = 10
 
 API_VERSIONS: Final = 18
 
+KEY_MAX: Final = max(BY_KEY)
 _FLEXIBLE_FROM: Final = [
-    BY_KEY[key].flexible_from if key in BY_KEY else NOT_FLEXIBLE for key in range(max(BY_KEY) + 1)
+    BY_KEY[key].flexible_from if key in BY_KEY else NOT_FLEXIBLE for key in range(KEY_MAX + 1)
 ]
 """By key: looked up for each request."""
 _SIZE: Final = Struct(">i").unpack_from
@@ -149,11 +150,6 @@ class FrameReader:
         return frame
 
 
-def flexible_from(key: int) -> int:
-    """The version from which the requests of an API have tagged sections; NOT_FLEXIBLE of an unknown key."""
-    return _FLEXIBLE_FROM[key] if 0 <= key < len(_FLEXIBLE_FROM) else NOT_FLEXIBLE
-
-
 class RequestHeader:
     """What precedes a request's body, which begins at body_at of the frame.
 
@@ -181,7 +177,8 @@ class RequestHeader:
             if at > len(frame):
                 raise Malformed("the client id runs past the end of the request")
             self.client = frame[HEADER_BYTES_MIN:at]
-        if self.version >= flexible_from(self.key):
+        key = self.key
+        if self.version >= (_FLEXIBLE_FROM[key] if 0 <= key <= KEY_MAX else NOT_FLEXIBLE):
             try:
                 at = at + 1 if frame[at] == 0 else skip_tags(frame, at)
             except IndexError:
@@ -221,7 +218,7 @@ def response_head(correlation_id: int, api_key: int, version: int, body_bytes: i
 
 def response_tags_from(api_key: int) -> int:
     """The version from which the header of a response has a tagged section."""
-    return NOT_FLEXIBLE if api_key == API_VERSIONS else flexible_from(api_key)
+    return NOT_FLEXIBLE if api_key == API_VERSIONS else _FLEXIBLE_FROM[api_key]
 
 
 def begin_response(out: BytesWriter, correlation_id: int, has_tags: bool) -> None:

@@ -101,33 +101,24 @@ class Producing(Parked):
             if partition is None:
                 answer.error_code = errors.NOT_LEADER_OR_FOLLOWER
             else:
-                self._append(partition, asked, ask, answer)
+                appended = append(self._broker, partition, ask, asked, self._version, self._now_ms)
+                fill(answer, appended, partition)
+                if appended.code == 0:
+                    if ask.acks != 0 and appended.end_offset > partition.high_watermark:
+                        self._left += 1
+                        partition.wait_for(Answering(appended.end_offset, self, answer))
+                elif isinstance(appended, Pending):
+                    answer.error_code = 0
+                    if ask.acks != 0:
+                        self._wait_for_append(appended, partition, answer)
+                    else:
+                        close_if_refused(appended, self._caller)
+                elif isinstance(appended, Refused):
+                    name_records(answer, appended.faults, partition)
         if answer.error_code:
             self.failed = True
             explain(answer, self._version)
         return answer
-
-    def _append(
-        self,
-        partition: Partition,
-        asked: PartitionProduceData,
-        ask: ProduceRequest,
-        answer: PartitionProduceResponse,
-    ) -> None:
-        appended = append(self._broker, partition, ask, asked, self._version, self._now_ms)
-        fill(answer, appended, partition)
-        if appended.code == 0:
-            if ask.acks != 0 and appended.end_offset > partition.high_watermark:
-                self._left += 1
-                partition.wait_for(Answering(appended.end_offset, self, answer))
-        elif isinstance(appended, Pending):
-            answer.error_code = 0
-            if ask.acks != 0:
-                self._wait_for_append(appended, partition, answer)
-            else:
-                close_if_refused(appended, self._caller)
-        elif isinstance(appended, Refused):
-            name_records(answer, appended.faults, partition)
 
     # -- waiting
 
