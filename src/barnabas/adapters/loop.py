@@ -106,10 +106,16 @@ class AsyncLoop:
     def write_ring(
         self, ring: RingFile, position: int, chunks: Sequence[bytes | memoryview], done: Done
     ) -> None:
-        if isinstance(ring, OsRing):
-            self._direct_writes.write(ring, position, chunks, done)
-        else:
+        if not isinstance(ring, OsRing):
             self._write_by_thread(ring, position, chunks, done)
+            return
+
+        def ended(result: object | None, error: BaseException | None) -> None:
+            self.vigil.jobs -= 1
+            done(result, error)
+
+        self.vigil.jobs += 1
+        self._direct_writes.write(ring, position, chunks, ended)
 
     def _write_by_thread(
         self, ring: RingFile, position: int, chunks: Sequence[bytes | memoryview], done: Done

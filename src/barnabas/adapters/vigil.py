@@ -9,7 +9,8 @@ V1  It begins after STREAK gaps in a row that were shorter than the window, howe
 V2  Whoever else is ready to run on the core goes first, at each look.
 V3  With one core there is nobody to wait for: the peer needs it.
 V4  Not while a thread of a pool has work, nor beside other threads of a program that embeds a broker: the loop would hold the
-    interpreter that they wait for, and get it back before they wake up, up to the 5 ms of the interpreter's switch interval.
+    interpreter that they wait for, and get it back before they wake up, up to the 5 ms of the interpreter's switch interval. Nor while
+    the kernel does a durable write: a thread of its own ends that, on this core perhaps, and would wait as long.
 """
 
 import asyncio
@@ -50,7 +51,7 @@ class Vigil:
         self._now_ns = now_ns
         self._may: bool | None = None
         self.jobs = 0
-        """Given to threads and not answered (V4)."""
+        """Given to threads or to the kernel, and not answered (V4)."""
         self._gaps = 0
         self._rested_ns = 0
         self._deadline_ns = 0
