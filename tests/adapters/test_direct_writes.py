@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from barnabas.adapters.direct_writes import (
+    BY_THREAD_AFTER_SLOW,
     IOCB,
     IOCB_CMD_PWRITE,
     IOCB_FLAG_RESFD,
     NOT_SUPPORTED,
     RWF_DSYNC,
     RWF_NOWAIT,
+    SLOW_NS,
     Aio,
     Chunks,
     DirectWrites,
@@ -75,7 +77,8 @@ class Bench:
         self.ring = ring
         self.by_thread: list[int] = []
         self.answers: list[Answer] = []
-        self.direct = DirectWrites(loop, self._write_by_thread, new_kernel)
+        self.now_ns = 0
+        self.direct = DirectWrites(loop, self._write_by_thread, new_kernel, lambda: self.now_ns)
 
     def _write_by_thread(self, ring: OsRing, position: int, chunks: Chunks, done: Done) -> None:
         self.by_thread.append(position)
@@ -285,6 +288,24 @@ def test_an_error_of_the_disk_is_told_and_the_write_not_tried_again(
     assert result is None and isinstance(error, WorldError)
     assert error.errno == errno.EIO and error.what.startswith(scripted.ring.path)
     assert scripted.by_thread == []
+
+
+def test_after_a_slow_write_threads_do_the_next_ones(scripted: Bench, kernel: ScriptedKernel) -> None:
+    def by_kernel(takes_ns: int) -> None:
+        count = len(scripted.answers)
+        scripted.begin(0, bytes(BLOCK_BYTES))
+        scripted.now_ns += takes_ns
+        kernel.end(BLOCK_BYTES)
+        scripted.until_answers(count + 1)
+
+    by_kernel(SLOW_NS - 1)
+    by_kernel(SLOW_NS)
+    assert len(kernel.taken) == 2 and scripted.by_thread == []
+    for _ in range(BY_THREAD_AFTER_SLOW):
+        scripted.write(0, bytes(BLOCK_BYTES))
+    assert len(kernel.taken) == 2 and len(scripted.by_thread) == BY_THREAD_AFTER_SLOW
+    by_kernel(0)
+    assert len(kernel.taken) == 3 and len(scripted.by_thread) == BY_THREAD_AFTER_SLOW
 
 
 def test_where_no_context_is_to_be_had_threads_write_for_good(

@@ -11,6 +11,8 @@ D3  Where the system has none of this, threads write: an older kernel or file sy
 D4  Ring, memory and bytes are kept until the end, whoever lets go of them. The kernel keeps the file open itself.
 D5  Any other failure is told as it is and the write not tried again: an error may be told only once (decision 6).
 D6  Such a ring is not called quick: for a write that nobody waits for, the loop need not wait either (docs/decisions/0008).
+D7  What ends a durable write without a thread of ours is one of the kernel's that stays on its core, where a busy program may keep it
+    waiting for 8 ms; a thread of ours goes to another core. So after a slow write the next BY_THREAD_AFTER_SLOW are done by threads.
 Layout (linux/aio_abi.h; both processors are little-endian)
     iocb      data u64, key u32, rw_flags i32, opcode u16, priority i16, fd u32, memory u64, bytes u64, position i64,
               reserved u64, flags u32, eventfd u32
@@ -22,6 +24,7 @@ import ctypes
 import errno
 import mmap
 import os
+import time
 from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Final, Protocol, TypeAlias
@@ -44,6 +47,9 @@ RWF_DSYNC: Final = 2
 RWF_NOWAIT: Final = 8
 ZERO: Final = ctypes.c_long(0)
 ONE: Final = ctypes.c_long(1)
+SLOW_NS: Final = 2_000_000
+BY_THREAD_AFTER_SLOW: Final = 256
+"""However many of the kernel's own are slow, not one in a hundred is then."""
 NOT_SUPPORTED: Final = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM)
 
 Chunks: TypeAlias = Sequence[bytes | memoryview]
@@ -109,9 +115,12 @@ class Aio:
 class UnderWay:
     """A write that the kernel has (D4)."""
 
-    __slots__ = ("chunks", "done", "position", "ring", "size")
+    __slots__ = ("begun_ns", "chunks", "done", "position", "ring", "size")
 
-    def __init__(self, ring: OsRing, position: int, chunks: Chunks, size: int, done: Done) -> None:
+    def __init__(
+        self, ring: OsRing, position: int, chunks: Chunks, size: int, done: Done, begun_ns: int
+    ) -> None:
+        self.begun_ns = begun_ns
         self.ring = ring
         self.position = position
         self.chunks = chunks
@@ -127,10 +136,14 @@ class DirectWrites:
         loop: asyncio.AbstractEventLoop,
         by_thread: ByThread,
         new_kernel: Callable[[int], Kernel] = Aio,
+        now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._loop = loop
         self._by_thread = by_thread
         self._new_kernel = new_kernel
+        self._now_ns = now_ns
+        self._for_threads = 0
+        """So many of the next writes (D7)."""
         self._kernel: Kernel | None = None
         self._eventfd = -1
         self._given_up = False
@@ -142,8 +155,11 @@ class DirectWrites:
 
     def write(self, ring: OsRing, position: int, chunks: Chunks, done: Done) -> None:
         """What Loop.write_ring promises. Of two rings at once one is written by a thread."""
-        if self._given_up or self._under_way is not None or not self._submits(ring, position, chunks, done):
-            self._by_thread(ring, position, chunks, done)
+        if self._for_threads > 0:
+            self._for_threads -= 1
+        elif not self._given_up and self._under_way is None and self._submits(ring, position, chunks, done):
+            return
+        self._by_thread(ring, position, chunks, done)
 
     def _submits(self, ring: OsRing, position: int, chunks: Chunks, done: Done) -> bool:
         kernel = self._kernel or self._open()
@@ -154,11 +170,12 @@ class DirectWrites:
         if memory is not self._memory:
             self._memory = memory
             self._address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        begun_ns = self._now_ns()
         refused = kernel.submit(ring.fileno(), self._address, size, position)
         if refused:
             self._given_up = refused in NOT_SUPPORTED
             return False
-        self._under_way = UnderWay(ring, position, chunks, size, done)
+        self._under_way = UnderWay(ring, position, chunks, size, done, begun_ns)
         ring.quick_writes = 0  # D6
         return True
 
@@ -184,6 +201,8 @@ class DirectWrites:
             return
         write, self._under_way = self._under_way, None
         assert write is not None and self._kernel is not None, "it has told of the end of a write"
+        if self._now_ns() - write.begun_ns >= SLOW_NS:
+            self._for_threads = BY_THREAD_AFTER_SLOW
         result = self._kernel.result()
         if result == write.size:
             write.done(result, None)
