@@ -230,7 +230,7 @@ def test_an_answer_that_cannot_be_written_ends_its_connection_behind_those_befor
         if wrote == 2:
             raise RuntimeError("a bug of ours")
 
-    monkeypatch.setattr(produce_handler.API, "write", write)
+    monkeypatch.setattr(produce_handler.API, "_write", write)
     body = produce.encode_request(produce_request("plain", batch_of([b"v"])), 8)
     client.send(b"".join([frame_of(header_of(0, 8, number) + body) for number in range(3)]))
     frame = client.read_frame()

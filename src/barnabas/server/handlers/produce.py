@@ -12,7 +12,6 @@ Not done   Transactions: a transactional batch is refused until they are built. 
 
 from typing import Final
 
-from librt.strings import BytesWriter
 from mypy_extensions import i64
 
 from barnabas import errors
@@ -312,9 +311,6 @@ class Produce(Api):
         self, broker: Broker, ask: ProduceRequest, version: int, caller: Caller
     ) -> ProduceResponse | Parked | None:
         return handle(broker, ask, version, caller)
-
-    def write(self, out: BytesWriter, response: ProduceResponse, version: i64) -> None:
-        message.write_response(out, response, version)
 
 
 API = Produce(
