@@ -76,8 +76,8 @@ class Api:
         """The request. Raises Malformed."""
         return self._decode(frame, body_at, version)
 
-    def handle(self, broker: Any, ask: Any, version: int, caller: Caller) -> Any:
-        """See Handler. broker: a Broker; tests of one handler give less."""
+    def handle(self, broker: Any, ask: Any, version: int, caller: Any) -> Any:
+        """See Handler. A Broker and a Caller; tests of one handler give less."""
         return self._handle(broker, ask, version, caller)
 
     def write(self, out: BytesWriter, response: Any, version: i64) -> None:
