@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.request
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 
 from barnabas.wire.messages.create_topics import CreatableTopic, CreateTopicsRequest
@@ -173,8 +174,22 @@ class Running(ABC):
             self.process.wait()
         self.stopped_ms = (time.perf_counter() - begun) * 1000
 
+    def stand_still(self) -> None:
+        """It and its workers, in the middle of whatever they do, until they are told to go on."""
+        self._signal_all(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: int) -> None:
+        if self.process.poll() is None:  # else its pid may be somebody else's
+            for pid in self.pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
     def interrupt(self) -> None:
         """For the end of an interrupted run: it has little time to end as it likes."""
+        self.go_on()
         if self.process.poll() is None:
             self.process.terminate()
             try:

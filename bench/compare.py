@@ -81,6 +81,10 @@ class Comparison:
         }
         try:
             for step in planned:
+                for who, site in sites.items():
+                    if who != step.who:
+                        site.stand_still()
+                sites[step.who].go_on()
                 self.measure(step, sites[step.who])
         finally:
             for site in sites.values():

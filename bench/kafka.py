@@ -25,7 +25,10 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 log.segment.delete.delay.ms={delay}
+broker.session.timeout.ms={session}
 """
+SESSION_MS = 24 * 3600 * 1000
+"""Of the broker with its controller: longer than it stands still while others are measured."""
 FLUSH = "log.flush.interval.messages=1\n"
 LOGGING = """\
 rootLogger.level=WARN
@@ -43,7 +46,7 @@ SAID_CHARACTERS = 1000
 
 
 class RunningKafka(Running):
-    """flush: each message is synced before it is acknowledged. Its other options are Kafka's defaults, and its heap those
+    """flush: each message is synced before it is acknowledged. Its other options that matter for speed are Kafka's defaults, and its heap those
     of Kafka's own start script with 1 GB. A folder that was used before is served again."""
 
     def __init__(self, folder: Path, jars: Path, *, flush: bool = False) -> None:
@@ -54,7 +57,7 @@ class RunningKafka(Running):
         self.port, controller = free_ports(2)
         properties, logging = folder / "server.properties", folder / "log4j2.properties"
         text = PROPERTIES.format(
-            broker=self.port, controller=controller, folder=folder, delay=DELETE_DELAY_MS
+            broker=self.port, controller=controller, folder=folder, delay=DELETE_DELAY_MS, session=SESSION_MS
         )
         properties.write_text(text + (FLUSH if flush else ""))
         logging.write_text(LOGGING.format(log=self._logged))

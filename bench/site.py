@@ -14,6 +14,8 @@ KAFKA, BARNABAS, WORKERS = "kafka", "barnabas", "barnabas-2"
 """Who is measured; the last is Barnabas with two workers."""
 FURTHER = 0.25
 """Share of the warm-up of a family that a further size of it gets."""
+GO_ON_S = 0.5
+"""For what a broker catches up with that stood still: Kafka's scheduler does all that was due meanwhile."""
 Figures = dict[str, float]
 """What was measured, by the key of its metric."""
 
@@ -73,6 +75,7 @@ class Site:
     _warmth: Warmth = field(init=False)
     _broker: Running | None = None
     _started: list[Running] = field(default_factory=list)
+    _stands_still: bool = False
     _ready: set[str] = field(default_factory=set)
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
@@ -90,6 +93,19 @@ class Site:
     def how_it_ended(self) -> str:
         """Of the shared broker; empty while it runs."""
         return self._broker.how_it_ended() if self._broker else ""
+
+    def stand_still(self) -> None:
+        """While another one is measured: even an idle broker has threads that wake up, and they would be in the other's figures."""
+        for broker in self._started:
+            broker.stand_still()
+        self._stands_still = True
+
+    def go_on(self) -> None:
+        if self._stands_still:
+            for broker in self._started:
+                broker.go_on()
+            time.sleep(GO_ON_S)
+        self._stands_still = False
 
     def start(self, folder: Path) -> Running:
         broker = self._start(folder)

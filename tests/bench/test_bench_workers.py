@@ -41,3 +41,23 @@ def read_produced(page: str) -> float:
         line for line in page.splitlines() if line.startswith("barnabas_requests_total") and "Produce" in line
     ]
     return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+def test_who_is_not_measured_stands_still_with_its_workers_and_goes_on_where_it_was(site: Site) -> None:
+    broker = site.broker
+    site.stand_still()
+    assert [state_of(pid) for pid in broker.pids] == ["T", "T", "T"]
+    site.go_on()
+    assert "T" not in [state_of(pid) for pid in broker.pids]
+    assert requests.ask(broker.port, requests.METADATA, MetadataRequest([], False)).brokers
+
+
+def test_one_that_stands_still_is_ended_as_it_likes(site: Site) -> None:
+    broker = site.broker
+    site.stand_still()
+    site.close()
+    assert broker.process.returncode == 0
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
