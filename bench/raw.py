@@ -168,21 +168,25 @@ def something_to_read(site: Site) -> str:
     return topic
 
 
-def fetch(connections: int, size: int) -> Measure:
+def fetches(site: Site, connections: int, size: int) -> Load:
     """One partition a request, at offsets all over the log; each connection goes to the leader of its partition."""
+    topic = something_to_read(site)
+    step = max(size // KB, 1)
+    offsets = range(0, READ_BATCHES - step + 1, max(step, 8))
+    contents = [
+        b"".join(requests.fetch_request(topic, number % PARTITIONS, size, offset) for offset in offsets)
+        for number in range(connections)
+    ]
+    leaders = site.broker.ports_of(topic)
+    ports = [leaders[number % PARTITIONS] for number in range(connections)]
+    return Load(contents, 1, requests.fetch_codes(topic), ports=ports)
+
+
+def fetch(connections: int, size: int) -> Measure:
     kind = f"fetch, {size}"
 
     def run(site: Site) -> Figures:
-        topic = something_to_read(site)
-        step = max(size // KB, 1)
-        offsets = range(0, READ_BATCHES - step + 1, max(step, 8))
-        contents = [
-            b"".join(requests.fetch_request(topic, number % PARTITIONS, size, offset) for offset in offsets)
-            for number in range(connections)
-        ]
-        leaders = site.broker.ports_of(topic)
-        ports = [leaders[number % PARTITIONS] for number in range(connections)]
-        load = Load(contents, 1, requests.fetch_codes(topic), ports=ports)
+        load = fetches(site, connections, size)
         return under_load(site, kind, lambda: load)
 
     return Measure(run, kind)

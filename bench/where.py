@@ -31,7 +31,7 @@ from .floor import floor, interpreter_alone, kernel_alone
 from .load import Limits, Load
 from .page_cache import FullPageCache
 from .raw import KB
-from .requests import fetch_codes, fetch_request, produce_codes, produce_request
+from .requests import produce_codes, produce_request
 from .results import Results
 from .site import BARNABAS, QUICK, Site
 
@@ -172,10 +172,8 @@ def loads(site: Site) -> Iterator[tuple[str, Load, int]]:
         ]
         yield f"Produce {name}", Load(contents, in_flight, produce_codes(topic)), 0
         site.broker.delete([topic])
-    topic = raw.something_to_read(site)
     for name, connections, size in FETCHED:
-        fetches = [fetch_request(topic, number, size) for number in range(connections)]
-        yield f"Fetch {name}", Load(fetches, 1, fetch_codes(topic)), size
+        yield f"Fetch {name}", raw.fetches(site, connections, size), size
 
 
 def without_sockets(python: Path | None) -> str:
