@@ -20,6 +20,7 @@ from barnabas.adapters.direct_writes import (
     RWF_DSYNC,
     RWF_NOWAIT,
     SLOW_NS,
+    VAIN_IN_A_ROW,
     Aio,
     Chunks,
     DirectWrites,
@@ -41,6 +42,7 @@ class ScriptedKernel:
     def __init__(self) -> None:
         self.eventfd = -1
         self.made = 0
+        self.asked = 0
         self.refusals: list[int] = []
         self.results: list[int] = []
         self.taken: list[tuple[int, int, int]] = []
@@ -52,6 +54,7 @@ class ScriptedKernel:
         return self
 
     def submit(self, fd: int, address: int, size: int, position: int) -> int:
+        self.asked += 1
         refused = self.refusals.pop(0) if self.refusals else 0
         if not refused:
             self.taken.append((fd, size, position))
@@ -291,21 +294,61 @@ def test_an_error_of_the_disk_is_told_and_the_write_not_tried_again(
 
 
 def test_after_a_slow_write_threads_do_the_next_ones(scripted: Bench, kernel: ScriptedKernel) -> None:
-    def by_kernel(takes_ns: int) -> None:
-        count = len(scripted.answers)
-        scripted.begin(0, bytes(BLOCK_BYTES))
-        scripted.now_ns += takes_ns
-        kernel.end(BLOCK_BYTES)
-        scripted.until_answers(count + 1)
-
-    by_kernel(SLOW_NS - 1)
-    by_kernel(SLOW_NS)
+    write_by_kernel(scripted, kernel, SLOW_NS - 1)
+    write_by_kernel(scripted, kernel, SLOW_NS)
     assert len(kernel.taken) == 2 and scripted.by_thread == []
     for _ in range(BY_THREAD_AFTER_SLOW):
         scripted.write(0, bytes(BLOCK_BYTES))
     assert len(kernel.taken) == 2 and len(scripted.by_thread) == BY_THREAD_AFTER_SLOW
-    by_kernel(0)
+    write_by_kernel(scripted, kernel)
     assert len(kernel.taken) == 3 and len(scripted.by_thread) == BY_THREAD_AFTER_SLOW
+
+
+@pytest.mark.parametrize("how", ["submit", "result"])
+def test_a_file_system_that_never_writes_without_waiting_is_seldom_asked(
+    scripted: Bench, kernel: ScriptedKernel, how: str
+) -> None:
+    for _ in range(VAIN_IN_A_ROW):
+        write_in_vain(scripted, kernel, how)
+    assert kernel.asked == VAIN_IN_A_ROW
+    for _ in range(BY_THREAD_AFTER_SLOW):
+        scripted.write(0, bytes(BLOCK_BYTES))
+    assert kernel.asked == VAIN_IN_A_ROW
+    write_in_vain(scripted, kernel, how)
+    assert kernel.asked == VAIN_IN_A_ROW + 1
+    scripted.write(0, bytes(BLOCK_BYTES))
+    assert kernel.asked == VAIN_IN_A_ROW + 1
+
+
+@pytest.mark.parametrize("how", ["submit", "result"])
+def test_one_that_now_and_then_would_have_to_wait_is_asked_each_time(
+    scripted: Bench, kernel: ScriptedKernel, how: str
+) -> None:
+    for _ in range(3):
+        for _ in range(VAIN_IN_A_ROW - 1):
+            write_in_vain(scripted, kernel, how)
+        write_by_kernel(scripted, kernel)
+    assert kernel.asked == 3 * VAIN_IN_A_ROW
+
+
+def write_by_kernel(scripted: Bench, kernel: ScriptedKernel, takes_ns: int = 0) -> None:
+    count = len(scripted.answers)
+    scripted.begin(0, bytes(BLOCK_BYTES))
+    scripted.now_ns += takes_ns
+    kernel.end(BLOCK_BYTES)
+    scripted.until_answers(count + 1)
+
+
+def write_in_vain(scripted: Bench, kernel: ScriptedKernel, how: str) -> None:
+    """The kernel is asked, and says that it would have to wait: a thread writes."""
+    count, by_thread = len(scripted.answers), len(scripted.by_thread)
+    if how == "submit":
+        kernel.refusals = [errno.EAGAIN]
+    scripted.begin(0, bytes(BLOCK_BYTES))
+    if how == "result":
+        kernel.end(-errno.EAGAIN)
+    scripted.until_answers(count + 1)
+    assert len(scripted.by_thread) == by_thread + 1
 
 
 def test_where_no_context_is_to_be_had_threads_write_for_good(

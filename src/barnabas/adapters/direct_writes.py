@@ -12,7 +12,8 @@ D4  Ring, memory and bytes are kept until the end, whoever lets go of them. The 
 D5  Any other failure is told as it is and the write not tried again: an error may be told only once (decision 6).
 D6  Such a ring is not called quick: for a write that nobody waits for, the loop need not wait either (docs/decisions/0008).
 D7  What ends a durable write without a thread of ours is one of the kernel's that stays on its core, where a busy program may keep it
-    waiting for 8 ms; a thread of ours goes to another core. So after a slow write the next BY_THREAD_AFTER_SLOW are done by threads.
+    waiting for 8 ms; a thread of ours goes to another core. So after a slow write the next BY_THREAD_AFTER_SLOW are done by threads;
+    So they are after VAIN_IN_A_ROW that a thread had to do once more (D2), and after each further one, until the kernel does one.
 Layout (linux/aio_abi.h; both processors are little-endian)
     iocb      data u64, key u32, rw_flags i32, opcode u16, priority i16, fd u32, memory u64, bytes u64, position i64,
               reserved u64, flags u32, eventfd u32
@@ -50,6 +51,9 @@ ONE: Final = ctypes.c_long(1)
 SLOW_NS: Final = 2_000_000
 BY_THREAD_AFTER_SLOW: Final = 256
 """However many of the kernel's own are slow, not one in a hundred is then."""
+VAIN_IN_A_ROW: Final = 8
+"""A file system that never writes without waiting (btrfs) gets there at once; one whose disk is busy now and then does not: six
+of 64,000 rounds were refused."""
 NOT_SUPPORTED: Final = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM)
 
 Chunks: TypeAlias = Sequence[bytes | memoryview]
@@ -144,6 +148,8 @@ class DirectWrites:
         self._now_ns = now_ns
         self._for_threads = 0
         """So many of the next writes (D7)."""
+        self._vain = 0
+        """In a row, up to now, that the kernel did not do as a whole."""
         self._kernel: Kernel | None = None
         self._eventfd = -1
         self._given_up = False
@@ -173,7 +179,7 @@ class DirectWrites:
         begun_ns = self._now_ns()
         refused = kernel.submit(ring.fileno(), self._address, size, position)
         if refused:
-            self._given_up = refused in NOT_SUPPORTED
+            self._in_vain(refused)
             return False
         self._under_way = UnderWay(ring, position, chunks, size, done, begun_ns)
         ring.quick_writes = 0  # D6
@@ -205,12 +211,21 @@ class DirectWrites:
             self._for_threads = BY_THREAD_AFTER_SLOW
         result = self._kernel.result()
         if result == write.size:
+            self._vain = 0
             write.done(result, None)
         elif result >= 0 or -result == errno.EAGAIN or -result in NOT_SUPPORTED:
-            self._given_up = self._given_up or -result in NOT_SUPPORTED
+            self._in_vain(-result)
             self._by_thread(write.ring, write.position, write.chunks, write.done)
         else:
             write.done(None, refusal(write.ring.path, OSError(-result, os.strerror(-result))))
+
+    def _in_vain(self, number: int) -> None:
+        """A thread does this one (D2, D3). number: of the system, for why not; none of NOT_SUPPORTED where it was cut short."""
+        if number in NOT_SUPPORTED:
+            self._given_up = True
+        self._vain += 1
+        if self._vain >= VAIN_IN_A_ROW:
+            self._for_threads = BY_THREAD_AFTER_SLOW
 
     def close(self) -> None:
         """Waits for the write under way and hands out its answer; what comes later is for threads."""
