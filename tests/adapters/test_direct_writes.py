@@ -17,8 +17,6 @@ from barnabas.adapters.direct_writes import (
     IOCB_CMD_PWRITE,
     IOCB_FLAG_RESFD,
     NOT_SUPPORTED,
-    RWF_DSYNC,
-    RWF_NOWAIT,
     SLOW_NS,
     VAIN_IN_A_ROW,
     Aio,
@@ -29,9 +27,9 @@ from barnabas.adapters.direct_writes import (
 from barnabas.adapters.files import QUICK_WRITES, RING_WRITE_BYTES, OsFiles, OsRing
 from barnabas.adapters.loop import AsyncLoop, new_event_loop
 from barnabas.ports import Done, WorldError
+from direct_probe import BLOCK_BYTES, open_ring_or_skip, skip_without_direct_writes
 from real_loop import turn_until
 
-BLOCK_BYTES = 4096
 RING_BYTES = 4 * RING_WRITE_BYTES
 Answer = tuple[object | None, BaseException | None]
 
@@ -116,28 +114,13 @@ def loop(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop]:
 
 @pytest.fixture
 def ring(tmp_path: Path) -> OsRing:
-    made = OsFiles().open_ring(f"{tmp_path}/ring", RING_BYTES)
-    if made is None:
-        pytest.skip("this file system has no O_DIRECT")
-    assert isinstance(made, OsRing)
-    return made
+    return open_ring_or_skip(f"{tmp_path}/ring", RING_BYTES)
 
 
 @pytest.fixture
 def bench(loop: asyncio.AbstractEventLoop, ring: OsRing) -> Iterator[Bench]:
     """With the kernel of this machine."""
-    eventfd = os.eventfd(0, os.EFD_CLOEXEC)
-    try:
-        Aio(eventfd).close()
-    except OSError as error:
-        pytest.skip(f"no io_setup here: {error}")
-    finally:
-        os.close(eventfd)
-    ring.write(0, [bytes(BLOCK_BYTES)])
-    try:
-        os.pwritev(ring.fileno(), [memoryview(ring.gathered)[:BLOCK_BYTES]], 0, RWF_DSYNC | RWF_NOWAIT)
-    except OSError as error:
-        pytest.skip(f"this file system writes no ring without waiting: {error}")
+    skip_without_direct_writes(ring)
     made = Bench(loop, ring, Aio)
     yield made
     made.direct.close()
