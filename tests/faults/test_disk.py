@@ -144,6 +144,8 @@ def test_the_nth_call_fails(
 
 
 # -- a journal that cannot be written, where the kernel does that for no thread (direct_writes.py)
+#
+# Always the first round: after it, a slow disk may send the next ones to threads.
 
 FROZEN = "the journal is frozen"
 THAWED = "the journal is in use again"
@@ -192,12 +194,11 @@ def test_a_write_that_the_kernel_did_not_do_is_done_by_a_thread(
     tmp_path: Path, shim: Path, kind: str, code: int, records: int
 ) -> None:
     """Refused as it is given, or later, or cut short: of 600 records, in three blocks, after the first."""
-    times = 1 if code == errno.EINVAL else 3  # which is not tried again
-    with synced(tmp_path, f"{kind}:{code}:3:{times}:{tmp_path}/{JOURNAL}", shim=shim) as broker:
+    with synced(tmp_path, f"{kind}:{code}:1:1:{tmp_path}/{JOURNAL}", shim=shim) as broker:
         with RawClient(broker.bootstrap) as client:
             client.create_topic("broken")
             producer = Persistent(client, "broken", records)
-            producer.send_until(lambda: failures(broker) == [kind] * times)
+            producer.send_until(lambda: failures(broker) == [kind])
             for _ in range(5):
                 producer.send(len(producer.offsets))
             assert producer.refused == []
@@ -213,7 +214,7 @@ def test_a_write_that_the_kernel_did_not_do_is_done_by_a_thread(
 def test_a_write_of_the_journal_that_fails_is_made_good_by_syncs(
     tmp_path: Path, shim: Path, code: int, records: int
 ) -> None:
-    with synced(tmp_path, f"end:{code}:3:1:{tmp_path}/{JOURNAL}", shim=shim) as broker:
+    with synced(tmp_path, f"end:{code}:1:1:{tmp_path}/{JOURNAL}", shim=shim) as broker:
         with RawClient(broker.bootstrap) as client:
             client.create_topic("broken")
             producer = Persistent(client, "broken", records)
@@ -234,7 +235,7 @@ def test_a_write_of_the_journal_that_fails_is_made_good_by_syncs(
 def test_a_write_of_the_journal_that_fails_and_the_sync_instead_of_it_are_told(
     tmp_path: Path, shim: Path, code: int
 ) -> None:
-    plans = f"end:{code}:3:1:{tmp_path}/{JOURNAL}", f"sync:{code}:1:1:{tmp_path}/broken-0"
+    plans = f"end:{code}:1:1:{tmp_path}/{JOURNAL}", f"sync:{code}:1:1:{tmp_path}/broken-0"
     with synced(tmp_path, *plans, shim=shim) as broker:
         with RawClient(broker.bootstrap) as client:
             client.create_topic("whole")

@@ -12,7 +12,7 @@ D4  Ring, memory and bytes are kept until the end, whoever lets go of them. The 
 D5  Any other failure is told as it is and the write not tried again: an error may be told only once (decision 6).
 D6  Such a ring is not called quick: for a write that nobody waits for, the loop need not wait either (docs/decisions/0008).
 D7  What ends a durable write without a thread of ours is one of the kernel's that stays on its core, where a busy program may keep it
-    waiting for 8 ms; a thread of ours goes to another core. So after a slow write the next BY_THREAD_AFTER_SLOW are done by threads;
+    waiting for 8 ms; a thread of ours goes to another core. So after a slow write the next BY_THREAD_AFTER_SLOW are done by threads.
     So they are after VAIN_IN_A_ROW that a thread had to do once more (D2), and after each further one, until the kernel does one.
 Layout (linux/aio_abi.h; both processors are little-endian)
     iocb      data u64, key u32, rw_flags i32, opcode u16, priority i16, fd u32, memory u64, bytes u64, position i64,
