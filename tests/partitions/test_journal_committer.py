@@ -385,6 +385,18 @@ def test_after_a_failed_write_of_the_ring_too(bench: Bench) -> None:
     bench.check()
 
 
+def test_what_the_ring_could_not_take_is_answered_when_its_file_is_synced() -> None:
+    for seed in range(8):
+        bench = Bench(seed=seed)
+        bench.put(*TOPICS)
+        bench.machine.disk.fail("write", errno.EIO, path=JOURNAL)
+        bench.put(*TOPICS)
+        assert bench.journal.frozen
+        bench.machine.crash()
+        bench.machine.boot()
+        bench.check()
+
+
 def test_it_stays_frozen_while_a_partition_waits_to_be_restored_from_it(bench: Bench) -> None:
     bench.machine.disk.fail("read", errno.EIO, path=JOURNAL, times=10_000)
     freeze(bench)
