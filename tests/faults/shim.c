@@ -1,13 +1,14 @@
 /* Makes the n-th call of one kind fail, on files below one folder: what a dying or a full disk does to a process.
  *
- * BARNABAS_SHIM  kind:errno:n:times:folder, and perhaps more of them behind a blank, each of which counts from the last failure
- *                of the one before. Calls n .. n+times-1 on files below folder, or on folder itself if it is a file, fail
- *                with errno. kind is
+ * BARNABAS_SHIM  kind:errno:n:times:folder, and perhaps a second one behind a blank, which counts from the last failure of
+ *                the first. Calls n .. n+times-1 on files below folder, or on folder itself if it is a file, fail with
+ *                errno. kind is
  *                write, sync or rename;
  *                submit  io_submit of a write takes nothing;
- *                end     half of its blocks are written, and io_getevents tells of errno, or, if that is 0, how many bytes they are
+ *                end     of a write that io_submit takes: half of its blocks are written, and io_getevents tells of errno,
+ *                        or, if that is 0, how many bytes they are.
  *
- * Loaded by LD_PRELOAD. Any other write that fails writes nothing; one line on stderr tells of each failure.
+ * Loaded by LD_PRELOAD. A call that fails in any other way does nothing; one line on stderr tells of each failure.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -14,6 +14,7 @@ D6  Such a ring is not called quick: for a write that nobody waits for, the loop
 D7  What ends a durable write without a thread of ours is one of the kernel's that stays on its core, where a busy program may keep it
     waiting for 8 ms; a thread of ours goes to another core. So after a slow write the next BY_THREAD_AFTER_SLOW are done by threads.
     So they are after VAIN_IN_A_ROW that a thread had to do once more (D2), and after each further one, until the kernel does one.
+    Lone ones the loop may write itself meanwhile (OsRing.is_quick), and those do not count.
 Layout (linux/aio_abi.h; both processors are little-endian)
     iocb      data u64, key u32, rw_flags i32, opcode u16, priority i16, fd u32, memory u64, bytes u64, position i64,
               reserved u64, flags u32, eventfd u32
