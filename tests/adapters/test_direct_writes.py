@@ -334,6 +334,114 @@ def write_in_vain(scripted: Bench, kernel: ScriptedKernel, how: str) -> None:
     assert len(scripted.by_thread) == by_thread + 1
 
 
+# -- one that does not end
+
+
+def is_late(bench: Bench, position: int, content: bytes) -> None:
+    """It is given to the kernel, which does not end it, and answered by a thread."""
+    count = len(bench.answers)
+    bench.begin(position, content)
+    bench.now_ns += SLOW_NS
+    bench.until_answers(count + 1)
+    assert bench.by_thread[-1] == position and bench.answers[-1] == (len(content), None)
+
+
+def end_late(bench: Bench, kernel: ScriptedKernel, result: int) -> None:
+    kernel.end(result)
+    turn_until(bench.loop, lambda: not bench.ring.has_late)
+
+
+def test_one_that_does_not_end_is_answered_by_a_thread_and_once(
+    scripted: Bench, kernel: ScriptedKernel
+) -> None:
+    content, memory = os.urandom(BLOCK_BYTES), scripted.ring.gathered
+    is_late(scripted, 0, content)
+    assert len(kernel.taken) == 1 and scripted.content(0, BLOCK_BYTES) == content
+    scripted.write(BLOCK_BYTES, bytes(BLOCK_BYTES))
+    assert memory[:BLOCK_BYTES] == content, "the kernel may still write it"
+    end_late(scripted, kernel, BLOCK_BYTES)
+    for at in range(1, BY_THREAD_AFTER_SLOW):
+        scripted.write(at % 2 * BLOCK_BYTES, bytes(BLOCK_BYTES))
+    assert len(scripted.answers) == BY_THREAD_AFTER_SLOW + 1 == len(scripted.by_thread)
+    scripted.begin(0, bytes(BLOCK_BYTES))
+    kernel.end(BLOCK_BYTES)
+    scripted.until_answers(BY_THREAD_AFTER_SLOW + 2)
+    assert len(kernel.taken) == 2 and len(scripted.by_thread) == BY_THREAD_AFTER_SLOW + 1
+
+
+def test_one_that_is_younger_than_that_is_waited_for(scripted: Bench, kernel: ScriptedKernel) -> None:
+    scripted.begin(0, bytes(BLOCK_BYTES))
+    scripted.now_ns += SLOW_NS - 1
+    scripted.loop.run_until_complete(asyncio.sleep(3 * SLOW_NS / 1e9))
+    assert scripted.by_thread == []
+    kernel.end(BLOCK_BYTES)
+    scripted.until_answers(1)
+    assert scripted.by_thread == []
+
+
+def test_one_that_has_ended_when_the_loop_looks_is_no_late_one(
+    scripted: Bench, kernel: ScriptedKernel
+) -> None:
+    scripted.begin(0, bytes(BLOCK_BYTES))
+    scripted.now_ns += SLOW_NS
+    kernel.end(BLOCK_BYTES)
+    scripted.direct._look()
+    assert scripted.answers == [(BLOCK_BYTES, None)] and scripted.by_thread == []
+
+
+@pytest.mark.parametrize("position", [0, BLOCK_BYTES, 2 * BLOCK_BYTES])
+def test_nothing_is_written_where_a_late_one_may_still_write(
+    scripted: Bench, kernel: ScriptedKernel, position: int
+) -> None:
+    is_late(scripted, BLOCK_BYTES, b"x" * 2 * BLOCK_BYTES)
+    scripted.begin(position, b"y" * 2 * BLOCK_BYTES)
+    scripted.loop.run_until_complete(asyncio.sleep(0.01))
+    assert scripted.by_thread == [BLOCK_BYTES] and len(scripted.answers) == 1
+    end_late(scripted, kernel, 2 * BLOCK_BYTES)
+    scripted.until_answers(2)
+    assert scripted.by_thread == [BLOCK_BYTES, position]
+    assert scripted.content(position, 2 * BLOCK_BYTES) == b"y" * 2 * BLOCK_BYTES
+
+
+def test_beside_a_late_one_the_loop_writes_nothing_itself(scripted: Bench, kernel: ScriptedKernel) -> None:
+    is_late(scripted, 0, bytes(BLOCK_BYTES))
+    scripted.ring.quick_writes = QUICK_WRITES
+    assert not scripted.ring.is_quick()
+    end_late(scripted, kernel, BLOCK_BYTES)
+    assert scripted.ring.is_quick()
+
+
+def test_what_a_late_one_fails_with_is_told_with_the_next_write_and_once(
+    scripted: Bench, kernel: ScriptedKernel
+) -> None:
+    is_late(scripted, 0, bytes(BLOCK_BYTES))
+    end_late(scripted, kernel, -errno.EIO)
+    result, error = scripted.write(BLOCK_BYTES, bytes(BLOCK_BYTES))
+    assert result is None and isinstance(error, WorldError) and error.errno == errno.EIO
+    assert scripted.by_thread == [0]
+    assert scripted.write(BLOCK_BYTES, bytes(BLOCK_BYTES)) == (BLOCK_BYTES, None)
+
+
+@pytest.mark.parametrize("result", [0, -errno.EAGAIN])
+def test_a_late_one_that_a_thread_would_have_done_anyway_has_not_failed(
+    scripted: Bench, kernel: ScriptedKernel, result: int
+) -> None:
+    is_late(scripted, 0, bytes(BLOCK_BYTES))
+    end_late(scripted, kernel, result)
+    assert scripted.write(BLOCK_BYTES, bytes(BLOCK_BYTES)) == (BLOCK_BYTES, None)
+
+
+def test_close_waits_for_a_late_one_and_for_who_waits_for_it(scripted: Bench, kernel: ScriptedKernel) -> None:
+    is_late(scripted, 0, b"x" * BLOCK_BYTES)
+    scripted.begin(0, b"y" * BLOCK_BYTES)
+    disk = threading.Timer(0.05, kernel.end, (BLOCK_BYTES,))
+    disk.start()
+    scripted.direct.close()
+    disk.join()
+    scripted.until_answers(2)
+    assert scripted.by_thread == [0, 0] and scripted.content(0, BLOCK_BYTES) == b"y" * BLOCK_BYTES
+
+
 def test_where_no_context_is_to_be_had_threads_write_for_good(
     loop: asyncio.AbstractEventLoop, ring: OsRing
 ) -> None:

@@ -15,6 +15,9 @@ D7  What ends a durable write without a thread of ours is one of the kernel's th
     waiting for 8 ms; a thread of ours goes to another core. So after a slow write the next BY_THREAD_AFTER_SLOW are done by threads.
     So they are after VAIN_IN_A_ROW that a thread had to do once more (D2), and after each further one, until the kernel does one.
     Lone ones the loop may write itself meanwhile (OsRing.is_quick), and those do not count.
+D8  Nor is the slow one waited for: a thread does it, too, the same bytes at the same place, and answers. The kernel keeps the memory of
+    its own, others get new memory; no write begins at a place where it may still write; and if it fails after all, the next write
+    is told so, for nobody knows what of the disk the error was about (D5).
 Layout (linux/aio_abi.h; both processors are little-endian)
     iocb      data u64, key u32, rw_flags i32, opcode u16, priority i16, fd u32, memory u64, bytes u64, position i64,
               reserved u64, flags u32, eventfd u32
@@ -32,7 +35,7 @@ from struct import Struct
 from typing import Final, Protocol, TypeAlias
 
 from barnabas.adapters.files import OsRing, refusal
-from barnabas.ports import Done
+from barnabas.ports import Done, WorldError
 
 CALLS: Final = {"x86_64": (206, 207, 208, 209), "aarch64": (0, 1, 4, 2)}
 """The numbers of io_setup, io_destroy, io_getevents and io_submit."""
@@ -120,17 +123,32 @@ class Aio:
 class UnderWay:
     """A write that the kernel has (D4)."""
 
-    __slots__ = ("begun_ns", "chunks", "done", "position", "ring", "size")
+    __slots__ = ("begun_ns", "chunks", "done", "is_late", "memory", "position", "ring", "size")
 
     def __init__(
         self, ring: OsRing, position: int, chunks: Chunks, size: int, done: Done, begun_ns: int
     ) -> None:
         self.begun_ns = begun_ns
+        self.is_late = False
+        """A thread answers (D8)."""
+        self.memory = ring.gathered
         self.ring = ring
         self.position = position
         self.chunks = chunks
         self.size = size
         self.done = done
+
+    def meets(self, ring: OsRing, position: int, size: int) -> bool:
+        return self.ring is ring and position < self.position + self.size and self.position < position + size
+
+
+def is_refusal(result: int) -> bool:
+    """The kernel has written less than all of it, and no disk has failed (D2, D3)."""
+    return result >= 0 or -result == errno.EAGAIN or -result in NOT_SUPPORTED
+
+
+def failure_of(write: UnderWay, result: int) -> WorldError:
+    return refusal(write.ring.path, OSError(-result, os.strerror(-result)))
 
 
 class DirectWrites:
@@ -156,12 +174,26 @@ class DirectWrites:
         self._given_up = False
         """D3, or closed."""
         self._under_way: UnderWay | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        """Set at a write and left alone when it ends: one that is set looks at whatever write it finds."""
+        self._held: list[tuple[OsRing, int, Chunks, Done]] = []
+        """Which would meet the late one."""
+        self._late_failure: tuple[OsRing, WorldError] | None = None
+        """To be told."""
         self._memory: mmap.mmap | None = None
         """Where the last write was gathered; kept with its address."""
         self._address = 0
 
     def write(self, ring: OsRing, position: int, chunks: Chunks, done: Done) -> None:
         """What Loop.write_ring promises. Of two rings at once one is written by a thread."""
+        late = self._under_way if self._under_way is not None and self._under_way.is_late else None
+        if self._late_failure is not None and self._late_failure[0] is ring:
+            self._loop.call_soon(done, None, self._late_failure[1])
+            self._late_failure = None
+            return
+        if late is not None and late.meets(ring, position, sum(map(len, chunks))):
+            self._held.append((ring, position, chunks, done))
+            return
         if self._for_threads > 0:
             self._for_threads -= 1
         elif not self._given_up and self._under_way is None and self._submits(ring, position, chunks, done):
@@ -184,6 +216,8 @@ class DirectWrites:
             return False
         self._under_way = UnderWay(ring, position, chunks, size, done, begun_ns)
         ring.quick_writes = 0  # D6
+        if self._timer is None:
+            self._timer = self._loop.call_later(SLOW_NS / 1e9, self._look)
         return True
 
     def _open(self) -> Kernel | None:
@@ -208,17 +242,44 @@ class DirectWrites:
             return
         write, self._under_way = self._under_way, None
         assert write is not None and self._kernel is not None, "it has told of the end of a write"
+        result = self._kernel.result()
+        if write.is_late:
+            self._late_ended(write, result)
+            return
         if self._now_ns() - write.begun_ns >= SLOW_NS:
             self._for_threads = BY_THREAD_AFTER_SLOW
-        result = self._kernel.result()
         if result == write.size:
             self._vain = 0
             write.done(result, None)
-        elif result >= 0 or -result == errno.EAGAIN or -result in NOT_SUPPORTED:
+        elif is_refusal(result):
             self._in_vain(-result)
             self._by_thread(write.ring, write.position, write.chunks, write.done)
         else:
-            write.done(None, refusal(write.ring.path, OSError(-result, os.strerror(-result))))
+            write.done(None, failure_of(write, result))
+
+    def _look(self) -> None:
+        """Whether the write under way is slow (D8)."""
+        self._timer = None
+        self._ended()  # which the loop may not have been told yet
+        write = self._under_way
+        if write is None or write.is_late or self._timer is not None:
+            return
+        left_ns = write.begun_ns + SLOW_NS - self._now_ns()
+        if left_ns > 0:
+            self._timer = self._loop.call_later(left_ns / 1e9, self._look)
+            return
+        write.is_late = write.ring.has_late = True
+        write.ring.take_new_memory()
+        self._for_threads = BY_THREAD_AFTER_SLOW
+        self._by_thread(write.ring, write.position, write.chunks, write.done)
+
+    def _late_ended(self, write: UnderWay, result: int) -> None:
+        write.ring.has_late = False
+        if result < 0 and not is_refusal(result):
+            self._late_failure = write.ring, failure_of(write, result)
+        held, self._held = self._held, []
+        for each in held:
+            self.write(*each)
 
     def _in_vain(self, number: int) -> None:
         """A thread does this one (D2, D3). number: of the system, for why not; none of NOT_SUPPORTED where it was cut short."""
@@ -231,6 +292,9 @@ class DirectWrites:
     def close(self) -> None:
         """Waits for the write under way and hands out its answer; what comes later is for threads."""
         self._given_up = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._kernel is None:
             return
         self._loop.remove_reader(self._eventfd)
