@@ -205,13 +205,16 @@ class OsRing(OsFile):
 
 
 def fill(path: str, size: int) -> None:
-    """Every block written once, and durable. An unfinished file has another name."""
+    """Every block written once, and durable. An unfinished file has another name.
+
+    Each megabyte is synced: whoever else syncs meanwhile waits for what the disk has been given, 65 ms for the 64 MB of a ring at once.
+    """
     beside = path + ".tmp"
     with open(beside, "wb") as file:
         for at in range(0, size, RING_WRITE_BYTES):
             file.write(bytes(min(RING_WRITE_BYTES, size - at)))
-        file.flush()
-        sync_descriptor(file.fileno())
+            file.flush()
+            sync_descriptor(file.fileno())
     os.replace(beside, path)
 
 
