@@ -25,10 +25,10 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 log.segment.delete.delay.ms={delay}
-broker.session.timeout.ms={session}
 """
-SESSION_MS = 24 * 3600 * 1000
-"""Of the broker with its controller: longer than it stands still while others are measured."""
+LONG_SESSION = "broker.session.timeout.ms=86400000\n"
+"""Of the broker with its controller: longer than it stands still while others are measured. One that starts again has the default:
+after a SIGKILL its controller does not take it in before the session of the one before is over."""
 FLUSH = "log.flush.interval.messages=1\n"
 LOGGING = """\
 rootLogger.level=WARN
@@ -56,13 +56,14 @@ class RunningKafka(Running):
         self._logged.touch()
         self.port, controller = free_ports(2)
         properties, logging = folder / "server.properties", folder / "log4j2.properties"
+        is_new = not (folder / "data" / "meta.properties").exists()
         text = PROPERTIES.format(
-            broker=self.port, controller=controller, folder=folder, delay=DELETE_DELAY_MS, session=SESSION_MS
+            broker=self.port, controller=controller, folder=folder, delay=DELETE_DELAY_MS
         )
-        properties.write_text(text + (FLUSH if flush else ""))
+        properties.write_text(text + (LONG_SESSION if is_new else "") + (FLUSH if flush else ""))
         logging.write_text(LOGGING.format(log=self._logged))
         java = ["java", "-cp", f"{jars}/*", f"-Dlog4j2.configurationFile={logging}"]
-        if not (folder / "data" / "meta.properties").exists():
+        if is_new:
             command = [*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
