@@ -1,6 +1,7 @@
 """A sample goes to the system call it was in, or to the library that ran."""
 
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from bench.where import (
     OTHER_CODE,
     OTHER_KERNEL,
     floor_commands,
+    floors_of,
     samples,
     shares,
     step_of,
@@ -131,3 +133,13 @@ def test_a_floor_answers_every_request_with_as_many_bytes(
     assert taken.requests == 200
     assert taken.answer_bytes == 200 * (96 + fetched_bytes)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_floor_has_the_load_of_a_broker_for_itself(tmp_path: Path) -> None:
+    """Whose ports it names, and whose error codes."""
+    request = (2000).to_bytes(4, "big") + bytes(2000)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        load = Load([request], 1, codes=(4,), ports=[taken.getsockname()[1]])
+        found = floors_of(floor_commands(None), load, 1100, 0.1, tmp_path)
+    assert found and all(cpu_us > 0 and rate > 0 for cpu_us, rate in found.values())
