@@ -348,7 +348,7 @@ def is_late(bench: Bench, position: int, content: bytes) -> None:
 
 def end_late(bench: Bench, kernel: ScriptedKernel, result: int) -> None:
     kernel.end(result)
-    turn_until(bench.loop, lambda: not bench.ring.has_late)
+    turn_until(bench.loop, lambda: bench.direct._under_way is None)
 
 
 def test_one_that_does_not_end_is_answered_by_a_thread_and_once(
@@ -406,9 +406,31 @@ def test_nothing_is_written_where_a_late_one_may_still_write(
 def test_beside_a_late_one_the_loop_writes_nothing_itself(scripted: Bench, kernel: ScriptedKernel) -> None:
     is_late(scripted, 0, bytes(BLOCK_BYTES))
     scripted.ring.quick_writes = QUICK_WRITES
+    scripted.write(BLOCK_BYTES, bytes(BLOCK_BYTES))
     assert not scripted.ring.is_quick()
     end_late(scripted, kernel, BLOCK_BYTES)
+    scripted.ring.quick_writes = QUICK_WRITES
+    scripted.write(BLOCK_BYTES, bytes(BLOCK_BYTES))
+    scripted.ring.quick_writes = QUICK_WRITES
     assert scripted.ring.is_quick()
+
+
+def test_nor_where_the_file_was_opened_anew(scripted: Bench, kernel: ScriptedKernel) -> None:
+    """A journal that thaws: its new rounds begin where those before may still be written."""
+    is_late(scripted, 0, b"x" * BLOCK_BYTES)
+    scripted.ring.close()
+    again = OsFiles().open_ring(scripted.ring.path, RING_BYTES)
+    assert isinstance(again, OsRing)
+    scripted.ring = again
+    again.quick_writes = QUICK_WRITES
+    scripted.write(BLOCK_BYTES, bytes(BLOCK_BYTES))
+    assert not again.is_quick()
+    scripted.begin(0, b"y" * BLOCK_BYTES)
+    scripted.loop.run_until_complete(asyncio.sleep(0.01))
+    assert scripted.by_thread == [0, BLOCK_BYTES]
+    end_late(scripted, kernel, BLOCK_BYTES)
+    scripted.until_answers(3)
+    assert scripted.content(0, BLOCK_BYTES) == b"y" * BLOCK_BYTES
 
 
 def test_what_a_late_one_fails_with_is_told_with_the_next_write_and_once(

@@ -12,12 +12,13 @@ D4  Ring, memory and bytes are kept until the end, whoever lets go of them. The 
 D5  Any other failure is told as it is and the write not tried again: an error may be told only once (decision 6).
 D6  Such a ring is not called quick: for a write that nobody waits for, the loop need not wait either (docs/decisions/0008).
 D7  What ends a durable write without a thread of ours is one of the kernel's that stays on its core, where a busy program may keep it
-    waiting for 8 ms; a thread of ours goes to another core. So after a slow write the next BY_THREAD_AFTER_SLOW are done by threads.
+    waiting for 55 ms; a thread of ours goes to another core. So after a slow write the next BY_THREAD_AFTER_SLOW are done by threads.
     So they are after VAIN_IN_A_ROW that a thread had to do once more (D2), and after each further one, until the kernel does one.
     Lone ones the loop may write itself meanwhile (OsRing.is_quick), and those do not count.
 D8  Nor is the slow one waited for: a thread does it, too, the same bytes at the same place, and answers. The kernel keeps the memory of
-    its own, others get new memory; no write begins at a place where it may still write; and if it fails after all, the next write
-    is told so, for nobody knows what of the disk the error was about (D5).
+    its own, others get new memory; no write begins at a place where it may still write, through whichever object of
+    the file (a journal that thaws opens it anew), nor does the loop write itself; and if it fails after all, the next write is told so,
+    for nobody knows what of the disk the error was about (D5).
 Layout (linux/aio_abi.h; both processors are little-endian)
     iocb      data u64, key u32, rw_flags i32, opcode u16, priority i16, fd u32, memory u64, bytes u64, position i64,
               reserved u64, flags u32, eventfd u32
@@ -138,8 +139,8 @@ class UnderWay:
         self.size = size
         self.done = done
 
-    def meets(self, ring: OsRing, position: int, size: int) -> bool:
-        return self.ring is ring and position < self.position + self.size and self.position < position + size
+    def meets(self, position: int, size: int) -> bool:
+        return position < self.position + self.size and self.position < position + size
 
 
 def is_refusal(result: int) -> bool:
@@ -186,14 +187,16 @@ class DirectWrites:
 
     def write(self, ring: OsRing, position: int, chunks: Chunks, done: Done) -> None:
         """What Loop.write_ring promises. Of two rings at once one is written by a thread."""
-        late = self._under_way if self._under_way is not None and self._under_way.is_late else None
         if self._late_failure is not None and self._late_failure[0] is ring:
             self._loop.call_soon(done, None, self._late_failure[1])
             self._late_failure = None
             return
-        if late is not None and late.meets(ring, position, sum(map(len, chunks))):
-            self._held.append((ring, position, chunks, done))
-            return
+        late = self._under_way
+        if late is not None and late.is_late and late.ring.path == ring.path:
+            ring.quick_writes = 0
+            if late.meets(position, sum(map(len, chunks))):
+                self._held.append((ring, position, chunks, done))
+                return
         if self._for_threads > 0:
             self._for_threads -= 1
         elif not self._given_up and self._under_way is None and self._submits(ring, position, chunks, done):
@@ -268,13 +271,12 @@ class DirectWrites:
         if left_ns > 0:
             self._timer = self._loop.call_later(left_ns / 1e9, self._look)
             return
-        write.is_late = write.ring.has_late = True
+        write.is_late = True
         write.ring.take_new_memory()
         self._for_threads = BY_THREAD_AFTER_SLOW
         self._by_thread(write.ring, write.position, write.chunks, write.done)
 
     def _late_ended(self, write: UnderWay, result: int) -> None:
-        write.ring.has_late = False
         if result < 0 and not is_refusal(result):
             self._late_failure = write.ring, failure_of(write, result)
         held, self._held = self._held, []

@@ -164,14 +164,12 @@ class OsRing(OsFile):
     one write is one command to the disk. Such writes want memory on a page of its own: they are gathered in one.
     """
 
-    __slots__ = ("gathered", "has_late", "quick_writes")
+    __slots__ = ("gathered", "quick_writes")
 
     def __init__(self, path: str, fd: int) -> None:
         super().__init__(path, fd)
         self.quick_writes = 0
         """In a row, up to now, for which somebody has waited."""
-        self.has_late = False
-        """The kernel has still to end a write that was answered (direct_writes.py D8)."""
         self.take_new_memory()
 
     def take_new_memory(self) -> None:
@@ -201,7 +199,7 @@ class OsRing(OsFile):
 
     def is_quick(self) -> bool:
         """One slow write is enough to send the next ones to a thread."""
-        return self.quick_writes >= QUICK_WRITES and not self.has_late
+        return self.quick_writes >= QUICK_WRITES
 
 
 def fill(path: str, size: int) -> None:
